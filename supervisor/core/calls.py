@@ -1,0 +1,98 @@
+"""The calls, with OTP's answers; each is served while the supervisor is idle."""
+
+from __future__ import annotations
+
+from .budget import FRESH, Refused, Wait
+from .draft import Draft
+from .errors import (
+    AlreadyPresent,
+    AlreadyStarted,
+    ChildNotFound,
+    ChildNotRunning,
+    ChildRestarting,
+    ChildRunning,
+    RestartPostponed,
+    RestartRefused,
+)
+from .event import RestartDeferred
+from .jobs import group_steps
+from .message import CycleChild, DeleteChild, Reply, Request, ResetBudgets, RestartChild, StartChild, TerminateChild
+from .spec import ChildSpec, Restart, check_childspecs
+from .state import Child, Job, Phase, Purpose
+
+
+def call(draft: Draft, ref: int, request: Request) -> None:
+    """Serve a request, or begin the job whose end will answer it.
+
+    Raises:
+        CallError: The answer is no.
+        SpecError: The specification cannot be under this supervisor.
+    """
+    match request:
+        case StartChild(spec=spec):
+            start_child(draft, ref, spec)
+        case TerminateChild(id=id):
+            find(draft, id)
+            draft.job = Job(Purpose.TERMINATE_CHILD, (("stop", id),), subject=id, ref=ref)
+        case RestartChild(id=id):
+            require_down(draft, id)
+            draft.job = Job(Purpose.RESTART_CHILD, (("start", id),), subject=id, ref=ref)
+        case DeleteChild(id=id):
+            require_down(draft, id)
+            draft.drop(id)
+            draft.effects.append(Reply(ref))
+        case CycleChild(id=id, reason=reason):
+            cycle_child(draft, ref, id, reason)
+        case ResetBudgets():
+            draft.crash = draft.cycle = FRESH
+            draft.effects.append(Reply(ref))
+
+
+def start_child(draft: Draft, ref: int, spec: ChildSpec) -> None:
+    """Add a child at the end of the start order and start it."""
+    present = draft.children.get(spec.id)
+    if present is not None:
+        raise AlreadyStarted(draft.path, spec.id, present.pid) if present.is_live else AlreadyPresent(draft.path, spec.id)
+    check_childspecs([spec], draft.flags.auto_shutdown, where="/".join(draft.path))
+    draft.put(Child(spec, draft.positions))
+    draft.positions += 1
+    draft.job = Job(Purpose.START_CHILD, (("start", spec.id),), subject=spec.id, ref=ref)
+
+
+def cycle_child(draft: Draft, ref: int, id: str, reason: str) -> None:
+    """Stop and start a running child and those that restart with it, if the budget for controlled restarts admits it."""
+    child = find(draft, id)
+    if child.phase is Phase.RESTARTING:
+        raise ChildRestarting(draft.path, id)
+    if child.phase is not Phase.RUNNING:
+        raise ChildNotRunning(draft.path, id)
+    if child.spec.restart is Restart.TEMPORARY:
+        raise RestartRefused(draft.path, id, "a temporary child is never restarted", None)
+    if draft.now - child.since >= draft.flags.stability:
+        draft.cycle = draft.cycle.succeeded(id)
+    draft.cycle, verdict = draft.cycle.admit(id, draft.flags, draft.now, draft.random())
+    if isinstance(verdict, Wait):
+        remaining = verdict.until - draft.now
+        draft.emit(RestartDeferred(draft.path_of(id), generation=child.generation, reason=reason, controlled=True, remaining=remaining))
+        raise RestartPostponed(draft.path, id, remaining)
+    if isinstance(verdict, Refused):
+        raise RestartRefused(draft.path, id, verdict.reason, None if verdict.until is None else verdict.until - draft.now)
+    ids = draft.group(id)
+    draft.job = Job(Purpose.CYCLE, group_steps(draft, ids[::-1], ids), subject=id, reason=reason, ref=ref)
+
+
+def find(draft: Draft, id: str) -> Child:
+    """The child of that id, or `ChildNotFound`."""
+    child = draft.children.get(id)
+    if child is None:
+        raise ChildNotFound(draft.path, id)
+    return child
+
+
+def require_down(draft: Draft, id: str) -> None:
+    """Refuse a call that only makes sense for a child that is not running."""
+    child = find(draft, id)
+    if child.phase is Phase.RESTARTING:
+        raise ChildRestarting(draft.path, id)
+    if child.is_live:
+        raise ChildRunning(draft.path, id)

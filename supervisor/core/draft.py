@@ -1,0 +1,147 @@
+"""One step in the making: a supervisor's state laid out for change. Never seen outside of `machine.step`."""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+
+import attrs
+
+from .errors import Path
+from .event import Event
+from .exits import Exit
+from .message import Effect, Emit, ForgetChild, Reply
+from .spec import Restart, Strategy
+from .state import Child, Job, Operation, Phase, State
+from .strategy import affected
+
+
+class Draft:
+    """The fields of `State`, and the smallest changes to them that keep it whole."""
+
+    __slots__ = (
+        "brutal",
+        "children",
+        "crash",
+        "cycle",
+        "effects",
+        "failures",
+        "flags",
+        "job",
+        "lifecycle",
+        "mailbox",
+        "now",
+        "path",
+        "positions",
+        "retries",
+        "seed",
+    )
+
+    def __init__(self, state: State, now: float) -> None:
+        self.now = now
+        self.path: Path = state.path
+        self.flags, self.lifecycle = state.flags, state.lifecycle
+        self.children, self.positions = state.children, state.positions
+        self.job: Job | None = state.job
+        self.mailbox, self.retries = state.mailbox, state.retries
+        self.crash, self.cycle, self.failures = state.crash, state.cycle, state.failures
+        self.brutal, self.seed = state.brutal, state.seed
+        self.effects: list[Effect] = []
+
+    def state(self) -> State:
+        """The finished state."""
+        return State(
+            self.path,
+            self.flags,
+            self.lifecycle,
+            self.children,
+            self.positions,
+            self.job,
+            self.mailbox,
+            self.retries,
+            self.crash,
+            self.cycle,
+            self.failures,
+            self.brutal,
+            self.seed,
+        )
+
+    # ------------------------------------------------------------ the table
+
+    def life(self, id: str, generation: int) -> Child | None:
+        """The child, if this is its present life."""
+        child = self.children.get(id)
+        return child if child is not None and child.generation == generation else None
+
+    def put(self, child: Child) -> None:
+        """Write a row of the table."""
+        self.children = self.children.insert(child.spec.id, child)
+
+    def drop(self, id: str) -> None:
+        """Forget the child, specification and all."""
+        self.children = self.children.discard(id)
+        self.effects.append(ForgetChild(id))
+
+    def down(self, child: Child, exit: Exit | None) -> None:
+        """It no longer runs: a temporary child is forgotten, any other keeps its place."""
+        if child.spec.restart is Restart.TEMPORARY:
+            self.drop(child.spec.id)
+        else:
+            self.put(attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, since=self.now, exit=exit or child.exit))
+
+    def ordered(self) -> list[Child]:
+        """All children, first started first."""
+        return sorted(self.children.values(), key=lambda child: child.position)
+
+    def group(self, id: str) -> list[str]:
+        """The ids that restart with `id`, in start order."""
+        if self.flags.strategy is Strategy.ONE_FOR_ONE:
+            return [id]
+        return list(affected(self.flags.strategy, [child.spec.id for child in self.ordered()], id))
+
+    # ------------------------------------------------------------ what waits
+
+    def retry(self, child: Child, at: float) -> None:
+        """The child waits for its next restart."""
+        self.put(attrs.evolve(child, phase=Phase.RESTARTING, pid=None, since=self.now))
+        retries = list(self.retries)
+        insort(retries, (at, child.spec.id), key=lambda retry: retry[0])
+        self.retries = tuple(retries)
+
+    def cancel_retry(self, id: str) -> None:
+        """The child waits no longer."""
+        self.retries = tuple(retry for retry in self.retries if retry[1] != id)
+
+    def awaits(self, operation: Operation, id: str) -> bool:
+        """Whether the job waits for exactly this."""
+        return self.job is not None and self.job.waiting and self.job.steps[self.job.index] == (operation, id)
+
+    def next_step(self, value: object = None) -> None:
+        """The step that was begun is done."""
+        job = self.job
+        assert job is not None
+        self.job = attrs.evolve(
+            job, index=job.index + 1, waiting=False, killed=False, deadline=math.inf, value=job.value if value is None else value
+        )
+
+    # ------------------------------------------------------------ what goes out
+
+    def path_of(self, id: str) -> Path:
+        """The path of a child."""
+        return (*self.path, id)
+
+    def emit(self, event: Event) -> None:
+        """Publish an event."""
+        self.effects.append(Emit(event))
+
+    def reply(self, job: Job, *, value: object = None, error: Exception | None = None) -> None:
+        """Answer the call that the job was for, if there was one."""
+        if job.ref is not None:
+            self.effects.append(Reply(job.ref, value, error))
+
+    def random(self) -> float:
+        """The next number in [0, 1); Knuth's MMIX generator. Drawn only where there is a jitter to place."""
+        if self.flags.backoff is None or not self.flags.backoff.jitter:
+            return 0.5
+        self.seed = (self.seed * 6364136223846793005 + 1442695040888963407) % 2**64
+        return (self.seed >> 11) / 2**53

@@ -1,0 +1,173 @@
+"""What happened, as values: the events of the tree, and the record in which every event travels.
+
+An application adds its own events by subclassing `Event`; their JSON form is made here, in one place.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, ClassVar
+
+import attrs
+
+from .exits import Exit
+
+
+@attrs.frozen
+class Event:
+    """Base of all events.
+
+    Attributes:
+        path: The ids from the root down to what the event is about.
+        generation: The life of the child it is about; None when it is about no single life.
+    """
+
+    name: ClassVar[str] = "event"
+
+    path: tuple[str, ...]
+    generation: int | None = attrs.field(default=None, kw_only=True)
+
+    def as_data(self) -> dict[str, Any]:
+        """The event's own fields as JSON data, by field name; `path` and `generation` belong to the record."""
+        return {
+            field.name: jsonable(getattr(self, field.name))
+            for field in attrs.fields(type(self))
+            if field.name not in ("path", "generation")
+        }
+
+
+@attrs.frozen
+class ChildStarted(Event):
+    """A child acknowledged its start; `pid` is None for a child in this process."""
+
+    name: ClassVar[str] = "child_started"
+    pid: int | None = None
+
+
+@attrs.frozen
+class ChildExited(Event):
+    """A life ended, by itself or because it was stopped; `expected` says which."""
+
+    name: ClassVar[str] = "child_exited"
+    exit: Exit = attrs.field(kw_only=True)
+    pid: int | None = None
+    expected: bool = False
+    uptime: float | None = None
+
+
+@attrs.frozen
+class ChildRestarted(Event):
+    """The new life of a restarted child is up. Follows its `ChildStarted`.
+
+    `reason` is why; `controlled` tells a requested restart from one after a failure; `attempt` counts within the window.
+    """
+
+    name: ClassVar[str] = "child_restarted"
+    reason: str = ""
+    controlled: bool = False
+    attempt: int = 0
+    budget_left: int | None = None
+
+
+@attrs.frozen
+class ChildTerminated(Event):
+    """A child was stopped on request and stays down."""
+
+    name: ClassVar[str] = "child_terminated"
+
+
+@attrs.frozen
+class ChildStartFailed(Event):
+    """A start or a restart failed, or was declined."""
+
+    name: ClassVar[str] = "child_start_failed"
+    exit: Exit = attrs.field(kw_only=True)
+
+
+@attrs.frozen
+class ChildUnresponsive(Event):
+    """A child outlived its `shutdown` and its kill: it is given up, counted and no longer in the table."""
+
+    name: ClassVar[str] = "child_unresponsive"
+    pid: int | None = None
+    waited: float = 0.0
+
+
+@attrs.frozen
+class RestartDeferred(Event):
+    """A restart waits for the end of a cooldown; `remaining` seconds from now. Waiting is no attempt."""
+
+    name: ClassVar[str] = "restart_deferred"
+    reason: str = ""
+    controlled: bool = False
+    remaining: float = 0.0
+
+
+@attrs.frozen
+class SupervisorGaveUp(Event):
+    """The restart budget is spent. `hold`: the supervisor stays up and tries again in `retry_in` seconds, if that is known."""
+
+    name: ClassVar[str] = "supervisor_gave_up"
+    child: str = ""
+    reason: str = ""
+    hold: bool = False
+    retry_in: float | None = None
+    exit: Exit | None = None
+
+
+@attrs.frozen
+class OrphansSwept(Event):
+    """Processes that outlived their leaf were killed; `pids` are the ones that were still alive."""
+
+    name: ClassVar[str] = "orphans_swept"
+    pids: tuple[int, ...] = ()
+    reason: str = ""
+
+
+@attrs.frozen
+class EventsLost(Event):
+    """A reader was too slow: the records from `first` to `last` (both inclusive sequence numbers) never reached it."""
+
+    name: ClassVar[str] = "events_lost"
+    first: int = 0
+    last: int = 0
+
+    def as_data(self) -> dict[str, Any]:
+        """The range, under the names of the event stream."""
+        return {"from": self.first, "to": self.last}
+
+
+@attrs.frozen
+class Record:
+    """An event on its way to readers: numbered without gaps within a run, and dated.
+
+    Attributes:
+        seq: From 1, without gaps within a run.
+        monotonic: Seconds of the tree's clock since the run began.
+        time: Wall clock, seconds since the epoch; only for people and files.
+    """
+
+    run: str
+    seq: int
+    monotonic: float
+    time: float
+    event: Event
+
+
+def jsonable(value: object) -> Any:
+    """A value of an event as JSON data: enums by value, exits by `Exit.as_data`, exceptions by their line."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Enum():
+            return value.value
+        case Exit():
+            return value.as_data()
+        case dict():
+            return {str(key): jsonable(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [jsonable(item) for item in value]
+        case _ if attrs.has(kind := type(value)):
+            return {field.name: jsonable(getattr(value, field.name)) for field in attrs.fields(kind)}
+        case _:
+            return str(value)

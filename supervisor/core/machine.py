@@ -1,0 +1,198 @@
+"""The supervisor as a pure machine: `step(state, event, now) -> (state, effects)`.
+
+The semantics are OTP's, clause by clause (``supervisor.erl`` of OTP 29). A job is what OTP's supervisor process does inside one
+message: it stops and starts children one at a time and serves nothing else meanwhile; what arrives is kept in the mailbox
+and taken in order afterwards. Where this machine differs, on purpose, it is because a Python tree must end in bounded time:
+a request to stop is served at once, also in the middle of a start, and a child that survives its kill is given up.
+
+`draft` is a step in the making, `jobs` stops and starts, `restarts` decides what an end means, `calls` serves requests.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from .calls import call
+from .draft import Draft
+from .errors import CallError, NoProc, SpecError
+from .event import ChildExited, ChildRestarted, ChildStarted, ChildStartFailed
+from .exits import Exit
+from .jobs import advance, close, hurry, overdue
+from .message import Acknowledged, Boot, Call, Declined, Effect, Ended, Hurry, Input, Judge, Reply, Stop, Tick
+from .restarts import ended_by_itself, request_restart, start_failed
+from .state import Child, Job, Lifecycle, Phase, Purpose, State
+
+__all__ = ["step"]
+
+
+def step(state: State, event: Input, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """Take one input.
+
+    Args:
+        state: From `initial` or from the last call.
+        event: What happened or is asked for.
+        now: Monotonic seconds; never less than in the last call.
+
+    Returns:
+        The new state, and what is to be done, in order.
+    """
+    draft = Draft(state, now)
+    take(draft, event)
+    run(draft)
+    return draft.state(), tuple(draft.effects)
+
+
+def take(draft: Draft, event: Input) -> None:
+    """Serve an input now if it concerns the job under way or must not wait, else leave it in the mailbox."""
+    match event:
+        case Acknowledged():
+            acknowledged(draft, event)
+        case Ended():
+            ended(draft, event)
+        case Declined():
+            declined(draft, event)
+        case Tick():
+            tick(draft)
+        case Stop(exit=exit):
+            close(draft, exit)
+        case Hurry(exit=exit):
+            hurry(draft, exit)
+        case Boot():
+            if draft.lifecycle is Lifecycle.NEW:
+                draft.lifecycle = Lifecycle.BOOTING
+                draft.job = Job(Purpose.BOOT, tuple(("start", child.spec.id) for child in draft.ordered()))
+        case Call(ref=ref) if draft.lifecycle in (Lifecycle.CLOSING, Lifecycle.FINISHED):
+            draft.effects.append(Reply(ref, error=NoProc(draft.path)))
+        case Call() | Judge():
+            draft.mailbox = draft.mailbox.enqueue(event)
+
+
+def run(draft: Draft) -> None:
+    """Advance the job, then take what waits, until there is something to wait for."""
+    while draft.lifecycle is not Lifecycle.FINISHED:
+        if draft.job is not None:
+            if draft.job.waiting:
+                return
+            advance(draft, draft.job)
+        elif draft.lifecycle is Lifecycle.RUNNING and not draft.mailbox.is_empty():
+            event = draft.mailbox.peek()
+            draft.mailbox = draft.mailbox.dequeue()
+            receive(draft, event)
+        else:
+            return
+
+
+def receive(draft: Draft, event: Input) -> None:
+    """Take an input out of the mailbox; the supervisor is idle."""
+    match event:
+        case Ended(id=id, generation=generation, exit=exit):
+            child = draft.life(id, generation)
+            if child is not None and child.phase is Phase.EXITED:
+                ended_by_itself(draft, child, exit)
+        case Call(ref=ref, request=request):
+            try:
+                call(draft, ref, request)
+            except (CallError, SpecError) as error:
+                draft.effects.append(Reply(ref, error=error))
+        case Judge(id=id, generation=generation, success=success):
+            if draft.life(id, generation) is not None:
+                draft.cycle = draft.cycle.succeeded(id) if success else draft.cycle.failed(id, draft.flags, draft.now)
+        case _:
+            pass
+
+
+def acknowledged(draft: Draft, event: Acknowledged) -> None:
+    """A child is up."""
+    child = draft.life(event.id, event.generation)
+    if child is None or child.phase is not Phase.STARTING:
+        return
+    job, awaited = draft.job, draft.awaits("start", event.id)
+    again = awaited and job is not None and job.purpose in (Purpose.RESTART, Purpose.CYCLE)
+    draft.put(attrs.evolve(child, phase=Phase.RUNNING, pid=event.pid, since=draft.now, restarts=child.restarts + again))
+    draft.emit(ChildStarted(draft.path_of(event.id), generation=event.generation, pid=event.pid))
+    if again and job is not None:
+        draft.emit(restarted(draft, job, event))
+    if awaited:
+        draft.next_step(value=event.value)
+
+
+def restarted(draft: Draft, job: Job, event: Acknowledged) -> ChildRestarted:
+    controlled = job.purpose is Purpose.CYCLE
+    budget = draft.cycle if controlled else draft.crash
+    return ChildRestarted(
+        draft.path_of(event.id),
+        generation=event.generation,
+        reason=job.reason,
+        controlled=controlled,
+        attempt=budget.window.size,
+        budget_left=budget.left(draft.flags, draft.now),
+    )
+
+
+def declined(draft: Draft, event: Declined) -> None:
+    """A child declined to start: it keeps its place unless it is temporary, and the job goes on."""
+    child = draft.life(event.id, event.generation)
+    if child is None or child.phase is not Phase.STARTING:
+        return
+    draft.down(child, None)
+    if draft.awaits("start", event.id):
+        draft.next_step()
+
+
+def ended(draft: Draft, event: Ended) -> None:
+    """A life is over: as asked, before it was acknowledged, or by itself."""
+    child = draft.life(event.id, event.generation)
+    if child is None:
+        return
+    match child.phase:
+        case Phase.STARTING if draft.awaits("start", event.id) and draft.job is not None:
+            start_failed(draft, draft.job, child, event.exit)
+        case Phase.STARTING:
+            # the supervisor was told to stop meanwhile: nobody waits for this start any more
+            draft.emit(ChildStartFailed(draft.path_of(event.id), generation=event.generation, exit=event.exit))
+            draft.down(child, event.exit)
+        case Phase.STOPPING:
+            exited(draft, child, event.exit, expected=True)
+            stopped(draft, child, event.exit)
+        case Phase.RUNNING:
+            exited(draft, child, event.exit, expected=False)
+            if draft.job is None:
+                ended_by_itself(draft, child, event.exit)
+            else:
+                draft.put(attrs.evolve(child, phase=Phase.EXITED, exit=event.exit))
+                draft.mailbox = draft.mailbox.enqueue(event)
+        case _:
+            pass
+
+
+def exited(draft: Draft, child: Child, exit: Exit, *, expected: bool) -> None:
+    uptime = draft.now - child.since
+    path = draft.path_of(child.spec.id)
+    draft.emit(ChildExited(path, generation=child.generation, exit=exit, pid=child.pid, expected=expected, uptime=uptime))
+
+
+def stopped(draft: Draft, child: Child, exit: Exit) -> None:
+    """The child that the job was waiting for is gone: the job goes on, or its start has failed."""
+    job = draft.job
+    assert job is not None
+    if job.failure is not None:
+        start_failed(draft, job, child, job.failure)
+    else:
+        draft.down(child, exit)
+        draft.next_step()
+
+
+def tick(draft: Draft) -> None:
+    """Time has passed: a wait is over its deadline, or restarts are due."""
+    job = draft.job
+    if job is not None:
+        if job.waiting and draft.now >= job.deadline:
+            abandoned = overdue(draft, job)
+            if abandoned is not None:
+                stopped(draft, abandoned, Exit.killed())
+        return
+    while draft.job is None and draft.lifecycle is Lifecycle.RUNNING and draft.retries and draft.retries[0][0] <= draft.now:
+        id = draft.retries[0][1]
+        draft.retries = draft.retries[1:]
+        child = draft.children[id]
+        request_restart(draft, child, child.exit or Exit.killed())

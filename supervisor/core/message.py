@@ -1,0 +1,203 @@
+"""What goes into the machine and what comes out of it.
+
+Inputs are news and requests; effects are orders to the interpreter. Both name a child by id and, where a life is meant, by
+generation: news about a life that is over changes nothing.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from .event import Event
+from .exits import Exit
+from .spec import ChildSpec
+
+# ---------------------------------------------------------------- inputs
+
+
+@attrs.frozen
+class Boot:
+    """Start all children, in order."""
+
+
+@attrs.frozen
+class Acknowledged:
+    """A child is up. `value` is what it acknowledged with."""
+
+    id: str
+    generation: int
+    pid: int | None = None
+    value: object = attrs.field(default=None, eq=False)
+
+
+@attrs.frozen
+class Declined:
+    """A child declined to start: OTP's ``ignore``."""
+
+    id: str
+    generation: int
+
+
+@attrs.frozen
+class Ended:
+    """A life is over; before its acknowledgement this is a failed start."""
+
+    id: str
+    generation: int
+    exit: Exit
+
+
+@attrs.frozen
+class Tick:
+    """Time has passed; sent when `wake_at` is due."""
+
+
+@attrs.frozen
+class Stop:
+    """Stop all children and finish with this exit: the parent asks, or the owner leaves."""
+
+    exit: Exit
+
+
+@attrs.frozen
+class Hurry:
+    """As `Stop`, and kill instead of asking."""
+
+    exit: Exit
+
+
+@attrs.frozen
+class StartChild:
+    """Add a child at the end of the start order and start it."""
+
+    spec: ChildSpec
+
+
+@attrs.frozen
+class TerminateChild:
+    """Stop a child, or cancel its restart, and leave it down."""
+
+    id: str
+
+
+@attrs.frozen
+class RestartChild:
+    """Start a child that is not running."""
+
+    id: str
+
+
+@attrs.frozen
+class DeleteChild:
+    """Forget a child that is not running."""
+
+    id: str
+
+
+@attrs.frozen
+class CycleChild:
+    """Stop and start a running child, if the budget for controlled restarts admits it."""
+
+    id: str
+    reason: str = ""
+
+
+@attrs.frozen
+class ResetBudgets:
+    """Forget all restarts, cooldowns and failures."""
+
+
+Request = StartChild | TerminateChild | RestartChild | DeleteChild | CycleChild | ResetBudgets
+
+
+@attrs.frozen
+class Call:
+    """A request; the answer is a `Reply` with the same `ref`."""
+
+    ref: int
+    request: Request
+
+
+@attrs.frozen
+class Judge:
+    """Somebody who knows says whether the last controlled restart of this life helped."""
+
+    id: str
+    generation: int
+    success: bool
+
+
+Input = Boot | Acknowledged | Declined | Ended | Tick | Stop | Hurry | Call | Judge
+
+# ---------------------------------------------------------------- effects
+
+
+@attrs.frozen
+class LaunchChild:
+    """Start this life."""
+
+    id: str
+    generation: int
+
+
+@attrs.frozen
+class AskChild:
+    """Ask this life to end."""
+
+    id: str
+    generation: int
+
+
+@attrs.frozen
+class KillChild:
+    """Insist that this life ends."""
+
+    id: str
+    generation: int
+
+
+@attrs.frozen
+class AbandonChild:
+    """Give this life up: it did not end when it was killed."""
+
+    id: str
+    generation: int
+
+
+@attrs.frozen
+class ForgetChild:
+    """The specification of this child is gone from the table."""
+
+    id: str
+
+
+@attrs.frozen
+class Reply:
+    """The answer to a call: a value, or an error to be raised at the caller."""
+
+    ref: int
+    value: object = attrs.field(default=None, eq=False)
+    error: Exception | None = attrs.field(default=None, eq=False)
+
+
+@attrs.frozen
+class Emit:
+    """Publish an event."""
+
+    event: Event
+
+
+@attrs.frozen
+class Ready:
+    """All children are up: the supervisor's own acknowledgement."""
+
+
+@attrs.frozen
+class Finish:
+    """All children are gone, and so is the supervisor. `error` is what its owner is to be told, if anything."""
+
+    exit: Exit
+    error: Exception | None = attrs.field(default=None, eq=False)
+
+
+Effect = LaunchChild | AskChild | KillChild | AbandonChild | ForgetChild | Reply | Emit | Ready | Finish

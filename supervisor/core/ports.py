@@ -1,0 +1,99 @@
+"""The one seam between the machine's interpreter and what a child can be.
+
+A `Launch` is what a child specification starts; it is given a `Ticket` for one life and answers with a `Handle`.
+Every call here is synchronous and returns at once: a launch that has to wait spawns a task through its ticket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from enum import Enum
+from typing import Any, Protocol, runtime_checkable
+
+from .event import Event
+from .exits import Exit
+
+
+class ChildType(Enum):
+    """OTP's child types: they set the default `shutdown` and what `count_children` counts."""
+
+    WORKER = "worker"
+    SUPERVISOR = "supervisor"
+
+
+class Cancellable(Protocol):
+    """The scope of a task that was spawned."""
+
+    def cancel(self) -> object:
+        """Ask the task to unwind; returns at once."""
+
+
+class Ticket(Protocol):
+    """One life of a child, as its launch sees it.
+
+    Exactly one of `started`, `ignored` and `exited` is called first; after `started`, `exited` is called exactly once.
+    An `exited` before `started` means that the start failed. Calls after the last one are ignored.
+    """
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The ids from the root down to this child."""
+
+    @property
+    def generation(self) -> int:
+        """The number of this life, from 1; it never repeats under one path of a living supervisor."""
+
+    def started(self, value: object = None) -> None:
+        """Acknowledge: the child is up. `value` becomes the result of the call that started it."""
+
+    def ignored(self) -> None:
+        """Decline to start: OTP's ``ignore``. Nothing runs and nothing more is reported."""
+
+    def exited(self, exit: Exit) -> None:
+        """The life is over and everything it owned is gone."""
+
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Cancellable:
+        """Run a task in the tree's task group.
+
+        It must not raise, and it is shielded from outer cancellation: only the returned scope cancels it.
+        """
+
+    def emit(self, event: Event) -> None:
+        """Publish an event on the tree's bus."""
+
+
+class Handle(Protocol):
+    """A child that was launched and has not been reported as exited."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the child's root process, None when it lives in this process."""
+
+    def terminate(self) -> None:
+        """Ask the child to end; returns at once."""
+
+    def kill(self) -> None:
+        """Insist; returns at once. A task can only be cancelled, so for it this is `terminate` again."""
+
+
+@runtime_checkable
+class Launch(Protocol):
+    """What a child specification starts: a task, an OS command, a worker process or a supervisor."""
+
+    @property
+    def type(self) -> ChildType:
+        """Whether a started child is a supervisor."""
+
+    @property
+    def kill_timeout(self) -> float:
+        """Seconds after `kill` after which the child is given up as unresponsive; may be ``math.inf``."""
+
+    def launch(self, ticket: Ticket) -> Handle:
+        """Start one life and return at once.
+
+        Raises:
+            Exception: The start failed; the interpreter turns it into an `Exit` with this exception.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """What would be started, as JSON data for events and reports; no secrets."""

@@ -1,0 +1,107 @@
+"""What the end of a child means: OTP's clauses of restart type and exit, admission, give-up, automatic shutdown."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from .budget import Refused, Wait
+from .draft import Draft
+from .errors import RestartIntensityExceeded, StartFailed
+from .event import ChildStartFailed, RestartDeferred, SupervisorGaveUp
+from .exits import Exit
+from .jobs import close, group_steps
+from .spec import AutoShutdown, GiveUp, Restart
+from .state import FAILURES_KEPT, Child, Job, Phase, Purpose
+
+
+def ended_by_itself(draft: Draft, child: Child, exit: Exit) -> None:
+    """A running child ended and nobody had asked it to; the supervisor is idle."""
+    settle(draft, child)
+    child = attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, exit=exit)
+    restart = child.spec.restart
+    if restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and not exit.is_clean):
+        draft.put(child)
+        request_restart(draft, child, exit)
+        return
+    draft.down(child, exit)
+    if child.spec.significant:
+        auto_shutdown(draft)
+
+
+def settle(draft: Draft, child: Child) -> None:
+    """Judge the restart that began this life by how long it lived, where nobody has judged it yet."""
+    id, stable = child.spec.id, draft.now - child.since >= draft.flags.stability
+    if stable:
+        draft.crash, draft.cycle = draft.crash.succeeded(id), draft.cycle.succeeded(id)
+    else:
+        draft.crash, draft.cycle = draft.crash.failed(id, draft.flags, draft.now), draft.cycle.failed(id, draft.flags, draft.now)
+
+
+def auto_shutdown(draft: Draft) -> None:
+    """A significant child ended by itself and is not restarted."""
+    alive = any(child.spec.significant and child.phase is not Phase.UNDEFINED for child in draft.children.values())
+    rule = draft.flags.auto_shutdown
+    if rule is AutoShutdown.ANY_SIGNIFICANT or (rule is AutoShutdown.ALL_SIGNIFICANT and not alive):
+        close(draft, Exit.shutdown())
+
+
+def request_restart(draft: Draft, child: Child, exit: Exit) -> None:
+    """Restart a child that is down, if the budget admits it; its exit or its failed start is the reason."""
+    id = child.spec.id
+    draft.crash, verdict = draft.crash.admit(id, draft.flags, draft.now, draft.random())
+    if isinstance(verdict, Wait):
+        draft.retry(child, verdict.until)
+        remaining = verdict.until - draft.now
+        draft.emit(RestartDeferred(draft.path_of(id), generation=child.generation, reason=exit.reason, remaining=remaining))
+        return
+    draft.failures = (*draft.failures, (id, exit))[-FAILURES_KEPT:]
+    if isinstance(verdict, Refused):
+        give_up(draft, child, exit, verdict.reason)
+        return
+    ids = draft.group(id)
+    stops = [other for other in reversed(ids) if other != id]
+    draft.job = Job(Purpose.RESTART, group_steps(draft, stops, ids), subject=id, reason=exit.reason)
+
+
+def give_up(draft: Draft, child: Child, exit: Exit, reason: str) -> None:
+    """The budget is spent: end as OTP does, or hold and try again when the circuit half-opens."""
+    flags, now = draft.flags, draft.now
+    if flags.on_give_up is GiveUp.HOLD:
+        draft.crash = draft.crash.tripped(flags, now)
+        verdict = draft.crash.verdict(flags, now)
+        until = verdict.until if isinstance(verdict, Refused) else None
+        draft.retry(child, math.inf if until is None else until)
+        retry_in = None if until is None else until - now
+        draft.emit(SupervisorGaveUp(draft.path, child=child.spec.id, reason=reason, hold=True, retry_in=retry_in, exit=exit))
+        return
+    draft.emit(SupervisorGaveUp(draft.path, child=child.spec.id, reason=reason, exit=exit))
+    spent = draft.failures[-(flags.intensity + 1) :]
+    error = RestartIntensityExceeded(draft.path, spent, intensity=flags.intensity, period=flags.period)
+    close(draft, Exit.shutdown(exception=error), error)
+
+
+def start_failed(draft: Draft, job: Job, child: Child, exit: Exit) -> None:
+    """What a failed start means depends on what the job was for."""
+    id = child.spec.id
+    draft.emit(ChildStartFailed(draft.path_of(id), generation=child.generation, exit=exit))
+    error = StartFailed(draft.path_of(id), exit)
+    child = attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, since=draft.now, exit=exit)
+    draft.put(child)
+    draft.job = None
+    match job.purpose:
+        case Purpose.BOOT:
+            close(draft, Exit.failed(error), error)
+            return
+        case Purpose.START_CHILD:
+            draft.drop(id)
+        case Purpose.RESTART:
+            draft.crash = draft.crash.failed(id, draft.flags, draft.now)
+            draft.retry(child, draft.now)
+        case Purpose.CYCLE:
+            draft.cycle = draft.cycle.failed(job.subject, draft.flags, draft.now)
+            draft.retry(child, draft.now)
+        case _:
+            pass
+    draft.reply(job, error=error)

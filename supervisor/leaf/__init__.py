@@ -1,0 +1,1 @@
+"""What a child can be: an async function in this process, an OS command."""

@@ -1,0 +1,232 @@
+"""The interpreter of one machine: it feeds inputs to `step` and performs the effects.
+
+All of it is synchronous. Whoever has news calls `feed`, on the event loop's thread; inputs that arrive while one is being
+served are queued and served in order. So there is no lock, and no task per supervisor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ..core.errors import NoProc
+from ..core.event import Event
+from ..core.exits import Exit
+from ..core.machine import step
+from ..core.message import (
+    AbandonChild,
+    Acknowledged,
+    AskChild,
+    Boot,
+    Call,
+    Declined,
+    Effect,
+    Emit,
+    Ended,
+    Finish,
+    ForgetChild,
+    Hurry,
+    Input,
+    Judge,
+    KillChild,
+    LaunchChild,
+    Ready,
+    Reply,
+    Request,
+    Stop,
+    Tick,
+)
+from ..core.ports import Cancellable, Handle
+from ..core.spec import ChildSpec, SupervisorFlags
+from ..core.state import Lifecycle, initial, wake_at
+
+if TYPE_CHECKING:
+    from .tree import Tree
+
+Answer = Callable[[object, "Exception | None"], None]
+
+
+class Life:
+    """One life of a child: its ticket for the launch, its handle for the node."""
+
+    __slots__ = ("generation", "handle", "id", "node", "over")
+
+    def __init__(self, node: Node, id: str, generation: int) -> None:
+        self.node, self.id, self.generation = node, id, generation
+        self.handle: Handle | None = None
+        self.over = False
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The ids from the root down to this child."""
+        return (*self.node.path, self.id)
+
+    @property
+    def tree(self) -> Tree:
+        """The tree that the child is in."""
+        return self.node.tree
+
+    def started(self, value: object = None) -> None:
+        """See `Ticket.started`."""
+        if not self.over:
+            self.node.feed(Acknowledged(self.id, self.generation, value=value))
+
+    def ignored(self) -> None:
+        """See `Ticket.ignored`."""
+        if not self.over:
+            self.end()
+            self.node.feed(Declined(self.id, self.generation))
+
+    def exited(self, exit: Exit) -> None:
+        """See `Ticket.exited`."""
+        if not self.over:
+            self.end()
+            self.node.feed(Ended(self.id, self.generation, exit))
+
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Cancellable:
+        """See `Ticket.spawn`."""
+        return self.node.tree.spawn(run, name)
+
+    def emit(self, event: Event) -> None:
+        """See `Ticket.emit`."""
+        self.node.tree.bus.publish(event)
+
+    def end(self) -> None:
+        """Nothing more is heard of this life, and it is no longer the child's."""
+        self.over = True
+        if self.node.lives.get(self.id) is self:
+            del self.node.lives[self.id]
+
+
+class Node:
+    """A running supervisor. To its parent it is a handle like any other."""
+
+    pid = None
+
+    def __init__(
+        self,
+        tree: Tree,
+        path: tuple[str, ...],
+        flags: SupervisorFlags,
+        specs: tuple[ChildSpec, ...],
+        ready: Callable[[], None],
+        finished: Callable[[Exit, Exception | None], None],
+    ) -> None:
+        self.tree, self.path = tree, path
+        self.state = initial(path, flags, specs, seed=tree.seed())
+        self.lives: dict[str, Life] = {}
+        self.armed = math.inf
+        self._ready, self._finished = ready, finished
+        self._inbox: deque[Input] = deque()
+        self._busy = False
+        self._answers: dict[int, Answer] = {}
+        self._refs = 0
+
+    # ------------------------------------------------------------ as a handle, and as a sleeper
+
+    def terminate(self) -> None:
+        """Stop all children in reverse start order, each within its own `shutdown`."""
+        self.feed(Stop(Exit.shutdown()))
+
+    def kill(self) -> None:
+        """Kill all children, at all depths, and wait for them."""
+        self.feed(Hurry(Exit.killed()))
+
+    def wake(self) -> None:
+        """A time that the machine asked for has come."""
+        self.feed(Tick())
+
+    def boot(self) -> None:
+        """Start all children in order."""
+        self.feed(Boot())
+
+    # ------------------------------------------------------------ inputs
+
+    def call(self, request: Request, answer: Answer) -> None:
+        """Ask for something; `answer(value, error)` is called once, now or later.
+
+        Raises:
+            NoProc: The supervisor has finished.
+        """
+        if self.state.lifecycle is Lifecycle.FINISHED:
+            raise NoProc(self.path)
+        self._refs += 1
+        self._answers[self._refs] = answer
+        self.feed(Call(self._refs, request))
+
+    def judge(self, id: str, generation: int, *, success: bool) -> None:
+        """See `SupervisorRef.judge`."""
+        self.feed(Judge(id, generation, success))
+
+    def feed(self, event: Input) -> None:
+        """Serve an input, after those that came before it."""
+        self._inbox.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        clock = self.tree.clock
+        try:
+            while self._inbox:
+                event = self._inbox.popleft()
+                if type(event) is Acknowledged:
+                    event = self._with_pid(event)
+                self.state, effects = step(self.state, event, clock())
+                for effect in effects:
+                    self._perform(effect)
+        finally:
+            self._busy = False
+        at = wake_at(self.state)
+        if at != self.armed:
+            self.tree.timer.arm(self, at)
+
+    def _with_pid(self, event: Acknowledged) -> Acknowledged:
+        # asked now and not by the life itself: a launch may acknowledge before it has returned its handle
+        life = self.lives.get(event.id)
+        pid = life.handle.pid if life is not None and life.handle is not None else None
+        return event if pid is None else attrs.evolve(event, pid=pid)
+
+    # ------------------------------------------------------------ effects
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case LaunchChild(id=id, generation=generation):
+                self._launch(id, generation)
+            case Emit(event=event):
+                self.tree.bus.publish(event)
+            case AskChild(id=id, generation=generation):
+                handle = self._handle(id, generation)
+                if handle is not None:
+                    handle.terminate()
+            case KillChild(id=id, generation=generation):
+                handle = self._handle(id, generation)
+                if handle is not None:
+                    handle.kill()
+            case Reply(ref=ref, value=value, error=error):
+                self._answers.pop(ref)(value, error)
+            case AbandonChild(id=id, generation=generation):
+                life = self.lives.get(id)
+                if life is not None and life.generation == generation:
+                    life.end()
+                    self.tree.abandoned += 1
+            case Ready():
+                self._ready()
+            case Finish(exit=exit, error=error):
+                self._finished(exit, error)
+            case ForgetChild():
+                pass
+
+    def _launch(self, id: str, generation: int) -> None:
+        life = Life(self, id, generation)
+        self.lives[id] = life
+        try:
+            life.handle = self.state.children[id].spec.start.launch(life)
+        except Exception as error:  # the boundary where a launch that raises becomes a failed start
+            life.exited(Exit.failed(error))
+
+    def _handle(self, id: str, generation: int) -> Handle | None:
+        life = self.lives.get(id)
+        return life.handle if life is not None and life.generation == generation else None
