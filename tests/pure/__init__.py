@@ -1,0 +1,1 @@
+"""Pure rooms: values in, values out; Hypothesis where there is a rule, no event loop, no clock."""
