@@ -1,0 +1,129 @@
+"""Orphans become our children while a command runs, and are reaped one by one.
+
+As a child-subreaper this process adopts whatever a leaf's descendants leave behind, so that strays can be found by reading our own
+`children` instead of the whole host. The price is that we must reap them. That is done by pid, and only for processes that nobody in
+this process can be waiting for: claimed by a leaf's tree, or of a session that none of our own children can be in.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final, Protocol
+
+from .identity import ProcessId
+from .procstat import Stat, read_children, read_stat
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_GET_CHILD_SUBREAPER: Final = 37
+
+
+class Claims(Protocol):
+    """A leaf's tree, as the reaper sees it."""
+
+    @property
+    def root(self) -> ProcessId:
+        """The leaf itself, which is not the reaper's to reap."""
+
+    def claims(self, stat: Stat) -> bool:
+        """Whether a child of ours came from this tree, as far as that can be told without reading its memory."""
+
+
+_trees: dict[int, Claims] = {}
+_active: bool | None = None
+_ours_before: frozenset[ProcessId] = frozenset()
+
+
+def adopt_orphans() -> bool:
+    """Become the child-subreaper, if we are not; called before a leaf is started.
+
+    Returns:
+        Whether orphaned descendants come to us.
+    """
+    global _active, _ours_before
+    if _active is None:
+        _active = False
+        if sys.platform == "linux":
+            # those were started by somebody here, whatever their session may become
+            _ours_before = frozenset(ProcessId(stat.pid, stat.created) for stat in strangers())
+            _active = _is_subreaper() or _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    return _active
+
+
+def register(tree: Claims) -> None:
+    """A leaf was started: it is reaped by its owner."""
+    _trees[tree.root.pid] = tree
+
+
+def unregister(tree: Claims) -> None:
+    """A leaf is reaped and its strays are gone."""
+    _trees.pop(tree.root.pid, None)
+
+
+def release() -> None:
+    """Stop adopting orphans if no leaf is left, so that the rest of the program's children behave as before.
+
+    Called when a leaf was unregistered and its end was reported, or when a start failed.
+    """
+    global _active
+    if not _trees and _active is not None:
+        if _active and not _was_subreaper:
+            _prctl(_PR_SET_CHILD_SUBREAPER, 0)
+        _active = None
+
+
+def alone() -> bool:
+    """Whether all our children are leaves, so that none is an orphan. The cheapest question about orphans."""
+    return sys.platform == "linux" and _active is True and _trees.keys() >= set(_main_threads_children())
+
+
+def strangers() -> list[Stat]:
+    """Our children that are no leaves: adopted orphans and other people's subprocesses, zombies included."""
+    if sys.platform != "linux":
+        return []
+    return [stat for pid in _main_threads_children() if pid not in _trees and (stat := read_stat(pid)) is not None]
+
+
+def collect() -> None:
+    """Reap the dead among the orphans that we adopted. Never waits, never touches a child that somebody here started."""
+    if sys.platform != "linux" or not _active:
+        return
+    own_session = os.getsid(0)
+    for stat in strangers():
+        if not stat.dead:
+            continue
+        # a child started here is in our session, or leads its own: one of a third session can only have been adopted
+        adopted = stat.session not in (own_session, stat.pid) and ProcessId(stat.pid, stat.created) not in _ours_before
+        if adopted or any(tree.claims(stat) for tree in list(_trees.values())):
+            try:
+                os.waitid(os.P_PID, stat.pid, os.WEXITED | os.WNOHANG)
+            except ChildProcessError:
+                continue  # it was another thread's child after all, and is reaped
+
+
+def _main_threads_children() -> list[int]:
+    """The kernel hands orphans to a subreaper's first living thread; what other threads have started is none of ours to look at."""
+    return read_children(os.getpid(), threads=1)
+
+
+_was_subreaper = False
+_libc_prctl: object = None
+
+
+def _is_subreaper() -> bool:
+    global _was_subreaper
+    import ctypes
+
+    flag = ctypes.c_int(0)
+    _was_subreaper = _prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(flag)) and flag.value != 0
+    return _was_subreaper
+
+
+def _prctl(option: int, argument: object) -> bool:
+    global _libc_prctl
+    if _libc_prctl is None:
+        import ctypes
+
+        _libc_prctl = ctypes.CDLL(None, use_errno=True).prctl
+    result: int = _libc_prctl(option, argument, 0, 0, 0)  # type: ignore[operator]
+    return result == 0

@@ -1,0 +1,276 @@
+"""Start one process: vfork, the launch helper, a pidfd, and an error that says what went wrong.
+
+It runs on the calling thread, which has to live as long as the process: the parent-death signal is sent when that thread ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from os import PathLike
+from typing import Final, NamedTuple
+
+import attrs
+
+from . import launching
+from .executable import check_directory, resolve
+from .identity import ProcessId, has_pidfd, identify
+from .marker import VARIABLE, chained
+from .waitstatus import WaitStatus
+
+Redirect = str | PathLike[str]
+"""``"inherit"``, ``"null"``, or the path of a file: standard input reads it, the outputs append to it."""
+
+_ERRNO: Final = struct.Struct("i")
+
+
+@attrs.define(eq=False)
+class Spawned:
+    """A process that was started here and has to be reaped here, exactly once.
+
+    Attributes:
+        id: Its identity.
+        marker: What it and its descendants carry in their environment.
+        pidfd: Readable once it is dead; None where there are no pidfds.
+        own_session: Whether it leads a session of its own, else a process group in ours. Either has its pid as id.
+    """
+
+    id: ProcessId
+    marker: str
+    pidfd: int | None
+    own_session: bool
+    _popen: subprocess.Popen[bytes]
+    _status: WaitStatus | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id; not recycled before `reap`."""
+        return self.id.pid
+
+    @property
+    def reaped(self) -> bool:
+        """Whether `reap` has taken it away."""
+        return self._popen.returncode is not None
+
+    def status(self) -> WaitStatus | None:
+        """How it ended, None while it runs. It stays a zombie until `reap`, so its pid and process group remain its own."""
+        if self._status is None:
+            if sys.platform == "linux":
+                result = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if result is not None:
+                    self._status = WaitStatus.from_waitid(result.si_code, result.si_status)
+            elif (code := self._popen.poll()) is not None:
+                self._status = WaitStatus.from_returncode(code)
+        return self._status
+
+    def stopped(self) -> int | None:
+        """The signal that has stopped it since the last call, None when none has; each stop is seen once."""
+        if sys.platform == "linux" and not self.reaped:
+            result = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG)
+            return None if result is None else result.si_status
+        return None
+
+    def wait(self) -> None:
+        """Block the calling thread until it is dead, without reaping it where that can be had. For hosts without pidfds."""
+        if sys.platform == "linux":
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            self._popen.wait()
+
+    def reap(self) -> None:
+        """Take it away: its pid may be another's from now on. Only after `status` told how it ended."""
+        self._popen.poll()
+
+    def close(self) -> None:
+        """Give back the descriptor. May be called again."""
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
+
+def spawn(
+    argv: tuple[str, ...],
+    *,
+    marker: str,
+    env: Mapping[str, str | None] | None = None,
+    variables: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    stdin: Redirect = "inherit",
+    stdout: Redirect = "inherit",
+    stderr: Redirect = "inherit",
+    pass_fds: tuple[int, ...] = (),
+    terminal_fd: int | None = None,
+    foreground: bool = True,
+    death_signal: int = signal.Signals(9),
+) -> Spawned:
+    """Start a process, and return when its program runs.
+
+    Args:
+        argv: The command and its arguments.
+        marker: The mark of this life for the environment, see `marker.new_marker`.
+        env: Additions to our environment; None removes a variable.
+        variables: More additions, few and no secrets: with them alone the environment need not be copied.
+        cwd: Its working directory; None for ours.
+        stdin: Where its input comes from.
+        stdout: Where its output goes to.
+        stderr: Where its errors go to.
+        pass_fds: Descriptors it inherits under the same numbers, besides the standard ones.
+        terminal_fd: Its number of the terminal that it shares with us; None for a process without one.
+        foreground: Whether it becomes that terminal's foreground.
+        death_signal: What it gets when the calling thread, or this process, dies; 0 for nothing.
+
+    Raises:
+        FileNotFoundError: No such command or working directory.
+        NotADirectoryError: The working directory is none.
+        PermissionError: The command is not executable, or the directory may not be entered.
+        OSError: The file is no program for this machine, or there are no resources to run it.
+    """
+    own = {**(variables or {}), VARIABLE: chained(marker, os.environ.get(VARIABLE))}
+    environment = None if not env and launching.mechanism() is launching.Mechanism.HELPER else {**child_environment(env), **own}
+    searched: Mapping[str, str] = os.environ if environment is None else environment
+    # what the helper fails to execute it reports, so a path is only looked at when that has happened
+    path = argv[0] if os.sep in argv[0] and launching.mechanism() is launching.Mechanism.HELPER else resolve(argv[0], searched, cwd)
+    # A leaf that shares our terminal must stay in its session and gets a group that can be its foreground. Any other leaf gets a
+    # session: Ctrl-C and Ctrl-Z then reach it through us alone, it cannot be stopped for reading or setting a terminal that is not
+    # its own, and its session id is a mark that every descendant keeps which does not start a session itself.
+    own_session = terminal_fd is None
+    with ExitStack() as stack:
+        streams = [
+            stack.enter_context(_opened(target, flags))
+            for target, flags in ((stdin, os.O_RDONLY), (stdout, _APPEND), (stderr, _APPEND))
+        ]  # fmt: skip
+        order = _Order(path, argv, environment, own, cwd, streams, pass_fds, terminal_fd if foreground else None, own_session, death_signal)
+        try:
+            popen = _start(order)
+        except OSError:
+            if cwd is not None:
+                check_directory(cwd)
+            resolve(argv[0], searched, cwd)
+            raise  # neither knows better what is wrong
+    try:
+        process = identify(popen.pid)
+        pidfd = os.pidfd_open(popen.pid) if sys.platform == "linux" and has_pidfd() else None
+    except BaseException:
+        popen.kill()  # nothing may run that nobody watches
+        popen.wait()
+        raise
+    # without an identity it is gone already, which only a host without zombies can show
+    return Spawned(process or ProcessId(popen.pid, 0), marker, pidfd, own_session, popen)
+
+
+def child_environment(env: Mapping[str, str | None] | None) -> dict[str, str]:
+    """Our environment with additions and removals."""
+    environment = dict(os.environ)
+    for name, value in (env or {}).items():
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value
+    return environment
+
+
+_APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+
+
+@contextmanager
+def _opened(target: Redirect, flags: int) -> Iterator[int | None]:
+    if target == "inherit":
+        yield None
+        return
+    # what a command writes can hold secrets
+    fd = os.open(os.devnull if target == "null" else target, flags | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+class _Order(NamedTuple):
+    """What `_start` is to do. `environment` None is ours, with the variables `own` set in it."""
+
+    path: str
+    argv: tuple[str, ...]
+    environment: dict[str, str] | None
+    own: dict[str, str]
+    cwd: str | None
+    streams: list[int | None]
+    pass_fds: tuple[int, ...]
+    foreground_fd: int | None
+    own_session: bool
+    death_signal: int
+
+
+def _start(order: _Order) -> subprocess.Popen[bytes]:
+    stdin, stdout, stderr = order.streams
+    if sys.platform == "win32":
+        return subprocess.Popen(
+            list(order.argv), executable=order.path, env=order.environment, cwd=order.cwd, stdin=stdin, stdout=stdout, stderr=stderr,
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
+        )  # fmt: skip
+    error_reader = error_writer = None
+    try:
+        if launching.mechanism() is launching.Mechanism.HELPER:
+            error_reader, error_writer = _pipe()
+        file, words = launching.wrap(
+            order.path, order.argv, death_signal=order.death_signal, foreground_fd=order.foreground_fd, error_fd=error_writer,
+            variables=order.own if order.environment is None else None,
+        )  # fmt: skip
+        try:
+            # no preexec_fn, user or group: with any of them CPython forks, and a fork copies the page tables of a large parent
+            popen = subprocess.Popen(
+                words, executable=file, env=order.environment, cwd=order.cwd, stdin=stdin, stdout=stdout, stderr=stderr,
+                start_new_session=order.own_session, process_group=None if order.own_session else 0,
+                pass_fds=order.pass_fds if error_writer is None else (*order.pass_fds, error_writer),
+            )  # fmt: skip
+        except OSError as error:
+            if error_writer is None or error.filename != file:
+                raise
+            launching.helper_failed()
+            popen = None
+        if popen is None:
+            return _start(order._replace(environment=order.environment or {**os.environ, **order.own}))
+        if error_reader is not None and error_writer is not None:
+            os.close(error_writer)
+            error_writer = None
+            _raise_reported(popen, error_reader, order.path)
+        return popen
+    finally:
+        for fd in (error_reader, error_writer):
+            if fd is not None:
+                os.close(fd)
+
+
+def _pipe() -> tuple[int, int]:
+    """A close-on-exec pipe whose numbers are no standard streams, even when ours are closed."""
+    reader, writer = os.pipe()
+    if min(reader, writer) > 2:
+        return reader, writer
+    spare = [reader, writer]
+    try:
+        while min(pair := os.pipe()) <= 2:
+            spare += pair
+        return pair
+    finally:
+        for fd in spare:
+            os.close(fd)
+
+
+def _raise_reported(popen: subprocess.Popen[bytes], error_reader: int, path: str) -> None:
+    """Wait until the helper has executed the command, or has said why it cannot."""
+    report = os.read(error_reader, _ERRNO.size)
+    if len(report) < _ERRNO.size:
+        return
+    popen.wait()
+    number: int = _ERRNO.unpack(report)[0]
+    text = os.strerror(number)
+    if number == errno.ENOEXEC:
+        text = f"{text} (a script needs a first line such as #!/bin/sh)"
+    elif number == errno.ENOENT:
+        text = f"{text} (its interpreter, perhaps)"
+    raise OSError(number, text, path)

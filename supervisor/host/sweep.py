@@ -1,0 +1,139 @@
+"""Kill every process of a life, also those that fork meanwhile, hide in sessions of their own or ignore every other signal.
+
+Order matters. First all are stopped, round after round, until a round finds no new one: who is stopped forks no more, and while its
+parent lives a child's descent can be seen, whatever its environment says. Then all are killed, parents before their children.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Final
+
+import anyio
+import attrs
+
+from . import reaper
+from .identity import ProcessId, has_pidfd, is_alive, open_pidfd, send_signal
+from .procstat import read_bytes
+
+BOUND: Final = 2.0
+"""Seconds after which a sweep gives up on processes that the kernel cannot end, such as ones stuck in a device."""
+
+_ROUNDS: Final = 32
+_WATCHED: Final = 64
+_STOP: Final = getattr(signal, "SIGSTOP", 0)
+_KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+Members = Callable[[], Iterable[ProcessId]]
+"""Says which processes are to go, afresh with every call; parents before their children."""
+
+
+@attrs.frozen
+class Swept:
+    """What a sweep did: `killed` had to be killed, `left` could not be, for want of permission or of time."""
+
+    killed: tuple[ProcessId, ...] = ()
+    left: tuple[ProcessId, ...] = ()
+
+
+def kill_all(members: Members) -> Swept:
+    """Stop and kill once; returns without waiting for the deaths.
+
+    Raises:
+        OSError: Out of descriptors.
+    """
+    found: dict[ProcessId, None] = {}
+    denied: dict[ProcessId, None] = {}
+    for _ in range(_ROUNDS):
+        new = [process for process in members() if process not in found and process not in denied]
+        if not new:
+            break
+        for process in new:
+            (found if _signal(process, _STOP) is not None else denied)[process] = None
+    killed = tuple(process for process in found if _signal(process, _KILL))
+    return Swept(killed, tuple(process for process in denied if is_alive(process)))
+
+
+async def sweep(members: Members, *, bound: float = BOUND) -> Swept:
+    """Kill until nothing is left, and reap what was adopted. Cheap when there is nothing to do.
+
+    Args:
+        members: The processes that are to go.
+        bound: Seconds after which it gives up.
+
+    Raises:
+        OSError: Out of descriptors.
+
+    **Cancellation:** what was not killed yet stays alive.
+    """
+    killed: dict[ProcessId, None] = {}
+    denied: set[ProcessId] = set()
+    give_up: float | None = None
+    while True:
+        alive = [process for process in members() if process not in denied]
+        reaper.collect()
+        if not alive:
+            return Swept(tuple(killed), tuple(denied))
+        now = anyio.current_time()
+        give_up = now + bound if give_up is None else give_up
+        if now >= give_up:
+            return Swept(tuple(process for process in killed if process not in alive), (*alive, *denied))
+        swept = kill_all(lambda: (process for process in members() if process not in denied))
+        killed.update(dict.fromkeys(swept.killed))
+        denied.update(swept.left)
+        with anyio.move_on_after(give_up - now):
+            await dead(swept.killed)
+
+
+async def dead(processes: Iterable[ProcessId]) -> None:
+    """Wait until all of these processes are dead.
+
+    **Cancellation:** stops waiting.
+    """
+    waiting = list(processes)
+    while waiting:
+        if has_pidfd():
+            await _dead_by_pidfd(waiting[:_WATCHED])
+            waiting = waiting[_WATCHED:]
+        else:
+            waiting = [process for process in waiting if is_alive(process)]
+            if waiting:
+                await anyio.sleep(0.005)
+
+
+async def _dead_by_pidfd(processes: list[ProcessId]) -> None:
+    if sys.platform == "linux":
+        with ExitStack() as stack:
+            poll = stack.enter_context(select.epoll())
+            waiting = set()
+            for process in processes:
+                if (fd := open_pidfd(process)) is not None:
+                    stack.callback(os.close, fd)
+                    poll.register(fd, select.EPOLLIN)
+                    waiting.add(fd)
+            while waiting:
+                await anyio.wait_readable(poll.fileno())
+                for fd, _ in poll.poll(0):
+                    waiting.discard(fd)
+                    poll.unregister(fd)
+
+
+def ignores(process: ProcessId, signum: int) -> bool:
+    """Whether a process ignores a signal. Blocking it is not ignoring: many programs fetch blocked signals when it suits them."""
+    for line in (read_bytes(f"/proc/{process.pid}/status") or b"").splitlines():
+        if line.startswith(b"SigIgn:"):
+            return bool(int(line.split()[1], 16) >> (signum - 1) & 1)
+    return False
+
+
+def _signal(process: ProcessId, signum: int) -> bool | None:
+    """Whether it got the signal; None when it may not be signalled."""
+    try:
+        return send_signal(process, signum)
+    except PermissionError:
+        return None

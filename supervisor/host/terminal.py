@@ -1,0 +1,226 @@
+"""The controlling terminal, lent to a leaf: it is the foreground while it runs, and everything is put back when it ends.
+
+A shell does the same for its jobs. Besides the modes that the kernel keeps, a program sets modes of the terminal itself (alternate
+screen, mouse reports, bracketed paste, ...); one that was killed leaves them on, so they are switched off in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import attrs
+
+from .waitstatus import WRAPPED_CRASHES, WaitStatus
+
+if sys.platform != "win32":
+    import termios
+
+_LEAVE_ALTERNATE_SCREEN: Final = "\x1b7\x1b[?1049l"
+"""Saves the cursor first: on the main screen it then stays where it is, and the alternate screen keeps a saved cursor of its own."""
+
+_RESET: Final = (
+    "\x1b[?1006l\x1b[?1003l\x1b[?1002l\x1b[?1000l\x1b[?1016l"  # mouse
+    "\x1b[?1004l\x1b[?2031l\x1b[?2004l\x1b[?2026l"  # reports of focus and colours, bracketed paste, synchronised output
+    "\x1b(B\x0f\x1b[?7h\x1b[?25h\x1b[m"  # character set, wrapping, the cursor, colours
+    "\x1b7\x1b[r\x1b8"  # the scrolling region; setting it moves the cursor
+)
+_RESET_KEYBOARD: Final = "\x1b[>4m\x1b[<u"
+
+MODES_RESET: Final = _LEAVE_ALTERNATE_SCREEN + _RESET + _RESET_KEYBOARD
+"""What is written to the terminal after a program that did not clean up behind itself."""
+
+
+@attrs.define(eq=False)
+class Terminal:
+    """The terminal we control, borrowed for one leaf; made by `borrow` and given back by `restore`.
+
+    Every call does nothing once the terminal is gone (hung up): there is nothing left to restore then.
+
+    Attributes:
+        fd: A description of our own, so that no flag set on it reaches anybody else's.
+        own_group: The process group that we share with nobody's leaf.
+        foreground: Whether we had the foreground when it was borrowed.
+    """
+
+    fd: int
+    own_group: int
+    foreground: bool
+    _modes: list[Any]
+    _leaf_modes: list[Any] | None = None
+    _lent_to: int | None = None
+
+    def lent(self, group: int, *, by_helper: bool) -> None:
+        """A leaf was started in this process group, and has the foreground if we had it.
+
+        `by_helper` says that the launch helper saw to it before the command began. To do it again here could take the terminal from a
+        job that the leaf, a shell perhaps, has put in front since. Without a helper the leaf may have been stopped for coming too early.
+        """
+        if self.foreground:
+            self._lent_to = group
+            if not by_helper:
+                self._set_foreground(group)
+                with suppress(OSError):
+                    os.killpg(group, signal.SIGCONT)
+
+    def suspend(self, group: int) -> None:
+        """The leaf has stopped: take the terminal, and stop our own process group too, as the shell above us expects.
+
+        Returns when that shell continues us; at once when there is nobody who could. To be called on the main thread.
+        """
+        if sys.platform != "win32":
+            if self._is_foreground(group):
+                with _no_stop(), suppress(OSError, termios.error):
+                    self._leaf_modes = termios.tcgetattr(self.fd)
+                    os.tcsetpgrp(self.fd, self.own_group)
+                    termios.tcsetattr(self.fd, termios.TCSANOW, self._modes)
+            # the kernel ignores it when nobody above could continue us
+            before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            try:
+                os.killpg(self.own_group, signal.SIGTSTP)
+            finally:
+                signal.signal(signal.SIGTSTP, before if before is not None else signal.SIG_DFL)
+
+    def resume(self, group: int) -> bool:
+        """Continue the leaf in front if we are in front.
+
+        Returns:
+            Whether we were.
+        """
+        if sys.platform != "win32":
+            if not self._is_foreground(self.own_group):
+                return False
+            with _no_stop(), suppress(OSError, termios.error):
+                self._modes = termios.tcgetattr(self.fd)  # the user may have changed them meanwhile
+                if self._leaf_modes is not None:
+                    termios.tcsetattr(self.fd, termios.TCSANOW, self._leaf_modes)
+                os.tcsetpgrp(self.fd, group)
+                self._lent_to = group
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGCONT)
+        return True
+
+    def restore(self, status: WaitStatus | None) -> None:
+        """The leaf is gone: take the terminal, put its modes back, and clean up what a leaf that was killed did not.
+
+        Args:
+            status: How the leaf ended; None when it never ran.
+
+        Leaves everything as it is while some other job is in front: it is not ours then.
+        """
+        if sys.platform != "win32":
+            lent_to, self._lent_to = self._lent_to, None
+            with _no_stop(), suppress(OSError, termios.error):
+                if lent_to is None or not self._may_take(lent_to):
+                    return
+                os.tcsetpgrp(self.fd, self.own_group)
+                changed = termios.tcgetattr(self.fd) != self._modes
+                termios.tcsetattr(self.fd, termios.TCSANOW, self._modes)
+                # modes of the kernel left changed tell of modes of the screen left changed
+                if changed or (status is not None and (status.signal is not None or status.code in WRAPPED_CRASHES)):
+                    _write(self.fd, reset_sequence(os.environ.get("TERM", "")))
+                    # answers and mouse reports meant for the leaf would be typed into the shell
+                    termios.tcflush(self.fd, termios.TCIFLUSH)
+
+    def give_back(self, status: WaitStatus | None) -> None:
+        """`restore` it and let another leaf borrow it. May be called again.
+
+        Args:
+            status: How the leaf ended; None when it never ran.
+        """
+        global _borrowed
+        if self.fd >= 0:
+            self.restore(status)
+            os.close(self.fd)
+            self.fd = -1
+            _borrowed = False
+
+    def _set_foreground(self, group: int) -> None:
+        if sys.platform != "win32":
+            with _no_stop(), suppress(OSError):
+                os.tcsetpgrp(self.fd, group)
+
+    def _is_foreground(self, group: int) -> bool:
+        if sys.platform != "win32":
+            with suppress(OSError):
+                return os.tcgetpgrp(self.fd) == group
+        return False
+
+    def _may_take(self, leaf_group: int) -> bool:
+        if sys.platform == "win32":
+            return False
+        front = os.tcgetpgrp(self.fd)
+        if front in (leaf_group, self.own_group):
+            return True
+        try:
+            os.killpg(front, 0)
+        except ProcessLookupError:
+            return True  # a job of the leaf, gone with it
+        except PermissionError:
+            return False
+        return False
+
+
+_borrowed = False
+
+
+def borrow() -> Terminal | None:
+    """Borrow our controlling terminal for a leaf, and note its modes.
+
+    Returns:
+        None when standard input and output are not that terminal, or another leaf has it.
+    """
+    global _borrowed
+    if sys.platform == "win32" or _borrowed:
+        return None
+    try:
+        if not (os.isatty(0) and os.isatty(1)) or os.fstat(0).st_rdev != os.fstat(1).st_rdev:
+            return None
+        os.tcgetpgrp(0)  # fails on a terminal that is not our session's
+        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, termios.error):
+        return None
+    try:
+        own = os.getpgrp()
+        made = Terminal(fd, own, os.tcgetpgrp(fd) == own, termios.tcgetattr(fd))
+    except (OSError, termios.error):
+        os.close(fd)
+        return None
+    _borrowed = True
+    return made
+
+
+def is_lent() -> bool:
+    """Whether a leaf has our terminal."""
+    return _borrowed
+
+
+def reset_sequence(term: str) -> str:
+    """What puts a terminal of this type (``$TERM``) back to normal; empty for one that knows no sequences."""
+    if term in ("", "dumb"):
+        return ""
+    # the Linux console misreads the two keyboard sequences
+    return _LEAVE_ALTERNATE_SCREEN + _RESET if term.startswith("linux") else MODES_RESET
+
+
+def _write(fd: int, text: str) -> None:
+    """Write as much as the terminal takes at once: a stopped one (Ctrl-S) must not stop us."""
+    data = text.encode("ascii")
+    with suppress(OSError):
+        while data:
+            data = data[os.write(fd, data) :]
+
+
+@contextmanager
+def _no_stop() -> Iterator[None]:
+    """Let the kernel not stop us for setting the terminal from the background; the mask, unlike SIG_IGN, is no child's to inherit."""
+    if sys.platform != "win32":
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,93 @@
+"""The processes of one life: the leaf, its descendants, and what became an orphan and was adopted by us."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import attrs
+
+from . import reaper
+from .identity import ProcessId, is_alive
+from .marker import carries, value_in
+from .procstat import Stat, read_environment, read_stat
+from .proctree import marked, walk
+
+
+@attrs.define(eq=False)
+class Tree:
+    """What is known of one life's processes; refreshed on demand, never by itself.
+
+    Attributes:
+        root: The leaf.
+        marker: What its descendants carry in their first environment.
+        own_session: Whether the leaf leads a session, else only a process group.
+        adopting: Whether orphans come to us, see `reaper.adopt_orphans`.
+    """
+
+    root: ProcessId
+    marker: str
+    own_session: bool
+    adopting: bool
+    _seen: dict[ProcessId, None] = attrs.field(factory=dict)
+    _zombies: set[ProcessId] = attrs.field(factory=set)
+
+    @property
+    def last_seen(self) -> tuple[ProcessId, ...]:
+        """The members as of the last `refresh`; the leaf first while it ran."""
+        return tuple(self._seen)
+
+    def remember(self, members: Iterable[ProcessId]) -> None:
+        """Take in members that somebody else saw, such as a memory probe."""
+        self._seen.update(dict.fromkeys(members))
+
+    def refresh(self) -> tuple[ProcessId, ...]:
+        """The live members now, parents before their children, the leaf first while it lives.
+
+        Raises:
+            OSError: Out of descriptors.
+        """
+        members = dict.fromkeys(walk(self.root.pid))
+        if members and self.root not in members:
+            members = {}  # the pid is another's now
+        for orphan in self.adopted():
+            if orphan not in members:
+                members.update(dict.fromkeys(walk(orphan.pid)))
+        zombies = set()
+        for process in (*self._seen, *self._zombies):
+            if process in members:
+                continue
+            if sys.platform != "linux":
+                if is_alive(process):
+                    members[process] = None
+                continue
+            stat = read_stat(process.pid)
+            if stat is None or stat.created != process.created:
+                continue
+            if stat.dead:
+                zombies.add(process)  # soon ours to reap, when all that is left of it is its identity
+            else:
+                members[process] = None  # it left the tree, for a reaper of its own or because orphans do not come to us
+        self._seen, self._zombies = members, zombies
+        return tuple(members)
+
+    def is_bare(self) -> bool:
+        """Whether a leaf that has died left nothing behind, as far as one cheap look can tell; False when it takes more to tell."""
+        return self.adopting and not self._zombies and self._seen.keys() <= {self.root} and reaper.alone()
+
+    def adopted(self) -> list[ProcessId]:
+        """The live orphans of this life: our own children by adoption; without adoption, whatever carries the marker."""
+        if self.adopting:
+            return [
+                ProcessId(stat.pid, stat.created)
+                for stat in reaper.strangers()
+                if not stat.dead and (self.claims(stat) or carries(value_in(read_environment(stat.pid)), self.marker))
+            ]
+        return list(marked(self.marker)) if sys.platform == "linux" else []
+
+    def claims(self, stat: Stat) -> bool:
+        """Whether a process belongs here by what was seen, by its process group or by its session."""
+        if stat.group == self.root.pid or (self.own_session and stat.session == self.root.pid):
+            return True
+        process = ProcessId(stat.pid, stat.created)
+        return process in self._seen or process in self._zombies

@@ -1,0 +1,92 @@
+"""From what the kernel says of a dead process to an `Exit`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from enum import Enum
+from typing import Final
+
+import attrs
+
+from ..core.exits import Exit, ExitKind, signal_name
+
+
+class AbnormalExit(Enum):
+    """Which ends of a command count as failures."""
+
+    FAILURE = "failure"
+    """Every non-zero code and every signal."""
+
+    CRASH = "crash"
+    """Death by a signal, except those by which a person or a terminal ends a program (SIGHUP, SIGINT, SIGTERM, SIGQUIT, SIGPIPE);
+    and the codes 134, 137 and 139, with which a wrapper passes on SIGABRT, SIGKILL and SIGSEGV. Every other code is an answer."""
+
+
+@attrs.frozen
+class WaitStatus:
+    """How a process ended: `code`, or `signal` and whether a core was written (None: not told)."""
+
+    code: int | None = None
+    signal: int | None = None
+    core_dumped: bool | None = None
+
+    @classmethod
+    def from_waitid(cls, si_code: int, si_status: int) -> WaitStatus:
+        """From the fields of waitid(2)."""
+        if si_code == os.CLD_EXITED:
+            return cls(code=si_status)
+        return cls(signal=si_status, core_dumped=si_code == os.CLD_DUMPED)
+
+    @classmethod
+    def from_returncode(cls, returncode: int) -> WaitStatus:
+        """From `subprocess`'s return code: negative for a signal."""
+        return cls(code=returncode) if returncode >= 0 else cls(signal=-returncode)
+
+
+_ORDERLY: Final = frozenset(
+    number
+    for name in ("SIGHUP", "SIGINT", "SIGTERM", "SIGQUIT", "SIGPIPE")
+    if (number := getattr(signal, name, None)) is not None
+)  # fmt: skip
+
+WRAPPED_CRASHES: Final = frozenset((134, 137, 139))
+"""Exit codes by which a wrapper says that its program died of SIGABRT, SIGKILL or SIGSEGV."""
+
+
+def classify(
+    status: WaitStatus, policy: AbnormalExit = AbnormalExit.FAILURE, *, asked: int | None = None, out_of_memory: bool | None = None
+) -> Exit:
+    """What an end means.
+
+    Args:
+        status: How the process ended.
+        policy: Which ends are failures.
+        asked: The signal by which we asked it to end, None when we did not. Dying of it, or answering with 128 plus its number, is
+            then no failure but a shutdown.
+        out_of_memory: Whether the kernel's out-of-memory killer did it; None when that cannot be told.
+    """
+    code, number = status.code, status.signal
+    if number is not None:
+        reason = "killed: out of memory" if out_of_memory else f"killed by {signal_name(number)}"
+        if status.core_dumped:
+            reason += " (core dumped)"
+        kind = ExitKind.ABNORMAL
+        if number == asked or (policy is AbnormalExit.CRASH and number in _ORDERLY):
+            kind = ExitKind.SHUTDOWN
+        return Exit(kind, reason, signal=number, core_dumped=status.core_dumped, out_of_memory=out_of_memory)
+    if code == 0:
+        return Exit(ExitKind.NORMAL, "exit code 0", code=0)
+    kind = ExitKind.ABNORMAL
+    if (asked is not None and code == 128 + asked) or (policy is AbnormalExit.CRASH and code not in WRAPPED_CRASHES):
+        kind = ExitKind.SHUTDOWN
+    return Exit(kind, f"exit code {code}", code=code)
+
+
+def exit_code(exit: Exit) -> int:
+    """The code that a shell would show for an end: the process's own, or 128 plus the signal; without a process 0 when clean, else 70."""
+    if exit.code is not None:
+        return exit.code
+    if exit.signal is not None:
+        return 128 + exit.signal
+    return 0 if exit.is_clean else 70

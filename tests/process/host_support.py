@@ -1,0 +1,46 @@
+"""What the tests of the host and of commands share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from supervisor.host.identity import ProcessId, identify, is_alive
+from supervisor.host.procstat import read_stat
+from supervisor.leaf.command import Command, command
+
+CHILDREN = Path(__file__).resolve().parent.parent / "children"
+PYTHON = sys.executable
+
+
+def family(report: Path, action: str, *kinds: str, **options: object) -> Command:
+    """The launch of children/family.py; it acknowledges once all its descendants are there."""
+    return command(PYTHON, str(CHILDREN / "family.py"), str(report), action, *kinds, ready="fd", **options)  # type: ignore[arg-type]
+
+
+def reported(report: Path) -> dict[str, int]:
+    """The pids that a family has written down, by kind."""
+    with suppress(FileNotFoundError):
+        return {kind: int(pid) for kind, pid in (line.split() for line in report.read_text().splitlines())}
+    return {}
+
+
+def running(pid: int) -> bool:
+    """Whether a process of that pid runs (a zombie does not)."""
+    stat = read_stat(pid)
+    return stat is not None and not stat.dead
+
+
+def identified(pid: int) -> ProcessId:
+    """The identity of a process that must be there."""
+    process = identify(pid)
+    assert process is not None
+    return process
+
+
+def zombies() -> list[int]:
+    """Our own dead children that nobody has reaped."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return [pid for pid in map(int, children) if not is_alive(identified(pid))]
