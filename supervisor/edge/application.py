@@ -1,0 +1,210 @@
+"""The seam between the launcher and the application that it runs; the launcher knows the application by name only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+from ..core.errors import SpecError
+from ..core.exits import describe
+from .usage import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ..runtime.supervisor import Supervisor
+    from .event_file import EventFile
+    from .signals import StopRequest
+
+
+@attrs.frozen
+class Session:
+    """What the launcher gives a run.
+
+    Attributes:
+        run: The run's id, a random UUID as 32 hexadecimal digits.
+        backend: ``"trio"`` or ``"asyncio"``.
+        stop: Set by the signals; the application may set it as well.
+        event_file: The open file of ``--events``, or None. The launcher closes it.
+        stdin_is_terminal: Whether standard input is a terminal.
+        stdout_is_terminal: Whether standard output is one.
+        stderr_is_terminal: Whether standard error is one.
+    """
+
+    run: str
+    backend: str
+    stop: StopRequest
+    event_file: EventFile | None = None
+    stdin_is_terminal: bool = False
+    stdout_is_terminal: bool = False
+    stderr_is_terminal: bool = False
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether a person types into the run and sees what it prints."""
+        return self.stdin_is_terminal and self.stdout_is_terminal
+
+
+class Application(Protocol):
+    """What ``run``, ``check`` and ``demo`` are about.
+
+    `configure`, `check` and `demo` start and create nothing: a signal may end the process at any moment until `run` is called.
+    """
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of ``run``. Their values should be read in `configure`, so that all faults are reported at once."""
+
+    def configure(self, options: argparse.Namespace, environ: Mapping[str, str]) -> Any:
+        """Check everything that can be checked before anything runs.
+
+        Args:
+            options: What `add_options` asked for, and `command`: the argv after ``--``, or None where there is no ``--``.
+            environ: The environment.
+
+        Returns:
+            What `run` is to be given.
+
+        Raises:
+            UsageError: All faults.
+        """
+
+    def check(self, file: str | None, environ: Mapping[str, str]) -> str:
+        """What a configuration amounts to, for a person.
+
+        Raises:
+            UsageError: All faults.
+        """
+
+    def demo(self, options: argparse.Namespace, environ: Mapping[str, str]) -> Any:
+        """As `configure`, for a demonstration that ends by itself.
+
+        Raises:
+            UsageError: All faults.
+        """
+
+    async def run(self, configured: Any, session: Session) -> int:
+        """Run until the end, or until `session.stop`.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            UsageError: It turned out only now that this cannot be run; the program ends with 2.
+            RestartIntensityExceeded: The program ends with 75.
+        """
+
+
+def new_run_id() -> str:
+    """A random UUID (version 4) as 32 hexadecimal digits."""
+    raw = bytearray(os.urandom(16))
+    raw[6] = raw[6] & 0x0F | 0x40
+    raw[8] = raw[8] & 0x3F | 0x80
+    return raw.hex()
+
+
+def load_attribute(name: str) -> object:
+    """Import ``MODULE:ATTRIBUTE``; the attribute may be dotted.
+
+    Raises:
+        UsageError: There is no such thing, or importing it failed; the text says where.
+    """
+    from importlib import import_module
+
+    module_name, colon, attribute = name.partition(":")
+    if not colon or not all(part.isidentifier() for part in [*module_name.split("."), *attribute.split(".")]):
+        raise UsageError([f"expected MODULE:ATTRIBUTE, such as mytree:root, got {name[:80]!r}"])
+    try:
+        value: object = import_module(module_name)
+    except Exception as error:  # whatever a user's module raises becomes one line with its place
+        raise UsageError([f"{name}: cannot import {module_name}: {describe(error)}{_where(error)}"]) from error
+    for part in attribute.split("."):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            raise UsageError([f"{name}: {module_name} has no attribute {attribute!r}"]) from None
+    return value
+
+
+def load_tree(name: str) -> Supervisor:
+    """The tree that ``app MODULE:ATTRIBUTE`` names: a supervisor that has not been entered, or a callable that makes one.
+
+    A module beside the current directory can be imported, but never instead of an installed one.
+
+    Raises:
+        UsageError: It cannot be loaded, or is no tree.
+    """
+    from ..runtime.supervisor import Supervisor
+
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
+    value = load_attribute(name)
+    if callable(value):
+        try:
+            value = value()
+        except SpecError as error:
+            raise UsageError([f"{name}: {error}"]) from error
+        except Exception as error:  # as above: the user's code, one line with its place
+            raise UsageError([f"{name}: calling it failed: {describe(error)}{_where(error)}"]) from error
+    if isinstance(value, Supervisor):
+        return value
+    if isinstance(value, CoroutineType):
+        value.close()  # else it would warn that nobody awaited it
+    raise UsageError([f"{name}: expected a Supervisor or a function (not async) that returns one, got {type(value).__name__}"])
+
+
+async def run_tree(tree: Supervisor, session: Session) -> int:
+    """Run a tree until a signal stops it or it ends by itself.
+
+    **Cancellation:** stops all children, as leaving the tree's block does.
+
+    Raises:
+        RestartIntensityExceeded: The tree gave up.
+        StartFailed: A child did not start.
+    """
+    import anyio
+
+    tree.run_id = session.run
+    if session.event_file is not None:
+        tree.add_sink(session.event_file.write)
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        block = anyio.CancelScope()
+
+        async def watch() -> None:
+            await session.stop.wait()
+            # a tree that is still starting is stopped as well
+            block.cancel()
+            await session.stop.wait_hurried()
+            tree.hurry()
+
+        tasks.start_soon(watch)
+        try:
+            with block:
+                async with tree:
+                    # the tree cancels this when it ends by itself
+                    await anyio.sleep_forever()
+        except Exception as error:  # raised again below, where no task group wraps it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return 0
+
+
+def _where(error: BaseException) -> str:
+    """The place of the innermost frame of an exception that is not the import system's."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}:{error.lineno})"
+    at, frame = "", error.__traceback__
+    while frame is not None:
+        file = frame.tb_frame.f_code.co_filename
+        if not file.startswith("<") and file != __file__ and "importlib" not in file:
+            at = f" ({file}:{frame.tb_lineno})"
+        frame = frame.tb_next
+    return at

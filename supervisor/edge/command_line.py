@@ -1,0 +1,388 @@
+"""The command line: what to run and how, and the exit code that it ends with.
+
+    run       an application (the guardian, unless told otherwise) over one command
+    app       any tree
+    check     a configuration
+    demo      a demonstration
+
+Nothing heavy is imported before it is known to be needed: a usage error costs no event loop, and a run only its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from io import TextIOWrapper
+from typing import Any, Final, NoReturn
+
+from .application import Application, Session, load_attribute, load_tree, new_run_id, run_tree
+from .usage import Fault, UsageError, did_you_mean, printable, quote, raise_all
+
+USAGE, FAULT, GAVE_UP, INTERRUPTED = 2, 70, 75, 130
+DEFAULT_APPLICATION: Final = "workers.guardian:application"
+SUBCOMMANDS: Final = ("run", "app", "check", "demo")
+LATER: Final = ("status", "top", "events", "restart", "stop", "degrade", "states", "doctor")
+BACKENDS: Final = ("trio", "asyncio")
+
+
+def main(argv: Sequence[str] | None = None, *, application: str = DEFAULT_APPLICATION, environ: Mapping[str, str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        argv: Its arguments, without its name; default: those of this process.
+        application: ``MODULE:ATTRIBUTE`` of the `Application` that ``run``, ``check`` and ``demo`` are about.
+        environ: The environment; default: that of this process.
+
+    Returns:
+        The exit code: 2 for usage, 70 for a fault of ours, 75 when restart protection gave up, 130 when interrupted before
+        anything ran; else the application's.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # a name that the terminal's encoding lacks is no reason for a traceback
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    program = _Program(application, os.environ if environ is None else environ)
+    try:
+        code = program.run(list(sys.argv[1:] if argv is None else argv))
+    except UsageError as error:
+        _complain(_as_text(program.name, error.faults))
+        code = USAGE
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except _Unwritten as stopped:
+        return _unwritten(stopped.error, 0)
+    except SystemExit as leaving:
+        # argparse, after it printed help
+        code = leaving.code if isinstance(leaving.code, int) else 0
+    return _flushed(code)
+
+
+class _Program:
+    """One invocation."""
+
+    def __init__(self, application: str, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.name = program_name()
+        self._application = application
+
+    def run(self, argv: list[str]) -> int:
+        before, command = split(argv)
+        first = before[0] if before and not before[0].startswith("-") else None
+        if first in LATER:
+            raise UsageError([Fault(first, "not available in this version")])
+        if first is not None and first not in SUBCOMMANDS:
+            raise UsageError([self._no_subcommand(before, command)])
+        rest = before if first is None else before[1:]
+        match first:
+            case "app":
+                return self._app(rest, command)
+            case "check":
+                return self._check(rest, command)
+            case "demo":
+                return self._demo(rest, command)
+            case _:
+                return self._run(rest, command, prefix=before[: len(before) - len(rest)])
+
+    def _run(self, words: list[str], command: list[str] | None, prefix: list[str]) -> int:
+        parser = self._parser(
+            "[run] [options] -- COMMAND [ARG ...]",
+            f"       {self.name} app MODULE:ATTRIBUTE [options]\n       {self.name} check [FILE]\n       {self.name} demo [options]",
+            "Run COMMAND under the guardian: its memory is watched, and it is restarted before memory is gone.",
+        )
+        parser.add_argument("--version", action="store_true", help="print the version and where this program is, and exit")
+        self._add_loop_options(parser)
+        if "--version" in words:
+            _say(version())
+            return 0
+        application = self._load()
+        application.add_options(parser)
+        options = self._parse(parser, words, command, prefix)
+        if command == []:
+            raise UsageError([f"no command after --; write: {self.name} [options] -- COMMAND [ARG ...]"])
+        options.command = command
+        return self._start(application, options, application.configure)
+
+    def _demo(self, words: list[str], command: list[str] | None) -> int:
+        parser = self._parser("demo [options]", "", "Show a leaking program under the guardian; ends by itself.")
+        self._add_loop_options(parser)
+        self._no_command("demo", command)
+        options = self._parse(parser, words, command, ["demo"])
+        application = self._load()
+        return self._start(application, options, application.demo)
+
+    def _check(self, words: list[str], command: list[str] | None) -> int:
+        parser = self._parser(
+            "check [FILE]", "", "Say what a configuration file and the environment amount to, or everything that is wrong."
+        )
+        parser.add_argument("file", metavar="FILE", nargs="?", help="TOML, or YAML with the yaml extra")
+        self._no_command("check", command)
+        options = self._parse(parser, words, command, ["check"])
+        _say(self._load().check(options.file, self.environ))
+        return 0
+
+    def _app(self, words: list[str], command: list[str] | None) -> int:
+        parser = self._parser("app MODULE:ATTRIBUTE [options]", "", "Run a tree of your own until it ends or a signal stops it.")
+        parser.add_argument("tree", metavar="MODULE:ATTRIBUTE", nargs="?", help="a Supervisor, or a function that returns one")
+        self._add_loop_options(parser)
+        self._no_command("app", command)
+        options = self._parse(parser, words, command, ["app"])
+        if options.tree is None:
+            raise UsageError([f"app needs a tree: {self.name} app MODULE:ATTRIBUTE"])
+        faults = _loop_faults(options)
+        tree = None
+        try:
+            tree = load_tree(options.tree)
+        except UsageError as error:
+            faults += error.faults
+        raise_all(faults)
+        assert tree is not None
+        return self._in_loop(options.backend, partial(run_tree, tree), options.events)
+
+    def _start(self, application: Application, options: argparse.Namespace, configure: Callable[..., Any]) -> int:
+        """Check everything, then run it."""
+        faults = _loop_faults(options)
+        configured: Any = None
+        try:
+            configured = configure(options, self.environ)
+        except UsageError as error:
+            faults += error.faults
+        raise_all(faults)
+        return self._in_loop(options.backend, partial(application.run, configured), options.events)
+
+    def _in_loop(self, backend: str, run: Callable[[Session], Awaitable[int]], events: str | None) -> int:
+        from ..core.errors import RestartIntensityExceeded, StartFailed
+        from .event_file import EventFile
+        from .signals import StopRequest, run_with_signals
+
+        run_id = new_run_id()
+        event_file = EventFile(events) if events is not None else None
+
+        async def body(stop: StopRequest) -> int:
+            return await run(
+                Session(
+                    run=run_id,
+                    backend=backend,
+                    stop=stop,
+                    event_file=event_file,
+                    stdin_is_terminal=_is_terminal(0),
+                    stdout_is_terminal=_is_terminal(1),
+                    stderr_is_terminal=_is_terminal(2),
+                )
+            )
+
+        try:
+            return run_with_signals(body, backend)
+        except RestartIntensityExceeded as error:
+            _complain(f"{self.name}: {error}")
+            return GAVE_UP
+        except StartFailed as error:
+            _complain(f"{self.name}: {error}")
+            return FAULT
+        except UsageError:
+            raise
+        except Exception as error:  # the outermost boundary: a fault of ours becomes exit code 70, with what is needed to find it
+            import traceback
+
+            _complain(f"{self.name}: internal error: {error!r}\n{''.join(traceback.format_exception(error))}")
+            return FAULT
+        finally:
+            if event_file is not None:
+                event_file.close()
+                if event_file.lost:
+                    _complain(
+                        f"{self.name}: {event_file.lost} events are missing in {events}: {event_file.failure or 'written again since'}"
+                    )
+
+    def _load(self) -> Application:
+        try:
+            loaded: Any = load_attribute(self._application)
+        except UsageError as error:
+            # nobody named it, so it is no fault of usage
+            _complain(f"{self.name}: this installation is incomplete: {error}")
+            raise SystemExit(FAULT) from error
+        application: Application = loaded
+        return application
+
+    def _parser(self, usage: str, more_usage: str, description: str) -> _Parser:
+        return _Parser(
+            prog=self.name,
+            usage=f"%(prog)s {usage}" + (f"\n{more_usage}" if more_usage else ""),
+            description=description,
+            allow_abbrev=False,
+        )
+
+    def _add_loop_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--backend", metavar="trio|asyncio", default="trio", help="the event loop; default: trio")
+        parser.add_argument("--events", metavar="FILE", help="append all events to FILE as JSON Lines")
+
+    def _parse(self, parser: _Parser, words: list[str], command: list[str] | None, prefix: list[str]) -> argparse.Namespace:
+        options, extra = parser.parse_known_args(_joined(words))
+        if not extra:
+            return options
+        if extra[0].startswith("-"):
+            name = extra[0].partition("=")[0]
+            raise UsageError([Fault(name[:80], f"unknown option{did_you_mean(name, parser.option_strings)}; see --help")])
+        if prefix in (["check"], ["app"], ["demo"]):
+            raise UsageError([f"unexpected {quote(extra[0])} after {prefix[0]}; see {self.name} {prefix[0]} --help"])
+        if command is not None:
+            raise UsageError([f"unexpected {quote(extra[0])} before --; the command begins after --"])
+        at = next(index for index, word in enumerate(words) if word == extra[0] and not _takes(parser, words[:index]))
+        raise UsageError([self._put_dashes([*prefix, *words[:at]], words[at:])])
+
+    def _no_subcommand(self, before: list[str], command: list[str] | None) -> Fault:
+        near = did_you_mean(before[0], SUBCOMMANDS)
+        if command is not None:
+            return Fault("", f"unexpected {quote(before[0])} before --{near}; the command begins after --")
+        if near:
+            return Fault("", f"no subcommand is called {quote(before[0])}{near}; {self._put_dashes([], before)}")
+        return Fault("", self._put_dashes([], before))
+
+    def _put_dashes(self, options: list[str], command: list[str]) -> str:
+        import shlex
+
+        written = " ".join([self.name, *map(shlex.quote, options), "--", *map(shlex.quote, command)])
+        return f"put -- before the command: {written if len(written) <= 400 else written[:397] + '...'}"
+
+    def _no_command(self, subcommand: str, command: list[str] | None) -> None:
+        if command is not None:
+            raise UsageError([f"{subcommand} takes no command; leave out --"])
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its complaints as usage errors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError([f"{message}; see {self.prog} --help"])
+
+    @property
+    def option_strings(self) -> list[str]:
+        """All options."""
+        return list(self._option_string_actions)
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """What is ours and what is the command's: the first ``--`` divides them, every later one is the command's own."""
+    words = list(argv)
+    if "--" not in words:
+        return words, None
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
+
+
+def program_name() -> str:
+    """What the person called: the script's name, or ``python -m supervisor``."""
+    called = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else ""
+    return "python -m supervisor" if called in ("", "__main__.py", "-m", "-c") else called
+
+
+def version() -> str:
+    """The distribution's version, and the place of the package: supervisord's package has the same name."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        number = installed("memory-guardian")
+    except PackageNotFoundError:
+        number = "from source"
+    return f"memory-guardian {number} ({os.path.dirname(os.path.dirname(os.path.abspath(__file__)))})"
+
+
+def printable_lines(text: str) -> str:
+    """A text of several lines without other control characters."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _loop_faults(options: argparse.Namespace) -> list[Fault]:
+    """What is wrong with the options that the launcher itself reads."""
+    faults: list[Fault] = []
+    if options.backend not in BACKENDS:
+        faults.append(Fault("--backend", f"expected trio or asyncio, got {quote(options.backend)}"))
+    if options.events is not None:
+        from .event_file import EventFile
+
+        fault = EventFile.fault(options.events)
+        faults += [fault] if fault else []
+    return faults
+
+
+def _joined(words: list[str]) -> list[str]:
+    """A negative value is joined to its option, for argparse would take it for an option of its own."""
+    joined: list[str] = []
+    for word in words:
+        if word[:1] == "-" and word[1:2].isdigit() and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _takes(parser: _Parser, words: list[str]) -> bool:
+    """Whether the next word would be the value of an option rather than a word of its own."""
+    try:
+        parser.parse_known_args(words)
+    except UsageError:
+        return True
+    return False
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _as_text(name: str, faults: Sequence[Fault]) -> str:
+    if len(faults) == 1:
+        return f"{name}: {faults[0]}"
+    return "\n".join([f"{name}: {len(faults)} faults:", *(f"  {fault}" for fault in faults)])
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is not None:
+        try:
+            sys.stderr.write(f"{printable_lines(text)}\n")
+            sys.stderr.flush()
+        except OSError:
+            # nobody can be told any more
+            pass
+
+
+def _say(text: str) -> None:
+    try:
+        print(printable_lines(text), flush=True)
+    except OSError as error:
+        raise _Unwritten(error) from None
+
+
+class _Unwritten(Exception):
+    """Standard output took no more."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+def _flushed(code: int) -> int:
+    """Flush standard output here, where a reader that has gone or a full disk is no traceback."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        return _unwritten(error, code)
+    return code
+
+
+def _unwritten(error: OSError, code: int) -> int:
+    """The exit code when not everything could be written: a reader that has seen enough is no fault."""
+    # what is left in the buffer would be tried again, and fail again, when the interpreter ends
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    if isinstance(error, BrokenPipeError):
+        return code
+    _complain(f"standard output: {error.strerror}")
+    return code or FAULT

@@ -1,0 +1,50 @@
+"""The guardian's configuration: every key with its default and its rules, and what a run makes of it.
+
+model        the classes, which mirror the tables of the file
+thresholds   from what was given to bytes
+host         this host's memory limit, and where state goes
+run          file, environment and options to one checked run; ``docs/configuration.md`` is the reference for people
+"""
+
+from __future__ import annotations
+
+from .host import default_state_dir, host_limit_bytes
+from .model import (
+    AgentConfig,
+    CommandConfig,
+    HooksConfig,
+    Isolation,
+    LeafRestart,
+    MemoryGuardianConfig,
+    MemoryThresholds,
+    MonitoringConfig,
+    PlatformOverrides,
+    RestartPolicy,
+    WorkersConfig,
+    illegal_name,
+)
+from .run import Agent, GuardianRun, add_options, check, configure
+from .thresholds import resolve
+
+__all__ = [
+    "Agent",
+    "AgentConfig",
+    "CommandConfig",
+    "GuardianRun",
+    "HooksConfig",
+    "Isolation",
+    "LeafRestart",
+    "MemoryGuardianConfig",
+    "MemoryThresholds",
+    "MonitoringConfig",
+    "PlatformOverrides",
+    "RestartPolicy",
+    "WorkersConfig",
+    "add_options",
+    "check",
+    "configure",
+    "default_state_dir",
+    "host_limit_bytes",
+    "illegal_name",
+    "resolve",
+]

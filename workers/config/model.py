@@ -1,0 +1,173 @@
+"""The configuration's classes: one per table of the file, made in Python or from a file by the same rules."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Final
+
+import attrs
+
+from supervisor.edge.config import ConfigSection, config_key, config_platforms, config_table, config_tables
+from supervisor.edge.kinds import boolean, integer, number, seconds, size, text, variables, word, words
+from supervisor.edge.sizes import Size
+
+from ..policy.pressure import Intervals
+
+LONGEST_NAME: Final = 64
+
+
+class LeafRestart(Enum):
+    """Which ends of the command are followed by a new start: crashes, every failure, every end, none."""
+
+    CRASH = "crash"
+    FAILURE = "failure"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Isolation(Enum):
+    """Where a worker runs: as a task of the guardian, or in a process of its own."""
+
+    TASK = "task"
+    PROCESS = "process"
+
+
+def _ready(value: str) -> str | None:
+    if value in ("spawn", "fd"):
+        return None
+    if value == "notify" or value.startswith("line:"):
+        return f"{value.partition(':')[0]!r} is not available in this version; available are spawn, fd"
+    return f"expected spawn or fd, got {value[:60]!r}"
+
+
+def illegal_name(name: str) -> str | None:
+    """What is wrong with an agent's name, or None: it is a path's part and a file's name."""
+    if not name or name != name.strip():
+        return f"expected a name without blanks around it, got {name[:60]!r}"
+    if len(name) > LONGEST_NAME or not name.isprintable() or len(name.encode()) > 200:
+        return f"expected a name of at most {LONGEST_NAME} printable characters, got {name[:60]!r}"
+    if "/" in name or os.sep in name or name.startswith("."):
+        return f"expected a name without a slash that does not begin with a dot, got {name!r}"
+    return None
+
+
+@attrs.frozen
+class CommandConfig(ConfigSection):
+    """``[command]``: what to run. `name` is None when nobody gave one; it is then derived from the command."""
+
+    argv: tuple[str, ...] = config_key(words(empty=False, first="command"), ("claude",))
+    env: Mapping[str, str] = config_key(variables(), {})
+    working_directory: str = config_key(text(empty=False), ".")
+    name: str | None = config_key(text(check=illegal_name), None, own=True)
+    restart: LeafRestart = config_key(word(LeafRestart), LeafRestart.CRASH)
+    ready: str = config_key(text(check=_ready, expected="spawn or fd"), "spawn")
+    start_timeout: float = config_key(seconds(above=True), 30.0)
+    watchdog: float = config_key(seconds(), 0.0)
+
+
+@attrs.frozen
+class MemoryThresholds(ConfigSection):
+    """``[thresholds]``: as they were given; None is not given. `resolve` makes bytes of them."""
+
+    warning: Size | None = config_key(size(), None)
+    critical: Size | None = config_key(size(), None)
+    emergency: Size | None = config_key(size(), None)
+
+
+@attrs.frozen
+class RestartPolicy(ConfigSection):
+    """``[restart]``: restart protection, and how a leaf is stopped. Times in seconds."""
+
+    max_attempts: int = config_key(integer(1, 1_000_000), 3)
+    attempt_window: float = config_key(seconds(above=True), 3600.0)
+    initial_cooldown: float = config_key(seconds(), 30.0)
+    max_cooldown: float = config_key(seconds(), 300.0)
+    cooldown_multiplier: float = config_key(number(1.0, 1e6), 2.0)
+    graceful_timeout: float = config_key(seconds(), 30.0)
+    force_kill_timeout: float = config_key(seconds(above=True), 10.0)
+    circuit_failures: int = config_key(integer(1, 1_000_000), 3)
+    circuit_reset: float = config_key(seconds(above=True), 1800.0)
+    stability_period: float = config_key(seconds(), 30.0)
+    ineffective_window: float = config_key(seconds(), 300.0)
+    continue_prompt: str = config_key(text(), "")
+
+    def clashes(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """The first cooldown is no longer than the longest."""
+        if self.initial_cooldown > self.max_cooldown:
+            message = f"initial_cooldown ({self.initial_cooldown:g}) must not be above max_cooldown ({self.max_cooldown:g})"
+            yield ("initial_cooldown", "max_cooldown"), message
+
+
+@attrs.frozen
+class MonitoringConfig(ConfigSection):
+    """``[monitoring]``: how often to look, and how long to wait. Times in seconds."""
+
+    normal_interval: float = config_key(seconds(0.01), 30.0)
+    warning_interval: float = config_key(seconds(0.01), 15.0)
+    critical_interval: float = config_key(seconds(0.01), 5.0)
+    emergency_interval: float = config_key(seconds(0.01), 1.0)
+    critical_samples: int = config_key(integer(1, 1_000_000), 3)
+    critical_grace: float = config_key(seconds(), 120.0)
+    capture_timeout: float = config_key(seconds(above=True), 10.0)
+    emergency_capture_timeout: float = config_key(seconds(above=True), 2.0)
+    host_reserve: Size = config_key(size(zero=True), Size(ratio=0.05))
+
+    def intervals(self) -> Intervals:
+        """The intervals by level; a worse level is never looked at less often than a better one."""
+        normal = self.normal_interval
+        warning = min(normal, self.warning_interval)
+        critical = min(warning, self.critical_interval)
+        emergency = min(critical, self.emergency_interval)
+        return Intervals(normal, warning, critical, emergency, minimum=min(0.1, emergency))
+
+
+@attrs.frozen
+class WorkersConfig(ConfigSection):
+    """``[workers]``."""
+
+    isolation: Isolation = config_key(word(Isolation), Isolation.TASK)
+
+
+@attrs.frozen
+class HooksConfig(ConfigSection):
+    """``[hooks]``: `on_event` is an argv that gets each event as JSON on its standard input; empty is none."""
+
+    on_event: tuple[str, ...] = config_key(words(), ())
+
+
+@attrs.frozen
+class AgentConfig(ConfigSection):
+    """One of ``[[agents]]``: its own keys over those of the file."""
+
+    command: CommandConfig = config_table(CommandConfig, "command")
+    thresholds: MemoryThresholds = config_table(MemoryThresholds, "thresholds")
+    restart_policy: RestartPolicy = config_table(RestartPolicy, "restart")
+
+
+@attrs.frozen
+class PlatformOverrides:
+    """``[platform.*]``: what the file says for each platform, by table and key; the one that applies is merged already."""
+
+    linux: Mapping[str, Mapping[str, object]] = attrs.field(factory=dict)
+    macos: Mapping[str, Mapping[str, object]] = attrs.field(factory=dict)
+    windows: Mapping[str, Mapping[str, object]] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class MemoryGuardianConfig(ConfigSection):
+    """The whole configuration. `state_dir` None is the platform's own place for state."""
+
+    enabled: bool = config_key(boolean(), True, table="guardian")
+    auto_start: bool = config_key(boolean(), True, table="guardian")
+    persist_state: bool = config_key(boolean(), True, table="guardian")
+    state_dir: str | None = config_key(text(empty=False), None, table="guardian")
+    command: CommandConfig = config_table(CommandConfig, "command")
+    thresholds: MemoryThresholds = config_table(MemoryThresholds, "thresholds")
+    restart_policy: RestartPolicy = config_table(RestartPolicy, "restart")
+    monitoring: MonitoringConfig = config_table(MonitoringConfig, "monitoring")
+    workers: WorkersConfig = config_table(WorkersConfig, "workers")
+    hooks: HooksConfig = config_table(HooksConfig, "hooks")
+    agents: tuple[AgentConfig, ...] = config_tables(AgentConfig, "agents")
+    platform_overrides: PlatformOverrides = config_platforms(PlatformOverrides, "platform")

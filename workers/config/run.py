@@ -1,0 +1,210 @@
+"""From file, environment and options to one checked run: all faults at once, or nothing left to decide."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from supervisor.edge.config import LoadedConfig, load_config
+from supervisor.edge.sizes import format_bytes
+from supervisor.edge.usage import Fault, raise_all
+
+from ..policy.errors import PolicyError, ThresholdOrder
+from ..policy.pressure import Thresholds
+from .host import absolute, default_state_dir, host_limit_bytes, unusable_state_dir
+from .model import AgentConfig, CommandConfig, Isolation, MemoryGuardianConfig, MemoryThresholds, RestartPolicy, illegal_name
+from .thresholds import DEFAULTS, resolve
+
+if TYPE_CHECKING:
+    import argparse
+
+PREFIX: Final = "MEMORY_GUARDIAN_"
+LATER: Final = "has no effect in this version"
+
+
+@attrs.frozen
+class Agent:
+    """One agent of a run, with nothing left to decide.
+
+    Attributes:
+        name: Its id in the tree.
+        name_given: Whether somebody chose the name; a derived one takes the next free suffix.
+        command: What to run; its `working_directory` is absolute.
+        thresholds: In bytes, of this host.
+        restart_policy: Restart protection.
+    """
+
+    name: str
+    name_given: bool
+    command: CommandConfig
+    thresholds: Thresholds
+    restart_policy: RestartPolicy
+
+
+@attrs.frozen
+class GuardianRun:
+    """A checked configuration with the options of one run.
+
+    Attributes:
+        config: As configured.
+        agents: At least one.
+        state_dir: Absolute; it may not exist yet.
+        limit_bytes: What shares of memory are shares of; None when unknown.
+        dry_run: Decide and report, never act.
+        file: The configuration file, if there is one.
+        notes: What a person should know although it is no fault.
+        detached: The leaves get no input and no terminal, so that the screen is ours; for the demonstration.
+        scratch: A directory that is made before the run begins; None for none.
+    """
+
+    config: MemoryGuardianConfig
+    agents: tuple[Agent, ...]
+    state_dir: str
+    limit_bytes: int | None
+    dry_run: bool = False
+    file: str | None = None
+    notes: tuple[str, ...] = ()
+    detached: bool = False
+    scratch: str | None = None
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``run``; values are read by `configure`, so that all faults are reported together."""
+    parser.add_argument("--config", metavar="FILE", help="configuration, TOML (or YAML with the yaml extra)")
+    for level, effect in (("warning", "prepare and look more often"), ("critical", "restart when idle"), ("emergency", "restart at once")):
+        parser.add_argument(f"--{level}", metavar="SIZE", help=f"{effect} from here on: 12GiB, 80%%, or a number of MiB")
+    parser.add_argument("--interval", metavar="SECONDS", help="look at the memory at least this often")
+    parser.add_argument("--state-dir", metavar="DIR", help="where captured state is kept")
+    parser.add_argument("--name", metavar="NAME", help="the agent's name; default: the command's base name")
+    parser.add_argument("--dry-run", action="store_true", help="decide and report, never act")
+    parser.add_argument(
+        "--resume", metavar="STATE", nargs="?", const="latest", help="start from a captured state (not available in this version)"
+    )
+
+
+def configure(options: argparse.Namespace, environ: Mapping[str, str]) -> GuardianRun:
+    """The run that options, environment and file describe.
+
+    Args:
+        options: Of `add_options`, and `command`: the command's argv, or None where the command line has none.
+        environ: The environment.
+
+    Raises:
+        UsageError: All faults.
+    """
+    faults: list[Fault] = []
+    if options.resume is not None:
+        faults.append(Fault("--resume", "not available in this version"))
+    if options.command is None and options.config is None:
+        faults.append(Fault("", "no command; put -- before it: [options] -- COMMAND [ARG ...]"))
+    loaded = load_config(
+        MemoryGuardianConfig,
+        file=options.config,
+        environ=environ,
+        prefix=PREFIX,
+        options={
+            **{("thresholds", level): (f"--{level}", getattr(options, level)) for level in DEFAULTS},
+            ("monitoring", "normal_interval"): ("--interval", options.interval),
+            ("guardian", "state_dir"): ("--state-dir", options.state_dir),
+            ("command", "name"): ("--name", options.name),
+            ("command", "argv"): ("COMMAND", options.command),
+        },
+    )
+    loaded.faults[:0] = faults
+    if loaded.config.agents and options.command is not None:
+        loaded.faults.append(Fault("agents", "a file with [[agents]] runs these; leave out -- COMMAND", options.config))
+    if loaded.config.agents and options.name is not None:
+        loaded.faults.append(Fault("--name", "each of [[agents]] has its own name"))
+    return _finish(loaded, options.config, dry_run=options.dry_run)
+
+
+def check(file: str | None, environ: Mapping[str, str]) -> str:
+    """What a file and the environment amount to on this host, for a person.
+
+    Raises:
+        UsageError: All faults.
+    """
+    run = _finish(load_config(MemoryGuardianConfig, file=file, environ=environ, prefix=PREFIX), file)
+    lines = [f"{file or 'defaults and environment'}: valid"]
+    of = f" of {format_bytes(run.limit_bytes)}" if run.limit_bytes else ""
+    for agent in run.agents:
+        limits = (agent.thresholds.warning_bytes, agent.thresholds.critical_bytes, agent.thresholds.emergency_bytes)
+        warning, critical, emergency = map(format_bytes, limits)
+        lines.append(f"  agent {agent.name}: {' '.join(agent.command.argv)}  (restart after: {agent.command.restart.value})")
+        lines.append(f"    warning {warning}, critical {critical}, emergency {emergency}{of}")
+    lines.append(f"  state: {run.state_dir}")
+    return "\n".join([*lines, *(f"  note: {note}" for note in run.notes)])
+
+
+def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry_run: bool = False) -> GuardianRun:
+    config = loaded.config
+    limit = host_limit_bytes()
+    state_dir = absolute(config.state_dir or default_state_dir())
+    wrong = unusable_state_dir(state_dir) if config.persist_state else None
+    if wrong:
+        loaded.fault("guardian", "state_dir", wrong)
+    parts = list(zip(config.agents, loaded.items.get("agents", []), strict=True)) or [
+        (AgentConfig(config.command, config.thresholds, config.restart_policy), loaded.values)
+    ]
+    agents: list[Agent] = []
+    names: list[str] = []
+    notes: list[str] = []
+    for part, values in parts:
+        said = attrs.evolve(loaded, values=values)
+        if part.command.name in names:
+            said.fault("command", "name", f"two agents are called {part.command.name!r}")
+        name = part.command.name or _free_name(part.command.argv, [*names, *(other.command.name for other, _ in parts)])
+        names.append(name)
+        directory = absolute(part.command.working_directory)
+        if not os.path.isdir(directory):
+            said.fault(
+                "command", "working_directory", f"{directory!r} {'is no directory' if os.path.lexists(directory) else 'is not there'}"
+            )
+        resolved = _resolved(said, part.thresholds, limit)
+        if resolved is not None:
+            command = attrs.evolve(part.command, working_directory=directory)
+            agents.append(Agent(name, part.command.name is not None, command, resolved, part.restart_policy))
+            notes += _above(name, said, resolved, limit)
+        notes += [f"{name}: watchdog {LATER}"] if part.command.watchdog else []
+        notes += [f"{name}: continue_prompt {LATER}"] if part.restart_policy.continue_prompt else []
+    notes += [f"workers.isolation {LATER}"] if config.workers.isolation is Isolation.PROCESS else []
+    notes += [f"hooks.on_event {LATER}"] if config.hooks.on_event else []
+    raise_all(list(dict.fromkeys(loaded.faults)))
+    return GuardianRun(config, tuple(agents), state_dir, limit, dry_run, file, tuple(notes))
+
+
+def _resolved(said: LoadedConfig[MemoryGuardianConfig], thresholds: MemoryThresholds, limit: int | None) -> Thresholds | None:
+    if not said.is_sound("thresholds"):
+        # defaults stand in for what is wrong; judging their order would invent faults
+        return None
+    try:
+        return resolve(thresholds, limit)
+    except ThresholdOrder as error:
+        at = error.lower if said.was_given("thresholds", error.lower) else error.upper
+        lower, upper = format_bytes(error.lower_bytes), format_bytes(error.upper_bytes)
+        said.fault("thresholds", at, f"{error.lower} ({lower}) must be below {error.upper} ({upper})")
+    except PolicyError as error:
+        at = next((level for level in DEFAULTS if said.was_given("thresholds", level)), "warning")
+        said.fault("thresholds", at, str(error))
+    return None
+
+
+def _above(name: str, said: LoadedConfig[MemoryGuardianConfig], resolved: Thresholds, limit: int | None) -> list[str]:
+    """A note for each given threshold that this host's memory cannot reach."""
+    given = {level: getattr(resolved, f"{level}_bytes") for level in DEFAULTS if said.was_given("thresholds", level)}
+    return [f"{name}: {level} is above this host's memory and will not be reached" for level, at in given.items() if limit and at > limit]
+
+
+def _free_name(argv: tuple[str, ...], taken: Iterable[str | None]) -> str:
+    """A legal name from a command: its base name, with the next free number where siblings have it."""
+    base = "".join(char if char.isprintable() else "-" for char in os.path.basename(argv[0].rstrip("/")))
+    base = base.strip().lstrip(".")[:48].strip()
+    name = first = base if illegal_name(base) is None else "agent"
+    number, used = 1, set(taken)
+    while name in used:
+        number += 1
+        name = f"{first}-{number}"
+    return name
