@@ -1,0 +1,416 @@
+"""What the guardian does about the memory of one leaf: `step(guard, event, now) -> (guard, effects)`.
+
+Whoever interprets the effects owes the machine one promise: each `Restart` is answered by exactly one of `RestartRefused`,
+`RestartPostponed`, `RestartBroken` and `RestartDone`; a `RestartAdmitted` may come before the last two. The same events about a
+restart that somebody else asked for are welcome, so that the machine does not act across it.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import Final
+
+import attrs
+
+from .effects import (
+    Blinded,
+    Completed,
+    Degrade,
+    Effect,
+    Failed,
+    Ineffective,
+    LevelChanged,
+    Prepare,
+    Refused,
+    Restart,
+    Sighted,
+    ThresholdExceeded,
+    WouldRestart,
+)
+from .errors import InvalidPolicy
+from .ladder import Cause, DegradationMode, Ladder, ModeChange, degrade, recover
+from .pressure import MemoryState, Pressure, Thresholds
+from .pressure import step as feel
+
+RETRY_PAUSE: Final = 0.1
+BROKEN_PAUSE: Final = 1.0
+_MIB: Final = 1024 * 1024
+
+
+@attrs.frozen
+class Policy:
+    """How the guardian decides.
+
+    Attributes:
+        critical_samples: Consecutive known samples at level critical or worse that make a restart due, >= 1.
+        critical_grace: Seconds for which a due restart waits for an idle moment.
+        dry_run: Decide and report, never act.
+
+    Raises:
+        InvalidPolicy: A field is out of range.
+    """
+
+    critical_samples: int = 3
+    critical_grace: float = 120.0
+    dry_run: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.critical_samples) is not int or self.critical_samples < 1:
+            raise InvalidPolicy("critical_samples", self.critical_samples, "an integer >= 1")
+        if not 0 <= self.critical_grace < math.inf:
+            raise InvalidPolicy("critical_grace", self.critical_grace, "seconds >= 0")
+
+
+class Phase(Enum):
+    """Where the restart of the leaf is."""
+
+    WATCHING = "watching"
+    """None is under way."""
+    ASKED = "asked"
+    """The supervisor was asked and has not answered."""
+    RESTARTING = "restarting"
+    """Protection admitted it."""
+    JUDGING = "judging"
+    """The new life is up; its first sample says whether the restart helped."""
+
+
+@attrs.frozen
+class Guard:
+    """The state of the decision about one leaf. Times are monotonic seconds.
+
+    Attributes:
+        generation: The life that is watched; None before the first.
+        alive: Whether that life has not been reported as ended.
+        idle: Whether the leaf is between turns; a leaf that reports no turns is always idle.
+        critical_run: Consecutive known samples of this life at level critical or worse.
+        due_since: When a restart became due; None when none is.
+        not_before: No request before this time: protection said so.
+        blocked: Protection refused and could not say for how long: no request until the level was normal.
+        prepared: Whether this excursion above normal has been prepared for.
+        reported: Whether a dry run has said what it would do about this excursion.
+        blind: Whether the last sample was unknown.
+    """
+
+    policy: Policy
+    pressure: Pressure
+    ladder: Ladder = Ladder()
+    phase: Phase = Phase.WATCHING
+    generation: int | None = None
+    alive: bool = False
+    idle: bool = True
+    critical_run: int = 0
+    due_since: float | None = None
+    not_before: float | None = None
+    blocked: bool = False
+    prepared: bool = False
+    reported: bool = False
+    blind: bool = False
+
+    @property
+    def level(self) -> MemoryState:
+        """The level of the leaf's memory."""
+        return self.pressure.level
+
+    @property
+    def mode(self) -> DegradationMode:
+        """The rung of the ladder the leaf is on."""
+        return self.ladder.mode
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a restart has been asked for and is not yet judged."""
+        return self.phase is not Phase.WATCHING
+
+
+def watch(policy: Policy, thresholds: Thresholds) -> Guard:
+    """The guard of a leaf that has not started yet."""
+    return Guard(policy, Pressure(thresholds))
+
+
+@attrs.frozen
+class Sampled:
+    """The memory of the leaf's whole tree was read."""
+
+    total_bytes: int
+    generation: int
+
+
+@attrs.frozen
+class Unread:
+    """It could not be read."""
+
+    reason: str
+
+
+@attrs.frozen
+class LeafStarted:
+    """A life of the leaf is up."""
+
+    generation: int
+
+
+@attrs.frozen
+class LeafExited:
+    """A life of the leaf is over."""
+
+    generation: int
+
+
+@attrs.frozen
+class IdleChanged:
+    """A turn of the leaf began or ended."""
+
+    idle: bool
+
+
+@attrs.frozen
+class RestartAdmitted:
+    """Protection admitted a controlled restart; `attempt` counts within its window."""
+
+    attempt: int
+
+
+@attrs.frozen
+class RestartRefused:
+    """Protection refused one; `retry_in` seconds until it may admit one, None when it cannot say."""
+
+    reason: str
+    retry_in: float | None = None
+
+
+@attrs.frozen
+class RestartPostponed:
+    """A cooldown is not over."""
+
+    remaining: float
+
+
+@attrs.frozen
+class RestartDone:
+    """The new life is up."""
+
+    generation: int
+
+
+@attrs.frozen
+class RestartBroken:
+    """The restart was admitted and failed, or could not even be asked for."""
+
+    reason: str
+
+
+@attrs.frozen
+class Prepared:
+    """The capture that a `Prepare` asked for has ended. A failure changes nothing: the restart itself captures again."""
+
+    ok: bool
+
+
+@attrs.frozen
+class Tick:
+    """The time that `next_wake` named has come."""
+
+
+Event = (
+    Sampled
+    | Unread
+    | LeafStarted
+    | LeafExited
+    | IdleChanged
+    | RestartAdmitted
+    | RestartRefused
+    | RestartPostponed
+    | RestartDone
+    | RestartBroken
+    | Prepared
+    | Tick
+)
+
+
+def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, ...]]:
+    """Take one event at `now`.
+
+    Returns:
+        The new state, and what is to be done, in order.
+    """
+    effects: list[Effect] = []
+    match event:
+        case Sampled():
+            guard = _sampled(guard, event, now, effects)
+        case Unread(reason):
+            guard = _unread(guard, reason, now, effects)
+        case LeafStarted(generation):
+            guard = _started(guard, generation)
+        case LeafExited(generation):
+            guard = _exited(guard, generation, effects)
+        case IdleChanged(idle):
+            guard = attrs.evolve(guard, idle=idle)
+        case RestartAdmitted():
+            guard = _admitted(guard, effects)
+        case RestartRefused() if guard.phase is Phase.ASKED:
+            guard = _refused(guard, event, now, effects)
+        case RestartPostponed(remaining) if guard.phase is Phase.ASKED:
+            guard = attrs.evolve(guard, phase=Phase.WATCHING, not_before=now + max(remaining, RETRY_PAUSE))
+        case RestartDone(generation) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
+            guard = _done(guard, generation, effects)
+        case RestartBroken(reason) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
+            effects.append(Failed(reason))
+            guard = attrs.evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, not_before=now + BROKEN_PAUSE)
+        case _:
+            pass
+    return _act(guard, now, effects), tuple(effects)
+
+
+def next_wake(guard: Guard) -> float | None:
+    """When a `Tick` is needed if nothing else happens before; None: not at all."""
+    if guard.blocked or not _wants_restart(guard):
+        return None
+    return _moment(guard)
+
+
+def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -> Guard:
+    if sample.generation != guard.generation or not guard.alive:
+        return guard
+    if guard.blind:
+        effects.append(Sighted())
+    pressure, change = feel(guard.pressure, sample.total_bytes, now)
+    level = pressure.level
+    if change is not None:
+        effects.append(LevelChanged(change.old, level, sample.total_bytes))
+        if change.is_rise:
+            effects.append(ThresholdExceeded(level, sample.total_bytes, pressure.thresholds.enter_bytes(level)))
+    critical = level.reaches(MemoryState.CRITICAL)
+    run = guard.critical_run + 1 if critical else 0
+    wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples
+    due = (now if guard.due_since is None else guard.due_since) if wanted else None
+    guard = attrs.evolve(guard, pressure=pressure, critical_run=run, due_since=due, blind=False, reported=guard.reported and critical)
+    if guard.phase is Phase.JUDGING:
+        guard = _judged(guard, sample.total_bytes, effects)
+    if level is MemoryState.NORMAL:
+        guard = _recovered(attrs.evolve(guard, blocked=False, prepared=False), "memory is back to normal", effects)
+    elif guard.ladder.asked_by(Cause.RESTART_REFUSED) is not None:
+        guard = _degraded(guard, "restarts are still refused", effects)
+    return guard
+
+
+def _judged(guard: Guard, total_bytes: int, effects: list[Effect]) -> Guard:
+    critical_bytes = guard.pressure.thresholds.critical_bytes
+    if total_bytes < critical_bytes:
+        effects.append(Completed(total_bytes))
+    else:
+        effects.append(
+            Ineffective(f"memory is at {_mib(total_bytes)} right after the restart, critical is {_mib(critical_bytes)}", total_bytes)
+        )
+    return attrs.evolve(guard, phase=Phase.WATCHING)
+
+
+def _unread(guard: Guard, reason: str, now: float, effects: list[Effect]) -> Guard:
+    if not guard.alive:
+        return guard
+    if not guard.blind:
+        effects.append(Blinded(reason))
+    pressure, _ = feel(guard.pressure, None, now)
+    return attrs.evolve(guard, pressure=pressure, blind=True)
+
+
+def _started(guard: Guard, generation: int) -> Guard:
+    if guard.generation is not None and generation <= guard.generation:
+        return guard
+    return attrs.evolve(
+        guard,
+        generation=generation,
+        alive=True,
+        idle=True,
+        pressure=guard.pressure.renewed(),
+        critical_run=0,
+        due_since=None,
+        prepared=False,
+        reported=False,
+    )
+
+
+def _exited(guard: Guard, generation: int, effects: list[Effect]) -> Guard:
+    if generation != guard.generation:
+        return guard
+    guard = attrs.evolve(guard, alive=False, critical_run=0, due_since=None)
+    if guard.phase is Phase.JUDGING:
+        effects.append(Failed("the new life ended before its memory was known"))
+        guard = attrs.evolve(guard, phase=Phase.WATCHING)
+    return guard
+
+
+def _admitted(guard: Guard, effects: list[Effect]) -> Guard:
+    return _recovered(attrs.evolve(guard, phase=Phase.RESTARTING, not_before=None, blocked=False), "a restart was admitted", effects)
+
+
+def _refused(guard: Guard, event: RestartRefused, now: float, effects: list[Effect]) -> Guard:
+    effects.append(Refused(event.reason, event.retry_in))
+    later = None if event.retry_in is None else now + max(event.retry_in, RETRY_PAUSE)
+    guard = attrs.evolve(guard, phase=Phase.WATCHING, not_before=later, blocked=later is None)
+    return _degraded(guard, event.reason, effects)
+
+
+def _done(guard: Guard, generation: int, effects: list[Effect]) -> Guard:
+    guard = _started(guard, generation)
+    if not guard.alive:
+        effects.append(Failed("the new life ended at once"))
+        return attrs.evolve(guard, phase=Phase.WATCHING)
+    return attrs.evolve(guard, phase=Phase.JUDGING, not_before=None, blocked=False)
+
+
+def _degraded(guard: Guard, reason: str, effects: list[Effect]) -> Guard:
+    mode = DegradationMode.EMERGENCY if guard.level is MemoryState.EMERGENCY else DegradationMode.READ_ONLY
+    return _moved(guard, *degrade(guard.ladder, mode, Cause.RESTART_REFUSED), reason, effects)
+
+
+def _recovered(guard: Guard, reason: str, effects: list[Effect]) -> Guard:
+    return _moved(guard, *recover(guard.ladder, Cause.RESTART_REFUSED), reason, effects)
+
+
+def _moved(guard: Guard, ladder: Ladder, change: ModeChange | None, reason: str, effects: list[Effect]) -> Guard:
+    if change is not None:
+        effects.append(Degrade(change.new, reason, change.old))
+    return attrs.evolve(guard, ladder=ladder)
+
+
+def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
+    """Restart or prepare, if the state after the event calls for it."""
+    if not guard.alive or guard.phase is not Phase.WATCHING or guard.level is MemoryState.NORMAL or guard.pressure.fresh:
+        return guard
+    if _wants_restart(guard) and not guard.blocked and now >= _moment(guard):
+        return _ask(guard, effects)
+    if not guard.prepared and not guard.policy.dry_run:
+        effects.append(Prepare(f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}"))
+        return attrs.evolve(guard, prepared=True)
+    return guard
+
+
+def _wants_restart(guard: Guard) -> bool:
+    return guard.alive and guard.phase is Phase.WATCHING and guard.due_since is not None and not guard.reported
+
+
+def _moment(guard: Guard) -> float:
+    """The earliest time at which a due restart may be asked for: never before protection allows, and between turns if it can wait."""
+    assert guard.due_since is not None
+    waits = not guard.idle and guard.level is not MemoryState.EMERGENCY
+    moment = guard.due_since + guard.policy.critical_grace if waits else guard.due_since
+    return moment if guard.not_before is None else max(moment, guard.not_before)
+
+
+def _ask(guard: Guard, effects: list[Effect]) -> Guard:
+    total, level = guard.pressure.total_bytes, guard.level
+    assert total is not None
+    urgent = level is MemoryState.EMERGENCY
+    bound = _mib(guard.pressure.thresholds.enter_bytes(level))
+    sustained = "" if urgent else f" over {guard.critical_run} samples"
+    reason = f"memory is at {_mib(total)}, {level.value} ({bound}){sustained}"
+    if guard.policy.dry_run:
+        effects.append(WouldRestart(reason, urgent, level, total))
+        return attrs.evolve(guard, reported=True)
+    effects.append(Restart(reason, urgent, level, total))
+    return attrs.evolve(guard, phase=Phase.ASKED)
+
+
+def _mib(total_bytes: int | None) -> str:
+    return "unknown" if total_bytes is None else f"{total_bytes / _MIB:.1f} MiB"

@@ -1,0 +1,120 @@
+"""What the decision about a leaf asks for: values, carried out by an interpreter."""
+
+from __future__ import annotations
+
+import attrs
+
+from .ladder import DegradationMode
+from .pressure import MemoryState
+
+
+@attrs.frozen
+class LevelChanged:
+    """Say that the level changed."""
+
+    old: MemoryState
+    new: MemoryState
+    total_bytes: int
+
+
+@attrs.frozen
+class ThresholdExceeded:
+    """Say that the total passed the threshold of `level` on its way up; of several passed at once, the highest."""
+
+    level: MemoryState
+    total_bytes: int
+    threshold_bytes: int
+
+
+@attrs.frozen
+class Prepare:
+    """Capture in the background and tell the user; once for each excursion above normal."""
+
+    reason: str
+
+
+@attrs.frozen
+class Restart:
+    """Ask the supervisor for a controlled restart now; `urgent`: the leaf may be in the middle of a turn and may not wait."""
+
+    reason: str
+    urgent: bool
+    level: MemoryState
+    total_bytes: int
+
+
+@attrs.frozen
+class WouldRestart:
+    """A dry run says what it would have asked for; once for each time above critical."""
+
+    reason: str
+    urgent: bool
+    level: MemoryState
+    total_bytes: int
+
+
+@attrs.frozen
+class Completed:
+    """The restart helped: the new life is up and below critical."""
+
+    total_bytes: int
+
+
+@attrs.frozen
+class Ineffective:
+    """The restart did not help: the new life is up and at critical already. Counts as a failed attempt."""
+
+    reason: str
+    total_bytes: int
+
+
+@attrs.frozen
+class Failed:
+    """The restart failed."""
+
+    reason: str
+
+
+@attrs.frozen
+class Refused:
+    """Say that protection refused a restart."""
+
+    reason: str
+    retry_in: float | None
+
+
+@attrs.frozen
+class Degrade:
+    """Go to another rung of the degradation ladder; back to normal included."""
+
+    mode: DegradationMode
+    reason: str
+    old: DegradationMode = DegradationMode.NORMAL
+
+
+@attrs.frozen
+class Blinded:
+    """Say that memory cannot be read any more."""
+
+    reason: str
+
+
+@attrs.frozen
+class Sighted:
+    """Say that memory can be read again."""
+
+
+Effect = (
+    LevelChanged
+    | ThresholdExceeded
+    | Prepare
+    | Restart
+    | WouldRestart
+    | Completed
+    | Ineffective
+    | Failed
+    | Refused
+    | Degrade
+    | Blinded
+    | Sighted
+)

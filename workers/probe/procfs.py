@@ -1,0 +1,201 @@
+"""Linux's /proc: one kept descriptor on `statm` for each member of the tree.
+
+Resident minus shared pages is the anonymous memory, what the end of the tree gives back, for about 2 us a process. A kept
+descriptor follows exec, reads zeros once the process is a zombie and fails once it is reaped: it can never read a recycled pid.
+Membership is refreshed through the `children` files of all threads, so its cost depends on the tree alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from supervisor.host.identity import ProcessId, identify
+
+from .reader import PROCFS, MemorySample, ProcessMemory, Strays
+
+KEPT: Final = 256
+"""Descriptors kept at most, fewer where the limit of open files is low; members beyond are opened for each reading."""
+
+_FLAGS: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
+_GONE: Final = (FileNotFoundError, ProcessLookupError)
+
+
+@attrs.define
+class _Member:
+    process: ProcessId
+    fd: int | None
+
+
+class ProcfsReader:
+    """See `MemoryReader`. A member stays one until its end, also when its parent dies and it is handed to another."""
+
+    name: Final = PROCFS
+
+    def __init__(self, root: ProcessId, strays: Strays | None = None, *, kept: int | None = None) -> None:
+        self._root = root
+        self._strays = strays
+        self._page = os.sysconf("SC_PAGE_SIZE")
+        self._free = _affordable() if kept is None else kept
+        self._members: dict[int, _Member] = {}
+        self._gone = False
+
+    def read(self, now: float, refresh: bool = True) -> MemorySample | None:
+        """See `MemoryReader.read`."""
+        if self._gone:
+            return None
+        if not self._members:
+            member = self._admit(self._root.pid)
+            if member is None or member.process != self._root:
+                self.close()
+                return None
+            refresh = True
+        sizes = self._walk() if refresh else self._known()
+        if sizes is None:
+            self.close()
+            return None
+        return MemorySample(now, sum([size.bytes for size in sizes]), tuple(sizes), PROCFS)
+
+    def close(self) -> None:
+        """See `MemoryReader.close`."""
+        self._gone = True
+        for pid in list(self._members):
+            self._drop(pid)
+
+    def _known(self) -> list[ProcessMemory] | None:
+        sizes = []
+        for pid, member in list(self._members.items()):
+            size = self._size(member)
+            if size is not None:
+                sizes.append(ProcessMemory(member.process, size))
+            elif pid == self._root.pid:
+                return None
+            else:
+                self._drop(pid)
+        return sizes
+
+    def _walk(self) -> list[ProcessMemory] | None:
+        waiting = list(self._members)
+        seen = set(waiting)
+        if self._strays is not None:
+            _extend(waiting, seen, self._strays())
+        sizes = []
+        for pid in waiting:  # grows while it is walked
+            member = self._members.get(pid) or self._admit(pid)
+            if member is None:
+                continue
+            children = _children(pid)
+            # read after listing: a member that still lives now is the one whose children were listed
+            size = self._size(member)
+            if size is not None:
+                sizes.append(ProcessMemory(member.process, size))
+                _extend(waiting, seen, children)
+            elif pid == self._root.pid:
+                return None
+            else:
+                self._drop(pid)
+        return sizes
+
+    def _admit(self, pid: int) -> _Member | None:
+        fd = None
+        if self._free > 0:
+            try:
+                fd = os.open(b"/proc/%d/statm" % pid, _FLAGS)
+            except _GONE:
+                return None
+        try:
+            process = identify(pid)
+        except BaseException:
+            if fd is not None:
+                os.close(fd)
+            raise
+        if process is None:
+            if fd is not None:
+                os.close(fd)
+            return None
+        if fd is not None:
+            self._free -= 1
+        member = self._members[pid] = _Member(process, fd)
+        return member
+
+    def _drop(self, pid: int) -> None:
+        member = self._members.pop(pid)
+        if member.fd is not None:
+            os.close(member.fd)
+            self._free += 1
+
+    def _size(self, member: _Member) -> int | None:
+        """Bytes of one process; None when it is gone or a zombie."""
+        try:
+            if member.fd is not None:
+                data = os.pread(member.fd, 128, 0)
+            else:
+                data = _read(b"/proc/%d/statm" % member.process.pid)
+                if identify(member.process.pid) != member.process:
+                    return None
+        except _GONE:
+            return None
+        fields = data.split(None, 3)
+        if len(fields) < 3:
+            return None
+        if fields[0] == b"0":
+            return self._size_by_threads(member.process.pid)
+        return max(0, int(fields[1]) - int(fields[2])) * self._page
+
+    def _size_by_threads(self, pid: int) -> int | None:
+        """A leader that ended before its other threads shows nothing itself; they share its memory."""
+        try:
+            for thread in os.listdir(b"/proc/%d/task" % pid):
+                fields = _read(b"/proc/%d/task/%b/statm" % (pid, thread)).split(None, 3)
+                if len(fields) >= 3 and fields[0] != b"0":
+                    return max(0, int(fields[1]) - int(fields[2])) * self._page
+        except _GONE:
+            return None
+        return None
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        threads = os.listdir(b"/proc/%d/task" % pid)
+    except _GONE:
+        return found
+    for thread in threads:
+        try:
+            data = _read(b"/proc/%d/task/%b/children" % (pid, thread))
+        except _GONE:
+            continue
+        if data:
+            found += [int(child) for child in data.split()]
+    return found
+
+
+def _read(path: bytes) -> bytes:
+    fd = os.open(path, _FLAGS)
+    try:
+        data = os.read(fd, 4096)
+        if len(data) < 4000:
+            return data
+        parts = [data]
+        while data := os.read(fd, 4096):
+            parts.append(data)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
+def _extend(waiting: list[int], seen: set[int], pids: Iterable[int]) -> None:
+    for pid in pids:
+        if pid not in seen:
+            seen.add(pid)
+            waiting.append(pid)
+
+
+def _affordable() -> int:
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return KEPT if soft == resource.RLIM_INFINITY else max(0, min(KEPT, soft // 8))

@@ -1,0 +1,131 @@
+"""Private directories, and files that are whole or absent whatever happens while they are written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path
+from typing import Final
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_DIRECTORY: Final = 0o700
+SUFFIX: Final = ".tmp"
+
+_REMEDY: Final = {
+    errno.ENOSPC: "the disk is full; free some space or choose another state directory",
+    errno.EDQUOT: "the quota is used up; free some space or choose another state directory",
+    errno.EROFS: "the file system is read-only; choose another state directory",
+    errno.EACCES: "permission denied; check the owner and mode of the directory",
+    errno.EPERM: "not permitted; check the owner and mode of the directory",
+    errno.ENOTDIR: "a part of the path is a file; choose another state directory",
+}
+
+
+class StateWriteFailed(Exception):
+    """State could not be written; what was there before is untouched.
+
+    Attributes:
+        path: What was to be written.
+        cause: Why it failed.
+    """
+
+    def __init__(self, path: Path, cause: OSError) -> None:
+        self.path, self.cause = path, cause
+        why = _REMEDY.get(cause.errno or 0) or cause.strerror or str(cause)
+        super().__init__(f"cannot write {path}: {why}")
+        self.__cause__ = cause
+
+    def __reduce__(self) -> tuple[type[StateWriteFailed], tuple[Path, OSError]]:
+        return type(self), (self.path, self.cause)
+
+
+def write_atomic(path: Path, data: bytes, mode: int = PRIVATE_FILE, *, durable: bool = True) -> None:
+    """Write a file so that readers find the old one or the new one, never a part. Blocks; not for the event loop.
+
+    Args:
+        path: The file; its directory must exist.
+        data: Its whole content.
+        mode: Its permissions, whatever the umask.
+        durable: Also survive a loss of power: the file is on disk before its name, and its name before this returns.
+
+    Raises:
+        StateWriteFailed: It could not be written; the file is whole as it was, and nothing is left lying about. (Only if its
+            directory cannot be synced is it the new one already.)
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{SUFFIX}")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0), mode)
+        try:
+            try:
+                _fill(fd, data, mode, durable)
+            finally:
+                os.close(fd)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        if durable:
+            _sync_directory(path.parent)
+    except OSError as error:
+        raise StateWriteFailed(path, error) from error
+
+
+def private_directory(path: Path, within: Path) -> Path:
+    """Make a directory, and those between it and `within`, for its owner alone; `within` keeps its mode where it exists.
+
+    Raises:
+        StateWriteFailed: It cannot be made, is no directory, or belongs to somebody else.
+    """
+    missing = [path, *path.parents]
+    chain = list(reversed(missing[: missing.index(within)])) if within in missing else [path]
+    try:
+        os.makedirs(within, PRIVATE_DIRECTORY, exist_ok=True)
+        for directory in chain:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(directory, PRIVATE_DIRECTORY)
+            _make_private(directory)
+    except OSError as error:
+        raise StateWriteFailed(path, error) from error
+    return path
+
+
+def _make_private(directory: Path) -> None:
+    if sys.platform == "win32":
+        return
+    # not followed: in a shared place somebody else could have put a link here
+    found = os.lstat(directory)
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
+    if found.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "belongs to somebody else", str(directory))
+    if stat.S_IMODE(found.st_mode) != PRIVATE_DIRECTORY:
+        os.chmod(directory, PRIVATE_DIRECTORY)
+
+
+def _fill(fd: int, data: bytes, mode: int, durable: bool) -> None:
+    if sys.platform != "win32":
+        os.fchmod(fd, mode)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+    if durable:
+        os.fsync(fd)
+
+
+def _sync_directory(directory: Path) -> None:
+    if sys.platform == "win32":
+        return
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        # some file systems cannot sync a directory, which is no failure of the write
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(fd)

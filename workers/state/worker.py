@@ -1,0 +1,80 @@
+"""The state worker: captures what is asked for, one after the other, and says what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from ..event import CaptureFailed, StateCaptured
+from .capture import Subject, capture
+from .files import StateWriteFailed
+from .model import PastRestart, StateInvalid
+from .store import StateStore
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
+    from ..ledger import CaptureRequest, Leaf, Ledger
+
+
+async def state(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
+    """Serve capture requests, until cancelled.
+
+    **Cancellation:** at any time; what is on disk is whole.
+    """
+    store = StateStore(ledger.run.state_dir)
+    task_status.started()
+    while True:
+        request = await ledger.captures.get()
+        try:
+            await served(ledger, store, request)
+        finally:
+            request.done.set()
+
+
+async def served(ledger: Ledger, store: StateStore, request: CaptureRequest) -> None:
+    """Capture once, or say why not; whoever has given up waiting has said so already."""
+    leaf, generation = request.leaf, request.leaf.guard.generation
+    if not ledger.run.config.persist_state:
+        request.ok = True
+        return
+    began = anyio.current_time()
+    attempt = leaf.attempt if leaf.restarting_since is not None else None
+    try:
+        captured = await capture(subject(ledger, leaf), request.reason, attempt=attempt, history=past(leaf))
+        # abandoned when the tree ends: what it leaves is a temporary file at worst
+        path = await anyio.to_thread.run_sync(store.save, leaf.agent.command.working_directory, captured, abandon_on_cancel=True)
+    except (StateWriteFailed, StateInvalid, OSError) as error:
+        if not request.overdue:
+            ledger.emit(CaptureFailed(leaf.path, request.reason, str(error), generation=generation))
+        return
+    request.ok = True
+    leaf.state_file = str(path)
+    seconds = round(anyio.current_time() - began, 3)
+    ledger.emit(StateCaptured(leaf.path, captured.metadata.state_id, str(path), request.reason, seconds, generation=generation))
+
+
+def subject(ledger: Ledger, leaf: Leaf) -> Subject:
+    """What is known of a leaf without asking the system."""
+    now, pressure, sample = anyio.current_time(), leaf.guard.pressure, leaf.sample
+    child = ledger.child(leaf)
+    return Subject(
+        agent=leaf.name,
+        argv=leaf.agent.command.argv,
+        working_directory=leaf.agent.command.working_directory,
+        path=leaf.path,
+        run=ledger.tree.run_id if ledger.tree is not None else None,
+        process=sample.processes[0].process if sample is not None and sample.processes else None,
+        generation=leaf.guard.generation,
+        uptime=None if child is None else child.uptime,
+        samples=tuple((round(now - at, 3), total_bytes) for at, total_bytes in leaf.history),
+        peak_bytes=pressure.peak_bytes,
+        level=pressure.level.value,
+    )
+
+
+def past(leaf: Leaf) -> tuple[PastRestart, ...]:
+    """The restarts so far."""
+    return tuple(PastRestart(note.time, note.reason, "controlled" if note.controlled else "after a failure") for note in leaf.restarts)
