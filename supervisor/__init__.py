@@ -58,6 +58,49 @@ if TYPE_CHECKING:
     from .core.spec import Strategy as Strategy
     from .core.spec import SupervisorFlags as SupervisorFlags
     from .core.spec import check_childspecs as check_childspecs
+    from .edge.application import Session as Session
+    from .edge.config import ConfigSection as ConfigSection
+    from .edge.config import LoadedConfig as LoadedConfig
+    from .edge.config import config_key as config_key
+    from .edge.config import config_platforms as config_platforms
+    from .edge.config import config_table as config_table
+    from .edge.config import config_tables as config_tables
+    from .edge.config import load_config as load_config
+    from .edge.kinds import boolean as boolean
+    from .edge.kinds import integer as integer
+    from .edge.kinds import number as number
+    from .edge.kinds import seconds as seconds
+    from .edge.kinds import size as size
+    from .edge.kinds import text as text
+    from .edge.kinds import variables as variables
+    from .edge.kinds import word as word
+    from .edge.kinds import words as words
+    from .edge.render import TREE_WORDS as TREE_WORDS
+    from .edge.render import Console as Console
+    from .edge.render import Line as Line
+    from .edge.render import Renderer as Renderer
+    from .edge.render import Summary as Summary
+    from .edge.render import Tone as Tone
+    from .edge.render import Words as Words
+    from .edge.render import block as block
+    from .edge.render import duration as duration
+    from .edge.render import wants_color as wants_color
+    from .edge.sizes import Size as Size
+    from .edge.sizes import format_bytes as format_bytes
+    from .edge.usage import Fault as Fault
+    from .edge.usage import UsageError as UsageError
+    from .edge.usage import raise_all as raise_all
+    from .host.identity import ProcessId as ProcessId
+    from .host.identity import identify as identify
+    from .host.identity import is_alive as is_alive
+    from .host.proctree import descendants as descendants
+    from .host.proctree import marked as marked
+    from .host.proctree import walk as walk
+    from .host.sweep import sweep as sweep
+    from .host.waitstatus import AbnormalExit as AbnormalExit
+    from .host.waitstatus import exit_code as exit_code
+    from .leaf.command import RunningCommand as RunningCommand
+    from .leaf.command import command as command
     from .leaf.task import Ignore as Ignore
     from .leaf.task import task as task
     from .runtime.bus import Subscription as Subscription
@@ -69,8 +112,15 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "core.backoff": ("Backoff",),
-    "core.breaker": ("Breaker", "CircuitState"),
-    "core.budget": ("Admitted", "Refused", "Wait"),
+    "core.breaker": (
+        "Breaker",
+        "CircuitState",
+    ),
+    "core.budget": (
+        "Admitted",
+        "Refused",
+        "Wait",
+    ),
     "core.errors": (
         "AlreadyPresent",
         "AlreadyStarted",
@@ -104,11 +154,19 @@ _MODULES = {
         "RestartDeferred",
         "SupervisorGaveUp",
     ),
-    "core.exits": ("Exit", "ExitKind"),
-    "core.ports": ("ChildType", "Handle", "Launch", "Ticket"),
+    "core.exits": (
+        "Exit",
+        "ExitKind",
+    ),
+    "core.ports": (
+        "ChildType",
+        "Handle",
+        "Launch",
+        "Ticket",
+    ),
     "core.spec": (
-        "BRUTAL_KILL",
         "AutoShutdown",
+        "BRUTAL_KILL",
         "ChildSpec",
         "GiveUp",
         "Restart",
@@ -116,11 +174,81 @@ _MODULES = {
         "SupervisorFlags",
         "check_childspecs",
     ),
-    "leaf.task": ("Ignore", "task"),
+    "edge.application": ("Session",),
+    "edge.config": (
+        "ConfigSection",
+        "LoadedConfig",
+        "config_key",
+        "config_platforms",
+        "config_table",
+        "config_tables",
+        "load_config",
+    ),
+    "edge.kinds": (
+        "boolean",
+        "integer",
+        "number",
+        "seconds",
+        "size",
+        "text",
+        "variables",
+        "word",
+        "words",
+    ),
+    "edge.render": (
+        "Console",
+        "Line",
+        "Renderer",
+        "Summary",
+        "TREE_WORDS",
+        "Tone",
+        "Words",
+        "block",
+        "duration",
+        "wants_color",
+    ),
+    "edge.sizes": (
+        "Size",
+        "format_bytes",
+    ),
+    "edge.usage": (
+        "Fault",
+        "UsageError",
+        "raise_all",
+    ),
+    "host.identity": (
+        "ProcessId",
+        "identify",
+        "is_alive",
+    ),
+    "host.proctree": (
+        "descendants",
+        "marked",
+        "walk",
+    ),
+    "host.sweep": ("sweep",),
+    "host.waitstatus": (
+        "AbnormalExit",
+        "exit_code",
+    ),
+    "leaf.command": (
+        "RunningCommand",
+        "command",
+    ),
+    "leaf.task": (
+        "Ignore",
+        "task",
+    ),
     "runtime.bus": ("Subscription",),
-    "runtime.snapshot": ("ChildCounts", "ChildInfo"),
+    "runtime.snapshot": (
+        "ChildCounts",
+        "ChildInfo",
+    ),
     "runtime.subtree": ("subtree",),
-    "runtime.supervisor": ("Supervisor", "SupervisorRef"),
+    "runtime.supervisor": (
+        "Supervisor",
+        "SupervisorRef",
+    ),
 }
 
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

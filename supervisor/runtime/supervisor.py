@@ -138,6 +138,11 @@ class SupervisorRef:
             budget = budget.succeeded(id)
         return budget.verdict(flags, now)
 
+    def cycles_left(self) -> int:
+        """How many controlled restarts the window still admits now, whatever cooldown and circuit say."""
+        node = self._node()
+        return node.state.cycle.left(node.state.flags, node.tree.clock())
+
     def judge(self, id: str, generation: int, *, success: bool) -> None:
         """Say whether the controlled restart that began this life helped; ignored when that life is over."""
         self._node().judge(id, generation, success=success)

@@ -1,0 +1,63 @@
+"""The guardian as the launcher sees it: options, configuration, the demonstration, and one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from supervisor import Session
+
+    from .config import GuardianRun
+
+
+class GuardianApplication:
+    """The launcher's default application; see `supervisor.edge.application.Application`."""
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """The options of ``run``."""
+        from .config import add_options
+
+        add_options(parser)
+
+    def configure(self, options: argparse.Namespace, environ: Mapping[str, str]) -> GuardianRun:
+        """File, environment and options, checked; nothing is started or created.
+
+        Raises:
+            UsageError: All faults.
+        """
+        from .config import configure
+
+        return configure(options, environ)
+
+    def check(self, file: str | None, environ: Mapping[str, str]) -> str:
+        """What a configuration amounts to.
+
+        Raises:
+            UsageError: All faults.
+        """
+        from .config import check
+
+        return check(file, environ)
+
+    def demo(self, options: argparse.Namespace, environ: Mapping[str, str]) -> GuardianRun:
+        """The demonstration: a small agent that leaks real memory.
+
+        Raises:
+            UsageError: It cannot run here.
+        """
+        from .demo import demonstration
+
+        return demonstration()
+
+    async def run(self, configured: GuardianRun, session: Session) -> int:
+        """Guard the agents until they end or the session is asked to stop.
+
+        Raises:
+            UsageError: A name given by hand is in use, or a command cannot be started.
+        """
+        from .running import run
+
+        return await run(configured, session)

@@ -1,0 +1,1 @@
+"""What a degraded mode means for a leaf, and who is told."""

@@ -1,0 +1,160 @@
+"""The guardian's events; the tree's own are in `supervisor`. Names and fields are the contract of the event stream."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from supervisor import Event
+
+from .policy.ladder import DegradationMode
+from .policy.pressure import MemoryState
+
+MIB = 1024 * 1024
+
+
+@attrs.frozen
+class MonitoringStarted(Event):
+    """The memory of this leaf is watched from now on, by `reader`."""
+
+    name: ClassVar[str] = "monitoring_started"
+    reader: str = ""
+    warning_bytes: int = 0
+    critical_bytes: int = 0
+    emergency_bytes: int = 0
+
+
+@attrs.frozen
+class MonitoringStopped(Event):
+    """It no longer is; `samples` is how many were taken."""
+
+    name: ClassVar[str] = "monitoring_stopped"
+    samples: int = 0
+    peak_bytes: int | None = None
+
+
+@attrs.frozen
+class MonitoringDegraded(Event):
+    """Memory cannot be read (`blind`), or can be again."""
+
+    name: ClassVar[str] = "monitoring_degraded"
+    blind: bool = False
+    reason: str = ""
+
+
+@attrs.frozen
+class MemoryLevelChanged(Event):
+    """The level of the leaf's whole tree changed."""
+
+    name: ClassVar[str] = "memory_level_changed"
+    old: MemoryState = MemoryState.NORMAL
+    new: MemoryState = MemoryState.NORMAL
+    total_bytes: int = 0
+    memory_mb: float = 0.0
+
+
+@attrs.frozen
+class MemoryThresholdExceeded(Event):
+    """The total passed a threshold on its way up."""
+
+    name: ClassVar[str] = "memory_threshold_exceeded"
+    level: MemoryState = MemoryState.WARNING
+    total_bytes: int = 0
+    threshold_bytes: int = 0
+    memory_mb: float = 0.0
+
+
+@attrs.frozen
+class MemoryWarning(Event):
+    """For the user: memory is above normal, and the guardian prepares."""
+
+    name: ClassVar[str] = "memory_warning"
+    message: str = ""
+    memory_mb: float = 0.0
+
+
+@attrs.frozen
+class RestartInitiated(Event):
+    """A controlled restart was admitted and begins; `attempt_number` counts within the window."""
+
+    name: ClassVar[str] = "restart_initiated"
+    reason: str = ""
+    memory_mb: float = 0.0
+    attempt_number: int = 0
+    level: MemoryState = MemoryState.CRITICAL
+    urgent: bool = False
+
+
+@attrs.frozen
+class RestartCompleted(Event):
+    """The new life is up and below critical; `seconds` from `RestartInitiated` to its first sample."""
+
+    name: ClassVar[str] = "restart_completed"
+    reason: str = ""
+    memory_mb: float = 0.0
+    attempt_number: int = 0
+    seconds: float = 0.0
+
+
+@attrs.frozen
+class RestartFailed(Event):
+    """A restart that was admitted did not help, or did not come up."""
+
+    name: ClassVar[str] = "restart_failed"
+    reason: str = ""
+    memory_mb: float | None = None
+
+
+@attrs.frozen
+class RestartRefused(Event):
+    """A restart was wanted and is not done; the leaf was left alone. `retry_in` seconds, None when time alone does not help."""
+
+    name: ClassVar[str] = "restart_refused"
+    reason: str = ""
+    retry_in: float | None = None
+    wanted: str = ""
+
+
+@attrs.frozen
+class DegradationChanged(Event):
+    """The mode changed, and why."""
+
+    name: ClassVar[str] = "degradation_changed"
+    old: DegradationMode = DegradationMode.NORMAL
+    new: DegradationMode = DegradationMode.NORMAL
+    reason: str = ""
+
+
+@attrs.frozen
+class StateCaptured(Event):
+    """A snapshot is on disk."""
+
+    name: ClassVar[str] = "state_captured"
+    state_id: str = ""
+    file: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@attrs.frozen
+class CaptureFailed(Event):
+    """No snapshot was written; earlier ones are untouched."""
+
+    name: ClassVar[str] = "capture_failed"
+    reason: str = ""
+    cause: str = ""
+
+
+@attrs.frozen
+class RunFinished(Event):
+    """The run is over; `source` says who decided: the command, a signal, restart protection, or a fault of ours."""
+
+    name: ClassVar[str] = "run_finished"
+    exit_code: int = 0
+    source: str = "command"
+
+
+def mib(total_bytes: int) -> float:
+    """Bytes as MiB, to a tenth."""
+    return round(total_bytes / MIB, 1)

@@ -1,0 +1,73 @@
+"""The controlled restart of a leaf: protection admits, state is captured, the supervisor cycles the leaf."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from supervisor import CallError, Refused, RestartDeferred, RestartPostponed, RestartRefused, StartFailed, Wait
+
+from ..event import CaptureFailed, RestartInitiated, mib
+from ..ledger import CaptureRequest, Leaf, Ledger
+from ..policy import decide
+
+if TYPE_CHECKING:
+    from ..policy import effects
+
+
+async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
+    """Restart a leaf; the decision is told how it went, exactly once. Never raises.
+
+    **Cancellation:** leaves the wait; once the supervisor was asked, the restart goes on there.
+    """
+    leaf.restart_reason = wanted.reason
+    try:
+        above, id = ledger.above(leaf), leaf.path[-1]
+        verdict, left = above.cycle_verdict(id), above.cycles_left()
+    except CallError as error:
+        ledger.tell(leaf, decide.RestartBroken(str(error)))
+        return
+    now = anyio.current_time()
+    match verdict:
+        case Refused(reason=reason, until=until):
+            ledger.tell(leaf, decide.RestartRefused(reason, None if until is None else until - now))
+        case Wait(until=until):
+            remaining, generation = until - now, leaf.guard.generation
+            ledger.emit(RestartDeferred(leaf.path, wanted.reason, True, remaining, generation=generation))
+            ledger.tell(leaf, decide.RestartPostponed(remaining))
+        case _:
+            await admitted(ledger, leaf, wanted, attempt=max(1, leaf.agent.restart_policy.max_attempts - left + 1))
+
+
+async def admitted(ledger: Ledger, leaf: Leaf, wanted: effects.Restart, attempt: int) -> None:
+    """Protection admits it: capture first, then act."""
+    ledger.tell(leaf, decide.RestartAdmitted(attempt))
+    leaf.attempt, leaf.restarting_since = attempt, anyio.current_time()
+    memory_mb, generation = mib(wanted.total_bytes), leaf.guard.generation
+    ledger.emit(RestartInitiated(leaf.path, wanted.reason, memory_mb, attempt, wanted.level, wanted.urgent, generation=generation))
+    await capture(ledger, leaf, wanted)
+    try:
+        life = await ledger.above(leaf).cycle_child(leaf.path[-1], reason=wanted.reason)
+    except RestartRefused as error:
+        ledger.tell(leaf, decide.RestartRefused(error.reason, error.retry_in))
+    except RestartPostponed as error:
+        ledger.tell(leaf, decide.RestartPostponed(error.remaining))
+    except (CallError, StartFailed) as error:
+        ledger.tell(leaf, decide.RestartBroken(str(error)))
+    else:
+        ledger.tell(leaf, decide.RestartDone(life.generation))
+
+
+async def capture(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
+    """Have the state captured before the leaf is stopped; one that takes too long counts as failed, and the restart goes on."""
+    monitoring = ledger.run.config.monitoring
+    patience = monitoring.emergency_capture_timeout if wanted.urgent else monitoring.capture_timeout
+    request = CaptureRequest(leaf, wanted.reason)
+    ledger.captures.put(request)
+    with anyio.move_on_after(patience):
+        await request.done.wait()
+    if not request.done.is_set():
+        request.overdue = True
+        cause = f"it took longer than {patience:g} s"
+        ledger.emit(CaptureFailed(leaf.path, wanted.reason, cause, generation=leaf.guard.generation))

@@ -1,0 +1,125 @@
+"""One run as a person sees it: names are claimed, what earlier runs left is swept, the tree runs, a summary says what happened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import attrs
+
+from supervisor import (
+    Console,
+    Fault,
+    ProcessId,
+    Record,
+    Renderer,
+    Session,
+    StartFailed,
+    Summary,
+    UsageError,
+    block,
+    wants_color,
+)
+
+from .config import Agent, GuardianRun
+from .guardian import GAVE_UP, Outcome, leaves_of, run_guardian
+from .ledger import Ledger
+from .state.files import StateWriteFailed
+from .state.runs import NameInUse, RunClaim, claim
+from .state.store import project_key
+from .state.sweeping import sweep_abandoned
+from .words import WORDS, status, subject, summary_rows
+
+
+async def run(run: GuardianRun, session: Session) -> int:
+    """Guard the agents until they end or the session is asked to stop.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: A name given by hand is in use, or a command cannot be started.
+    """
+    with ExitStack() as claims:
+        if run.scratch is not None:
+            os.makedirs(run.scratch, mode=0o700, exist_ok=True)
+        taken, swept = await claimed(run, claims)
+        run = attrs.evolve(run, agents=tuple(agent for agent, _ in taken))
+        ledger = Ledger(run, leaves_of(run))
+        for leaf, (_, held) in zip(ledger.leaves, taken, strict=True):
+            leaf.claim = held
+        summary = Summary()
+        console = Console(is_terminal=session.stderr_is_terminal, environ=os.environ)
+        sinks: list[Callable[[Record], object]] = [summary.observe, *told(ledger, session, console)]
+        if session.event_file is not None:
+            sinks.append(session.event_file.write)
+        try:
+            outcome = await run_guardian(ledger, session, sinks, swept)
+        except StartFailed as error:
+            raise UsageError([cannot_start(ledger, error)]) from error
+        finally:
+            ledger.close()
+            console.close()
+    console.say(block("memory-guardian:", [*summary_rows(ledger, summary), ("exit code", explained(outcome))]))
+    return outcome.code
+
+
+async def claimed(run: GuardianRun, claims: ExitStack) -> tuple[list[tuple[Agent, RunClaim | None]], tuple[ProcessId, ...]]:
+    """Take a name for every agent, and end what runs of the same projects left behind whose guardian died.
+
+    Raises:
+        UsageError: A name given by hand is in use, or the state directory cannot be used.
+    """
+    if not run.config.persist_state:
+        return [(agent, None) for agent in run.agents], ()
+    taken: list[tuple[Agent, RunClaim | None]] = []
+    swept: list[ProcessId] = []
+    for agent in run.agents:
+        key = project_key(agent.command.working_directory)
+        try:
+            held = claims.enter_context(claim(run.state_dir, key, agent.name, agent.name_given))
+            for left in await sweep_abandoned(run.state_dir, key, held):
+                swept += left.killed
+        except NameInUse as error:
+            raise UsageError([Fault("command.name", str(error))]) from error
+        except StateWriteFailed as error:
+            raise UsageError([Fault("guardian.state_dir", str(error))]) from error
+        taken.append((attrs.evolve(agent, name=held.name), held))
+    return taken, tuple(swept)
+
+
+def told(ledger: Ledger, session: Session, console: Console) -> list[Callable[[Record], object]]:
+    """What tells a person while the run lasts: lines and a status line, unless the leaf has the screen."""
+    has_screen = session.is_interactive and not ledger.run.detached
+    if has_screen:
+        return []
+    renderer = Renderer(WORDS, subject=subject, color=wants_color(session.stderr_is_terminal, os.environ))
+
+    def say(record: Record) -> None:
+        line = renderer.line(record)
+        if line is not None:
+            console.say(line)
+
+    # a leaf that writes to the same screen would write into the status line
+    if console.has_status and not session.stdout_is_terminal:
+        ledger.on_sample = lambda: console.status("  ".join(status(leaf) for leaf in ledger.leaves))
+    return [say]
+
+
+def cannot_start(ledger: Ledger, error: StartFailed) -> Fault:
+    """The fault of the command that did not start, from the failure of the tree around it."""
+    cause: BaseException = error
+    while isinstance(cause, StartFailed) and cause.__cause__ is not None:
+        error, cause = cause, cause.__cause__
+    leaf = next((leaf for leaf in ledger.leaves if leaf.path == error.path), None)
+    argv0 = leaf.agent.command.argv[0] if leaf is not None else "/".join(error.path)
+    why = cause.strerror if isinstance(cause, OSError) and cause.strerror else error.exit.reason
+    return Fault("command.argv", f"{argv0!r} cannot be started: {why}")
+
+
+def explained(outcome: Outcome) -> str:
+    """The exit code, and why it is not the command's own."""
+    if outcome.code == GAVE_UP and outcome.source == "protection":
+        return f"{GAVE_UP}: restart protection gave up; look at why the command keeps ending, then start it again"
+    return str(outcome.code)

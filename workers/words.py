@@ -1,0 +1,134 @@
+"""What the guardian's events are to a person: one line each, the status line, and the summary."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Final
+
+from supervisor import TREE_WORDS, ChildExited, ChildStarted, Event, Line, Summary, Tone, Words, duration, format_bytes
+
+from .event import (
+    MIB,
+    CaptureFailed,
+    DegradationChanged,
+    MemoryLevelChanged,
+    MemoryWarning,
+    MonitoringDegraded,
+    MonitoringStarted,
+    RestartCompleted,
+    RestartFailed,
+    RestartInitiated,
+    RestartRefused,
+    StateCaptured,
+)
+from .ledger import Leaf, Ledger
+from .policy.ladder import DegradationMode
+from .policy.pressure import MemoryState
+
+LISTED: Final = 10
+"""Restarts that the summary tells one by one."""
+
+TONES = {
+    MemoryState.NORMAL: Tone.GOOD,
+    MemoryState.WARNING: Tone.WARNING,
+    MemoryState.CRITICAL: Tone.BAD,
+    MemoryState.EMERGENCY: Tone.BAD,
+}
+
+MEANS = {
+    DegradationMode.NORMAL: "back to normal",
+    DegradationMode.WARNING: "warning: nothing is prefetched",
+    DegradationMode.READ_ONLY: "monitoring only: the leaf is watched and left alone",
+    DegradationMode.EMERGENCY: "emergency: the leaf is left alone although it needs a restart; save your work and end it",
+}
+
+
+def subject(path: tuple[str, ...]) -> str:
+    """An agent's name for its leaf, nothing for the guardian itself, the path for anything else."""
+    if path[1:2] == ("agents",) and len(path) > 2:
+        return path[2]
+    return "/".join(path[1:])
+
+
+def _started(event: MonitoringStarted) -> Line:
+    marks = (event.warning_bytes, event.critical_bytes, event.emergency_bytes)
+    return Line("watched: warning {}, critical {}, emergency {}".format(*map(format_bytes, marks)))
+
+
+def _level(event: MemoryLevelChanged) -> Line:
+    return Line(f"memory {format_bytes(event.total_bytes)}: {event.old.value} -> {event.new.value}", TONES[event.new])
+
+
+def _initiated(event: RestartInitiated) -> Line:
+    return Line(f"restarting (number {event.attempt_number} in this window): {event.reason}", Tone.WARNING)
+
+
+def _completed(event: RestartCompleted) -> Line:
+    return Line(f"restart done after {duration(event.seconds)}: memory {format_bytes(int(event.memory_mb * MIB))}", Tone.GOOD)
+
+
+def _refused(event: RestartRefused) -> Line:
+    wanted = f" ({event.wanted})" if event.wanted else ""
+    again = f"; may be possible in {duration(event.retry_in)}" if event.retry_in is not None else ""
+    return Line(f"not restarted{wanted}: {event.reason}{again}", Tone.BAD)
+
+
+def _degraded(event: DegradationChanged) -> Line:
+    tone = Tone.GOOD if event.new is DegradationMode.NORMAL else Tone.BAD
+    return Line(f"mode {event.new.value} ({MEANS[event.new]}): {event.reason}", tone)
+
+
+def _sight(event: MonitoringDegraded) -> Line:
+    if event.blind:
+        return Line(f"memory cannot be read: {event.reason}", Tone.BAD)
+    return Line("memory can be read again", Tone.GOOD)
+
+
+def _leaf_or_failure(event: Event, words: Words) -> Line | None:
+    """What the tree says of a leaf, and of the guardian's own workers only what is wrong."""
+    if event.path[-1:] == ("leaf",) or (isinstance(event, ChildExited) and not event.expected and not event.exit.is_clean):
+        return words(event)
+    return None
+
+
+WORDS: dict[type[Event], Words] = {
+    **{kind: partial(_leaf_or_failure, words=TREE_WORDS[kind]) for kind in (ChildStarted, ChildExited)},
+    MonitoringStarted: _started,
+    MemoryLevelChanged: _level,
+    MemoryWarning: lambda event: Line(f"{event.message}: preparing for a restart", Tone.WARNING),
+    RestartInitiated: _initiated,
+    RestartCompleted: _completed,
+    RestartFailed: lambda event: Line(f"the restart did not help: {event.reason}", Tone.BAD),
+    RestartRefused: _refused,
+    DegradationChanged: _degraded,
+    StateCaptured: lambda event: Line(f"state captured in {duration(event.seconds)}: {event.state_id}"),
+    CaptureFailed: lambda event: Line(f"state NOT captured: {event.cause}", Tone.BAD),
+    MonitoringDegraded: _sight,
+}
+
+
+def status(leaf: Leaf) -> str:
+    """One leaf in a few words, for the status line."""
+    pressure = leaf.guard.pressure
+    total = "?" if pressure.total_bytes is None else format_bytes(pressure.total_bytes)
+    mode = "" if leaf.mode is DegradationMode.NORMAL else f", {leaf.mode.value}"
+    return f"{leaf.name}: {total} of {format_bytes(pressure.thresholds.critical_bytes)}, {pressure.level.value}{mode}"
+
+
+def summary_rows(ledger: Ledger, summary: Summary) -> list[tuple[str, str | None]]:
+    """How long, how many restarts and why, peak memory, how each leaf ended, where its state is."""
+    rows: list[tuple[str, str | None]] = [row for row in summary.rows() if row[0] != "restarts"]
+    for leaf in ledger.leaves:
+        of = f" of {leaf.name}" if len(ledger.leaves) > 1 else ""
+        peak = leaf.guard.pressure.peak_bytes
+        rows.append((f"restarts{of}", str(len(leaf.restarts))))
+        if len(leaf.restarts) > LISTED:
+            rows.append(("", f"... the last {LISTED}:"))
+        for note in leaf.restarts[-LISTED:]:
+            clock = time.strftime("%H:%M:%S", time.localtime(note.time))
+            rows.append(("", f"{clock} {'controlled' if note.controlled else 'after a failure'}: {note.reason}"))
+        rows.append((f"peak memory{of}", None if peak is None else format_bytes(peak)))
+        rows.append((f"end{of}", leaf.exit.reason if leaf.exit is not None else None))
+        rows.append((f"state{of}", leaf.state_file or "nothing was captured"))
+    return rows
