@@ -16,13 +16,14 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from io import TextIOWrapper
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from .application import Application, Session, load_attribute, load_tree, new_run_id, run_tree
+from .parser import Formatter, Parser, joined_values, takes_next
 from .usage import Fault, UsageError, did_you_mean, printable, quote, raise_all
 
 USAGE, FAULT, GAVE_UP, INTERRUPTED = 2, 70, 75, 130
-DEFAULT_APPLICATION: Final = "workers.guardian:application"
+DEFAULT_APPLICATION: Final = "workers.application:application"
 SUBCOMMANDS: Final = ("run", "app", "check", "demo")
 LATER: Final = ("status", "top", "events", "restart", "stop", "degrade", "states", "doctor")
 BACKENDS: Final = ("trio", "asyncio")
@@ -206,20 +207,21 @@ class _Program:
         application: Application = loaded
         return application
 
-    def _parser(self, usage: str, more_usage: str, description: str) -> _Parser:
-        return _Parser(
+    def _parser(self, usage: str, more_usage: str, description: str) -> Parser:
+        return Parser(
             prog=self.name,
             usage=f"%(prog)s {usage}" + (f"\n{more_usage}" if more_usage else ""),
             description=description,
             allow_abbrev=False,
+            formatter_class=Formatter,
         )
 
     def _add_loop_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--backend", metavar="trio|asyncio", default="trio", help="the event loop; default: trio")
         parser.add_argument("--events", metavar="FILE", help="append all events to FILE as JSON Lines")
 
-    def _parse(self, parser: _Parser, words: list[str], command: list[str] | None, prefix: list[str]) -> argparse.Namespace:
-        options, extra = parser.parse_known_args(_joined(words))
+    def _parse(self, parser: Parser, words: list[str], command: list[str] | None, prefix: list[str]) -> argparse.Namespace:
+        options, extra = parser.parse_known_args(joined_values(words))
         if not extra:
             return options
         if extra[0].startswith("-"):
@@ -229,7 +231,7 @@ class _Program:
             raise UsageError([f"unexpected {quote(extra[0])} after {prefix[0]}; see {self.name} {prefix[0]} --help"])
         if command is not None:
             raise UsageError([f"unexpected {quote(extra[0])} before --; the command begins after --"])
-        at = next(index for index, word in enumerate(words) if word == extra[0] and not _takes(parser, words[:index]))
+        at = next(index for index, word in enumerate(words) if word == extra[0] and not takes_next(parser, words[:index]))
         raise UsageError([self._put_dashes([*prefix, *words[:at]], words[at:])])
 
     def _no_subcommand(self, before: list[str], command: list[str] | None) -> Fault:
@@ -249,18 +251,6 @@ class _Program:
     def _no_command(self, subcommand: str, command: list[str] | None) -> None:
         if command is not None:
             raise UsageError([f"{subcommand} takes no command; leave out --"])
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, with its complaints as usage errors."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError([f"{message}; see {self.prog} --help"])
-
-    @property
-    def option_strings(self) -> list[str]:
-        """All options."""
-        return list(self._option_string_actions)
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
@@ -306,26 +296,6 @@ def _loop_faults(options: argparse.Namespace) -> list[Fault]:
         fault = EventFile.fault(options.events)
         faults += [fault] if fault else []
     return faults
-
-
-def _joined(words: list[str]) -> list[str]:
-    """A negative value is joined to its option, for argparse would take it for an option of its own."""
-    joined: list[str] = []
-    for word in words:
-        if word[:1] == "-" and word[1:2].isdigit() and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
-            joined[-1] += f"={word}"
-        else:
-            joined.append(word)
-    return joined
-
-
-def _takes(parser: _Parser, words: list[str]) -> bool:
-    """Whether the next word would be the value of an option rather than a word of its own."""
-    try:
-        parser.parse_known_args(words)
-    except UsageError:
-        return True
-    return False
 
 
 def _is_terminal(fd: int) -> bool:

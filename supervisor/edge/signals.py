@@ -65,20 +65,34 @@ def handled_signals() -> tuple[signal.Signals, ...]:
 
 
 def run_with_signals(main: Callable[[StopRequest], Awaitable[int]], backend: str) -> int:
-    """Run `main` in an event loop while signals become stop requests; returns its exit code.
+    """Run `main` in an event loop while signals become stop requests; returns its exit code. Only in the main thread.
 
-    The signals are received before `main` begins and until it has ended. What it raises leaves bare.
+    The signals are received before `main` begins and until it has ended; one that comes after that changes nothing any more.
+    What `main` raises leaves bare.
     """
-    return anyio.run(_run, main, backend=backend)
+    before = {signum: signal.getsignal(signum) for signum in handled_signals()}
+    try:
+        return anyio.run(_run, main, tuple(before), backend=backend)
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
 
-async def _run(main: Callable[[StopRequest], Awaitable[int]]) -> int:
+async def _run(main: Callable[[StopRequest], Awaitable[int]], signals: tuple[signal.Signals, ...]) -> int:
     stop = StopRequest()
-    signals = handled_signals()
     if not signals:
         return await main(stop)
+    unreceived: list[int] = []
+
+    def note() -> None:
+        for signum in signals:
+            signal.signal(signum, lambda number, frame: unreceived.append(number))
+
     outcome: int | Exception
+    note()
     with anyio.open_signal_receiver(*signals) as received:
+        for signum in unreceived:
+            stop.request(signum)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_receive, received, stop)
             try:
@@ -86,6 +100,9 @@ async def _run(main: Callable[[StopRequest], Awaitable[int]]) -> int:
             except Exception as error:  # raised again below, where no task group wraps it
                 outcome = error
             tasks.cancel_scope.cancel()
+        # trio delivers again what nobody received, to the handlers that were there before: these must be harmless by then
+    # asyncio has put the default handlers in place, which would end the process with the wrong code
+    note()
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

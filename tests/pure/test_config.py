@@ -310,6 +310,8 @@ def test_values_made_in_python_obey_the_same_rules() -> None:
     """The classes check themselves, and take what a file may hold."""
     with pytest.raises(UsageError, match=r"max_attempts: expected an integer >= 1, got 0; circuit_reset: expected seconds > 0"):
         RestartPolicy(max_attempts=0, circuit_reset=-1)
+    with pytest.raises(UsageError, match="max_attempts: expected an integer >= 1, got true"):
+        RestartPolicy(max_attempts=True)
     with pytest.raises(UsageError, match="must not be above max_cooldown"):
         RestartPolicy(initial_cooldown=301)
 
@@ -395,3 +397,16 @@ def test_check_succeeds_or_lists_faults(tmp_path_factory: pytest.TempPathFactory
         said = f"{len(error.faults)} faults"
 
     assert "valid" in said or int(said.split()[0]) > 0
+
+
+def test_every_key_is_documented() -> None:
+    """The reference names every key, with its default as it is written in the file."""
+    text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    layout = Layout.of(MemoryGuardianConfig)
+
+    for table, keys in layout.tables.items():
+        for name in keys:
+            full = f"`{table}.{name}` |" if table in ("workers", "hooks") else f"`{name}` |"
+            assert full in text, f"{table}.{name}"
+    for default in ("`30` | s, > 0", '`["claude"]`', '`"crash"`', '`"5%"`', '`"12GiB"`, `"50%"`', "`1800` | s, > 0"):
+        assert default in text

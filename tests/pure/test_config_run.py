@@ -68,6 +68,8 @@ def test_only_critical() -> None:
         ({"warning": 13000}, (13000, 15360, 18432)),
         ({"warning": 16000}, (16000, 20000, 24000)),
         ({"warning": 100}, (100, 15360, 18432)),
+        ({"warning": 15360}, (15360, 19200, 23040)),
+        ({"emergency": 15360}, (12288, 12800, 15360)),
         ({"emergency": 16000}, (12288, 15360, 16000)),
         ({"emergency": 600}, (400, 500, 600)),
         ({"warning": 100, "emergency": 500}, (100, 300, 500)),
@@ -86,7 +88,7 @@ def test_other_combinations_keep_the_order(given_mib: dict[str, int], expected_m
 
 AMOUNTS = st.one_of(
     st.none(),
-    st.integers(2, 1 << 50).map(lambda amount: Size(amount_bytes=amount)),
+    st.integers(10, 1 << 50).map(lambda amount: Size(amount_bytes=amount)),
     st.floats(0.01, 1).map(lambda ratio: Size(ratio=ratio)),
 )
 
@@ -160,6 +162,13 @@ def test_threshold_order_is_a_fault_of_what_was_given() -> None:
     assert faults("--warning", "3GiB", "--critical", "2GiB", command=["x"]) == [
         "--warning: warning (3.0 GiB) must be below critical (2.0 GiB)"
     ]
+    assert faults("--warning", "3GiB", "--emergency", "2GiB", command=["x"]) == [
+        "--warning: warning (3.0 GiB) must be below emergency (2.0 GiB)"
+    ]
+    assert faults("--warning", "3GiB", "--critical", "2GiB", "--emergency", "x", command=["x"])[0].startswith(
+        "--emergency: expected a size"
+    )
+    assert len(faults("--warning", "3GiB", "--critical", "2GiB", "--emergency", "x", command=["x"])) == 1
     assert faults("--critical", "1%", "--emergency", "1MiB", command=["x"])[0].startswith("--critical: critical (")
 
 

@@ -9,9 +9,23 @@ from typing import Final
 
 import attrs
 
-from supervisor.edge.config import ConfigSection, config_key, config_platforms, config_table, config_tables
-from supervisor.edge.kinds import boolean, integer, number, seconds, size, text, variables, word, words
-from supervisor.edge.sizes import Size
+from supervisor import (
+    ConfigSection,
+    Size,
+    boolean,
+    config_key,
+    config_platforms,
+    config_table,
+    config_tables,
+    integer,
+    number,
+    seconds,
+    size,
+    text,
+    variables,
+    word,
+    words,
+)
 
 from ..policy.pressure import Intervals
 

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from supervisor.edge.config import LoadedConfig, load_config
-from supervisor.edge.sizes import format_bytes
-from supervisor.edge.usage import Fault, raise_all
+from supervisor import Fault, LoadedConfig, format_bytes, load_config, raise_all
 
 from ..policy.errors import PolicyError, ThresholdOrder
 from ..policy.pressure import Thresholds

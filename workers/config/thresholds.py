@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from supervisor.edge.sizes import GIB, Size, format_bytes
+from supervisor import Size, format_bytes
 
-from ..policy.errors import PolicyError
+from ..policy.errors import PolicyError, ThresholdOrder
 from ..policy.pressure import Thresholds
 from .model import MemoryThresholds
 
+GIB: Final = 1 << 30
 DEFAULTS: Final = {"warning": (12 * GIB, 0.50), "critical": (15 * GIB, 0.65), "emergency": (18 * GIB, 0.75)}
 
 
@@ -42,6 +43,8 @@ def resolve(thresholds: MemoryThresholds, limit_bytes: int | None) -> Thresholds
     elif (low is None or low < default["critical"]) and (high is None or default["critical"] < high):
         middle = default["critical"]
     elif low is not None and high is not None:
+        if low >= high:
+            raise ThresholdOrder("warning", low, "emergency", high)
         middle = (low + high) // 2
     else:
         middle = max(low + 1, low * 5 // 4) if low is not None else (high or 0) * 5 // 6

@@ -1,0 +1,58 @@
+"""argparse, with its complaints as usage errors and without the imports that a run does not need."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any, NoReturn
+
+from .usage import UsageError
+
+
+class Formatter(argparse.HelpFormatter):
+    """argparse's, told its width: it makes one for each option, and to ask for the width it would import shutil and its compressors."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        columns = os.environ.get("COLUMNS", "")
+        try:
+            width = int(columns) if columns.isascii() and columns.isdigit() else os.get_terminal_size().columns
+        except OSError:
+            width = 80
+        super().__init__(*args, **{**more, "width": max(width, 40) - 2})
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its complaints as usage errors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Complain by raising.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError([f"{message}; see {self.prog} --help"])
+
+    @property
+    def option_strings(self) -> list[str]:
+        """All options."""
+        return list(self._option_string_actions)
+
+
+def joined_values(words: list[str]) -> list[str]:
+    """A negative value is joined to its option, for argparse would take it for an option of its own."""
+    joined: list[str] = []
+    for word in words:
+        if word[:1] == "-" and word[1:2].isdigit() and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def takes_next(parser: Parser, words: list[str]) -> bool:
+    """Whether the next word would be the value of an option rather than a word of its own."""
+    try:
+        parser.parse_known_args(words)
+    except UsageError:
+        return True
+    return False
