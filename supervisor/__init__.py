@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .core.event import SupervisorGaveUp as SupervisorGaveUp
     from .core.exits import Exit as Exit
     from .core.exits import ExitKind as ExitKind
+    from .core.exits import describe as describe
     from .core.ports import ChildType as ChildType
     from .core.ports import Handle as Handle
     from .core.ports import Launch as Launch
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from .host.identity import ProcessId as ProcessId
     from .host.identity import identify as identify
     from .host.identity import is_alive as is_alive
+    from .host.marker import run_token as run_token
     from .host.proctree import descendants as descendants
     from .host.proctree import marked as marked
     from .host.proctree import walk as walk
@@ -157,6 +159,7 @@ _MODULES = {
     "core.exits": (
         "Exit",
         "ExitKind",
+        "describe",
     ),
     "core.ports": (
         "ChildType",
@@ -221,6 +224,7 @@ _MODULES = {
         "identify",
         "is_alive",
     ),
+    "host.marker": ("run_token",),
     "host.proctree": (
         "descendants",
         "marked",

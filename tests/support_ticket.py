@@ -12,7 +12,8 @@ from anyio.abc import TaskGroup
 
 from supervisor.core.event import Event
 from supervisor.core.exits import Exit
-from supervisor.leaf.command import Command, RunningCommand
+from supervisor.leaf.command import Command
+from supervisor.leaf.running import RunningCommand
 
 
 @attrs.define(eq=False)
@@ -27,6 +28,7 @@ class LifeTicket:
     events: list[Event] = attrs.field(factory=list)
     ready: anyio.Event = attrs.field(factory=anyio.Event)
     over: anyio.Event = attrs.field(factory=anyio.Event)
+    scopes: list[anyio.CancelScope] = attrs.field(factory=list)
 
     def started(self, value: object = None) -> None:
         assert not self.ready.is_set() and self.exit is None
@@ -48,6 +50,7 @@ class LifeTicket:
             with scope:
                 await run()
 
+        self.scopes.append(scope)
         self.task_group.start_soon(shielded, name=name)
         return scope
 

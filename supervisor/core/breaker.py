@@ -69,6 +69,10 @@ class Circuit:
         """The circuit after an admitted attempt: a half-open one has spent its trial."""
         return attrs.evolve(self, trial=True) if self.state(now) is CircuitState.HALF_OPEN else self
 
+    def released(self) -> Circuit:
+        """The circuit after an attempt that was cut short: a half-open one may try again."""
+        return attrs.evolve(self, trial=False)
+
     def succeeded(self) -> Circuit:
         """The circuit after a success: closed, with no failures."""
         return CLOSED

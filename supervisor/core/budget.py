@@ -7,8 +7,10 @@ cannot spend the budget that is meant for rescue. Waiting and deferring are no a
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import attrs
+from rpds import HashTrieMap
 
 from .breaker import CLOSED, Circuit, CircuitState
 from .intensity import EMPTY, Window
@@ -38,6 +40,7 @@ class Refused:
 Verdict = Admitted | Wait | Refused
 
 ADMITTED = Admitted()
+NOTHING: Final[HashTrieMap[str, int]] = HashTrieMap()
 
 
 @attrs.frozen
@@ -49,61 +52,76 @@ class Budget:
         streak: Attempts since the last success; it sets the next cooldown.
         ready_at: End of the present cooldown.
         circuit: The circuit's history.
-        pending: The child whose last attempt has neither succeeded nor failed yet.
+        pending: The attempts that have neither succeeded nor failed yet: by child, the generation of the life that the attempt
+            begins. Empty where nothing depends on it.
     """
 
     window: Window = EMPTY
     streak: int = 0
     ready_at: float = -math.inf
     circuit: Circuit = CLOSED
-    pending: str | None = None
+    pending: HashTrieMap[str, int] = NOTHING
 
     def verdict(self, policy: SupervisorFlags, now: float) -> Verdict:
         """The answer at `now`; asking changes nothing."""
-        match self.circuit.state(now):
-            case CircuitState.OPEN:
-                return Refused("the circuit is open after repeated failures", self.circuit.reopens)
-            case CircuitState.HALF_OPEN:
-                return Refused("the one trial of the half-open circuit is under way", None) if self.circuit.trial else ADMITTED
-        window = self.window.pruned(policy.period, now)
-        if not window.admits(policy.intensity):
-            return Refused(f"{window.size} restarts within {policy.period:g} s, {policy.intensity} allowed", window.frees(policy.period))
+        circuit = self.circuit.state(now)
+        if circuit is CircuitState.OPEN:
+            return Refused("the circuit is open after repeated failures", self.circuit.reopens)
+        if self.circuit.trial:
+            return Refused("the one trial of the half-open circuit is under way", None)
+        if circuit is CircuitState.CLOSED:
+            # what counts is the window at the moment of the attempt, and that is the end of the cooldown
+            window = self.window.pruned(policy.period, max(now, self.ready_at))
+            if not window.admits(policy.intensity):
+                spent = f"{window.size} restarts within {policy.period:g} s, {policy.intensity} allowed"
+                return Refused(spent, window.frees(policy.period))
         return Wait(self.ready_at) if now < self.ready_at else ADMITTED
 
-    def admit(self, id: str, policy: SupervisorFlags, now: float, u: float = 0.5) -> tuple[Budget, Verdict]:
-        """Ask for the child `id`, and count the attempt if it is admitted. `u` in [0, 1) places the cooldown within its jitter."""
+    def admit(self, id: str, generation: int, policy: SupervisorFlags, now: float, u: float = 0.5) -> tuple[Budget, Verdict]:
+        """Ask for a life of the child `id`, and count the attempt if it is admitted; `u` in [0, 1) places the cooldown in its jitter."""
         verdict = self.verdict(policy, now)
         if verdict is not ADMITTED:
             return self, verdict
         cooldown = policy.backoff.delay(self.streak, u) if policy.backoff else 0.0
+        circuit = self.circuit.attempt(now)
+        pending = self.pending
+        if policy.backoff or policy.breaker:
+            pending = (NOTHING if circuit.trial else pending).insert(id, generation)
         return Budget(
             window=self.window.pruned(policy.period, now).record(now),
             streak=self.streak + 1,
             ready_at=now + cooldown if cooldown else self.ready_at,
-            circuit=self.circuit.attempt(now),
-            pending=id,
+            circuit=circuit,
+            pending=pending,
         ), verdict
 
     def succeeded(self, id: str) -> Budget:
         """The attempt for `id` held: the streak is over and the circuit closed. What was spent within the window stays spent."""
-        if self.pending != id:
+        if id not in self.pending:
             return self
         window = EMPTY if self.circuit.trial else self.window
-        return attrs.evolve(self, streak=0, circuit=self.circuit.succeeded(), pending=None, window=window)
+        return attrs.evolve(self, streak=0, circuit=self.circuit.succeeded(), pending=self.pending.remove(id), window=window)
 
     def failed(self, id: str, policy: SupervisorFlags, now: float) -> Budget:
         """The attempt for `id` did not hold: one more failure for the circuit. A circuit that opens replaces the window."""
-        if self.pending != id:
+        if id not in self.pending:
             return self
         circuit = self.circuit.failed(policy.breaker, now) if policy.breaker else self.circuit
-        opened = circuit.state(now) is CircuitState.OPEN
-        return attrs.evolve(self, circuit=circuit, pending=None, window=EMPTY if opened else self.window)
+        if circuit.state(now) is CircuitState.OPEN:
+            return attrs.evolve(self, circuit=circuit, pending=NOTHING, window=EMPTY)
+        return attrs.evolve(self, circuit=circuit, pending=self.pending.remove(id))
+
+    def voided(self, id: str) -> Budget:
+        """The attempt for `id` was cut short by somebody else: it proves nothing, and a half-open circuit has its trial back."""
+        if id not in self.pending:
+            return self
+        return attrs.evolve(self, circuit=self.circuit.released(), pending=self.pending.remove(id))
 
     def tripped(self, policy: SupervisorFlags, now: float) -> Budget:
         """The budget of a supervisor that gave up and holds: its circuit opens now, if it is not open already."""
         if policy.breaker is None or self.circuit.state(now) is CircuitState.OPEN:
             return self
-        return attrs.evolve(self, circuit=self.circuit.trip(policy.breaker, now), window=EMPTY)
+        return attrs.evolve(self, circuit=self.circuit.trip(policy.breaker, now), pending=NOTHING, window=EMPTY)
 
     def left(self, policy: SupervisorFlags, now: float) -> int:
         """Attempts that the window still admits at `now`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .budget import FRESH, Refused, Wait
+from .budget import FRESH, Refused, Verdict, Wait
 from .draft import Draft
 from .errors import (
     AlreadyPresent,
@@ -18,7 +18,7 @@ from .event import RestartDeferred
 from .jobs import group_steps
 from .message import CycleChild, DeleteChild, Reply, Request, ResetBudgets, RestartChild, StartChild, TerminateChild
 from .spec import ChildSpec, Restart, check_childspecs
-from .state import Child, Job, Phase, Purpose
+from .state import Child, Job, Phase, Purpose, State
 
 
 def call(draft: Draft, ref: int, request: Request) -> None:
@@ -45,16 +45,18 @@ def call(draft: Draft, ref: int, request: Request) -> None:
             cycle_child(draft, ref, id, reason)
         case ResetBudgets():
             draft.crash = draft.cycle = FRESH
+            draft.failures = ()
+            draft.retries = tuple((min(at, draft.now), id) for at, id in draft.retries)
             draft.effects.append(Reply(ref))
 
 
 def start_child(draft: Draft, ref: int, spec: ChildSpec) -> None:
     """Add a child at the end of the start order and start it."""
+    check_childspecs([spec], draft.flags.auto_shutdown, where="/".join(draft.path))
     present = draft.children.get(spec.id)
     if present is not None:
         raise AlreadyStarted(draft.path, spec.id, present.pid) if present.is_live else AlreadyPresent(draft.path, spec.id)
-    check_childspecs([spec], draft.flags.auto_shutdown, where="/".join(draft.path))
-    draft.put(Child(spec, draft.positions))
+    draft.put(Child(spec, draft.positions, generation=draft.buried))
     draft.positions += 1
     draft.job = Job(Purpose.START_CHILD, (("start", spec.id),), subject=spec.id, ref=ref)
 
@@ -68,9 +70,8 @@ def cycle_child(draft: Draft, ref: int, id: str, reason: str) -> None:
         raise ChildNotRunning(draft.path, id)
     if child.spec.restart is Restart.TEMPORARY:
         raise RestartRefused(draft.path, id, "a temporary child is never restarted", None)
-    if draft.now - child.since >= draft.flags.stability:
-        draft.cycle = draft.cycle.succeeded(id)
-    draft.cycle, verdict = draft.cycle.admit(id, draft.flags, draft.now, draft.random())
+    draft.review_all()
+    draft.cycle, verdict = draft.cycle.admit(id, child.generation + 1, draft.flags, draft.now, draft.random())
     if isinstance(verdict, Wait):
         remaining = verdict.until - draft.now
         draft.emit(RestartDeferred(draft.path_of(id), generation=child.generation, reason=reason, controlled=True, remaining=remaining))
@@ -96,3 +97,10 @@ def require_down(draft: Draft, id: str) -> None:
         raise ChildRestarting(draft.path, id)
     if child.is_live:
         raise ChildRunning(draft.path, id)
+
+
+def cycle_verdict(state: State, now: float) -> Verdict:
+    """What the budget for controlled restarts would answer at `now`; asking changes nothing."""
+    draft = Draft(state, now)
+    draft.review_all()
+    return draft.cycle.verdict(draft.flags, now)

@@ -7,6 +7,7 @@ from bisect import insort
 
 import attrs
 
+from .budget import Budget
 from .errors import Path
 from .event import Event
 from .exits import Exit
@@ -21,6 +22,7 @@ class Draft:
 
     __slots__ = (
         "brutal",
+        "buried",
         "children",
         "crash",
         "cycle",
@@ -45,7 +47,7 @@ class Draft:
         self.job: Job | None = state.job
         self.mailbox, self.retries = state.mailbox, state.retries
         self.crash, self.cycle, self.failures = state.crash, state.cycle, state.failures
-        self.brutal, self.seed = state.brutal, state.seed
+        self.brutal, self.seed, self.buried = state.brutal, state.seed, state.buried
         self.effects: list[Effect] = []
 
     def state(self) -> State:
@@ -64,6 +66,7 @@ class Draft:
             self.failures,
             self.brutal,
             self.seed,
+            self.buried,
         )
 
     # ------------------------------------------------------------ the table
@@ -79,7 +82,8 @@ class Draft:
 
     def drop(self, id: str) -> None:
         """Forget the child, specification and all."""
-        self.children = self.children.discard(id)
+        self.buried = max(self.buried, self.children[id].generation)
+        self.children = self.children.remove(id)
         self.effects.append(ForgetChild(id))
 
     def down(self, child: Child, exit: Exit | None) -> None:
@@ -123,6 +127,26 @@ class Draft:
         self.job = attrs.evolve(
             job, index=job.index + 1, waiting=False, killed=False, deadline=math.inf, value=job.value if value is None else value
         )
+
+    # ------------------------------------------------------------ what was attempted
+
+    def review(self, id: str) -> None:
+        """Judge what was attempted for a child, where time has: a life that lasted is a success, one that was cut short is none."""
+        self.crash, self.cycle = self._reviewed(self.crash, id), self._reviewed(self.cycle, id)
+
+    def review_all(self) -> None:
+        """Judge everything that was attempted, where time has."""
+        for id in (*self.crash.pending, *self.cycle.pending):
+            self.review(id)
+
+    def _reviewed(self, budget: Budget, id: str) -> Budget:
+        generation, child = budget.pending.get(id), self.children.get(id)
+        if generation is None or (child is not None and child.generation < generation):
+            return budget
+        if child is None or child.generation > generation or child.phase is Phase.UNDEFINED:
+            return budget.voided(id)
+        lasted = child.phase is Phase.RUNNING and self.now - child.since >= self.flags.stability
+        return budget.succeeded(id) if lasted else budget
 
     # ------------------------------------------------------------ what goes out
 

@@ -8,6 +8,7 @@ from .draft import Draft
 from .errors import NoProc
 from .event import ChildTerminated, ChildUnresponsive
 from .exits import Exit
+from .fifo import EMPTY_QUEUE
 from .message import AbandonChild, AskChild, Call, Finish, KillChild, LaunchChild, Ready, Reply
 from .spec import Restart, Shutdown
 from .state import Child, Job, Lifecycle, Operation, Phase, Purpose
@@ -50,6 +51,7 @@ def begin_stop(draft: Draft, job: Job, child: Child) -> None:
         draft.down(child, None)
         draft.next_step()
         return
+    draft.review(child.spec.id)
     shutdown, patience = child.spec.shutdown, child.spec.start.kill_timeout
     brutal = draft.brutal or isinstance(shutdown, Shutdown)
     if not brutal and not isinstance(shutdown, Shutdown):
@@ -106,6 +108,7 @@ def finish(draft: Draft, job: Job) -> None:
     for event in draft.mailbox:
         if isinstance(event, Call):
             draft.effects.append(Reply(event.ref, error=NoProc(draft.path)))
+    draft.mailbox = EMPTY_QUEUE
     assert job.exit is not None
     draft.effects.append(Finish(job.exit, job.error))
 
@@ -137,6 +140,6 @@ def hurry(draft: Draft, exit: Exit) -> None:
         if child.phase in (Phase.STARTING, Phase.RUNNING, Phase.STOPPING):
             draft.effects.append(KillChild(child.spec.id, child.generation))
     job = draft.job
-    if job is not None and job.waiting:
+    if job is not None and job.waiting and not job.killed:
         patience = draft.children[job.steps[job.index][1]].spec.start.kill_timeout
         draft.job = attrs.evolve(job, killed=True, deadline=draft.now + patience)

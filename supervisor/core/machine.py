@@ -19,7 +19,7 @@ from .event import ChildExited, ChildRestarted, ChildStarted, ChildStartFailed
 from .exits import Exit
 from .jobs import advance, close, hurry, overdue
 from .message import Acknowledged, Boot, Call, Declined, Effect, Ended, Hurry, Input, Judge, Reply, Stop, Tick
-from .restarts import ended_by_itself, request_restart, start_failed
+from .restarts import ended_by_itself, request_restart, settle, start_failed
 from .state import Child, Job, Lifecycle, Phase, Purpose, State
 
 __all__ = ["step"]
@@ -95,7 +95,7 @@ def receive(draft: Draft, event: Input) -> None:
             except (CallError, SpecError) as error:
                 draft.effects.append(Reply(ref, error=error))
         case Judge(id=id, generation=generation, success=success):
-            if draft.life(id, generation) is not None:
+            if draft.cycle.pending.get(id) == generation:
                 draft.cycle = draft.cycle.succeeded(id) if success else draft.cycle.failed(id, draft.flags, draft.now)
         case _:
             pass
@@ -113,7 +113,7 @@ def acknowledged(draft: Draft, event: Acknowledged) -> None:
     if again and job is not None:
         draft.emit(restarted(draft, job, event))
     if awaited:
-        draft.next_step(value=event.value)
+        draft.next_step(value=event.value if job is not None and event.id == job.subject else None)
 
 
 def restarted(draft: Draft, job: Job, event: Acknowledged) -> ChildRestarted:
@@ -132,11 +132,15 @@ def restarted(draft: Draft, job: Job, event: Acknowledged) -> ChildRestarted:
 def declined(draft: Draft, event: Declined) -> None:
     """A child declined to start: it keeps its place unless it is temporary, and the job goes on."""
     child = draft.life(event.id, event.generation)
-    if child is None or child.phase is not Phase.STARTING:
+    if child is None:
         return
-    draft.down(child, None)
-    if draft.awaits("start", event.id):
-        draft.next_step()
+    if child.phase is Phase.STARTING:
+        draft.down(child, None)
+        if draft.awaits("start", event.id):
+            draft.next_step()
+    elif child.phase is Phase.STOPPING:
+        # it had been asked to end, or was overdue, before it declined: nothing runs, and nothing more will be heard
+        stopped(draft, child, None)
 
 
 def ended(draft: Draft, event: Ended) -> None:
@@ -156,6 +160,7 @@ def ended(draft: Draft, event: Ended) -> None:
             stopped(draft, child, event.exit)
         case Phase.RUNNING:
             exited(draft, child, event.exit, expected=False)
+            settle(draft, child, event.exit)
             if draft.job is None:
                 ended_by_itself(draft, child, event.exit)
             else:
@@ -171,7 +176,7 @@ def exited(draft: Draft, child: Child, exit: Exit, *, expected: bool) -> None:
     draft.emit(ChildExited(path, generation=child.generation, exit=exit, pid=child.pid, expected=expected, uptime=uptime))
 
 
-def stopped(draft: Draft, child: Child, exit: Exit) -> None:
+def stopped(draft: Draft, child: Child, exit: Exit | None) -> None:
     """The child that the job was waiting for is gone: the job goes on, or its start has failed."""
     job = draft.job
     assert job is not None
@@ -194,5 +199,6 @@ def tick(draft: Draft) -> None:
     while draft.job is None and draft.lifecycle is Lifecycle.RUNNING and draft.retries and draft.retries[0][0] <= draft.now:
         id = draft.retries[0][1]
         draft.retries = draft.retries[1:]
-        child = draft.children[id]
+        child = attrs.evolve(draft.children[id], phase=Phase.UNDEFINED)
+        draft.put(child)
         request_restart(draft, child, child.exit or Exit.killed())

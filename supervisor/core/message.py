@@ -104,7 +104,7 @@ class CycleChild:
 
 @attrs.frozen
 class ResetBudgets:
-    """Forget all restarts, cooldowns and failures."""
+    """Forget all restarts, cooldowns and failures; a child that waited for one of them is restarted now."""
 
 
 Request = StartChild | TerminateChild | RestartChild | DeleteChild | CycleChild | ResetBudgets
@@ -120,7 +120,7 @@ class Call:
 
 @attrs.frozen
 class Judge:
-    """Somebody who knows says whether the last controlled restart of this life helped."""
+    """Somebody who knows says whether the controlled restart that began this life helped."""
 
     id: str
     generation: int

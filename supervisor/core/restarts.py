@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import attrs
 
 from .budget import Refused, Wait
@@ -18,10 +16,8 @@ from .state import FAILURES_KEPT, Child, Job, Phase, Purpose
 
 def ended_by_itself(draft: Draft, child: Child, exit: Exit) -> None:
     """A running child ended and nobody had asked it to; the supervisor is idle."""
-    settle(draft, child)
-    child = attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, exit=exit)
-    restart = child.spec.restart
-    if restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and not exit.is_clean):
+    if wants_restart(child, exit):
+        child = attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, exit=exit)
         draft.put(child)
         request_restart(draft, child, exit)
         return
@@ -30,13 +26,21 @@ def ended_by_itself(draft: Draft, child: Child, exit: Exit) -> None:
         auto_shutdown(draft)
 
 
-def settle(draft: Draft, child: Child) -> None:
-    """Judge the restart that began this life by how long it lived, where nobody has judged it yet."""
-    id, stable = child.spec.id, draft.now - child.since >= draft.flags.stability
-    if stable:
-        draft.crash, draft.cycle = draft.crash.succeeded(id), draft.cycle.succeeded(id)
-    else:
-        draft.crash, draft.cycle = draft.crash.failed(id, draft.flags, draft.now), draft.cycle.failed(id, draft.flags, draft.now)
+def wants_restart(child: Child, exit: Exit) -> bool:
+    """Whether a child that ended by itself is to be restarted."""
+    restart = child.spec.restart
+    return restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and not exit.is_clean)
+
+
+def settle(draft: Draft, child: Child, exit: Exit) -> None:
+    """Judge the attempt that began a life, at the moment at which that life ended by itself, where nobody has judged it yet."""
+    id, generation = child.spec.id, child.generation
+    draft.review(id)
+    if wants_restart(child, exit):
+        if draft.crash.pending.get(id) == generation:
+            draft.crash = draft.crash.failed(id, draft.flags, draft.now)
+        if draft.cycle.pending.get(id) == generation:
+            draft.cycle = draft.cycle.failed(id, draft.flags, draft.now)
 
 
 def auto_shutdown(draft: Draft) -> None:
@@ -50,7 +54,8 @@ def auto_shutdown(draft: Draft) -> None:
 def request_restart(draft: Draft, child: Child, exit: Exit) -> None:
     """Restart a child that is down, if the budget admits it; its exit or its failed start is the reason."""
     id = child.spec.id
-    draft.crash, verdict = draft.crash.admit(id, draft.flags, draft.now, draft.random())
+    draft.review_all()
+    draft.crash, verdict = draft.crash.admit(id, child.generation + 1, draft.flags, draft.now, draft.random())
     if isinstance(verdict, Wait):
         draft.retry(child, verdict.until)
         remaining = verdict.until - draft.now
@@ -70,11 +75,10 @@ def give_up(draft: Draft, child: Child, exit: Exit, reason: str) -> None:
     flags, now = draft.flags, draft.now
     if flags.on_give_up is GiveUp.HOLD:
         draft.crash = draft.crash.tripped(flags, now)
-        verdict = draft.crash.verdict(flags, now)
-        until = verdict.until if isinstance(verdict, Refused) else None
-        draft.retry(child, math.inf if until is None else until)
-        retry_in = None if until is None else until - now
-        draft.emit(SupervisorGaveUp(draft.path, child=child.spec.id, reason=reason, hold=True, retry_in=retry_in, exit=exit))
+        until = draft.crash.circuit.reopens
+        assert until is not None  # a supervisor that holds has a breaker, and its circuit is open now
+        draft.retry(child, until)
+        draft.emit(SupervisorGaveUp(draft.path, child=child.spec.id, reason=reason, hold=True, retry_in=until - now, exit=exit))
         return
     draft.emit(SupervisorGaveUp(draft.path, child=child.spec.id, reason=reason, exit=exit))
     spent = draft.failures[-(flags.intensity + 1) :]
@@ -97,7 +101,7 @@ def start_failed(draft: Draft, job: Job, child: Child, exit: Exit) -> None:
         case Purpose.START_CHILD:
             draft.drop(id)
         case Purpose.RESTART:
-            draft.crash = draft.crash.failed(id, draft.flags, draft.now)
+            draft.crash = draft.crash.failed(job.subject, draft.flags, draft.now)
             draft.retry(child, draft.now)
         case Purpose.CYCLE:
             draft.cycle = draft.cycle.failed(job.subject, draft.flags, draft.now)

@@ -126,6 +126,7 @@ class State:
         failures: The latest failures that asked for a restart, oldest first; see `FAILURES_KEPT`.
         brutal: Whether children are killed instead of asked from now on.
         seed: State of the generator that places cooldowns within their jitter.
+        buried: The highest generation of a child that was forgotten; a new child counts on from there, so that none repeats.
     """
 
     path: Path
@@ -141,6 +142,7 @@ class State:
     failures: tuple[tuple[str, Exit], ...] = ()
     brutal: bool = False
     seed: int = 0
+    buried: int = 0
 
 
 FAILURES_KEPT = 50

@@ -69,8 +69,12 @@ def send_signal(process: ProcessId, signum: int) -> bool:
     return True
 
 
-def open_pidfd(process: ProcessId) -> int | None:
+def open_pidfd(process: ProcessId, *, dead: bool = False) -> int | None:
     """A descriptor of this very process, close-on-exec, readable once it is dead; None when it is, or without pidfds.
+
+    Args:
+        process: Whose.
+        dead: Whether it may be dead already; for children of ours, whose pid is not recycled before we reap them.
 
     Raises:
         OSError: Out of descriptors.
@@ -81,7 +85,7 @@ def open_pidfd(process: ProcessId) -> int | None:
         except (ProcessLookupError, ValueError):
             return None
         # only now does the check hold: the descriptor stays with whom it was opened for
-        if is_alive(process):
+        if dead or is_alive(process):
             return fd
         os.close(fd)
     return None

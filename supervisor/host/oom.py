@@ -7,7 +7,7 @@ import sys
 
 import attrs
 
-from .procstat import read_bytes
+from .procstat import KeptFile, read_bytes
 
 
 @attrs.frozen
@@ -22,12 +22,19 @@ def oom_kills() -> OomKills:
     """The counters now."""
     if sys.platform != "linux":
         return OomKills()
-    global _counter_file
-    if _counter_file is None:
-        _counter_file = _find_counter_file()
-    if _counter_file:
-        return OomKills(cgroup=_field(_counter_file, b"oom_kill"))
-    return OomKills(host=_field("/proc/vmstat", b"oom_kill"))
+    global _counter
+    if _counter is None:
+        file = _find_counter_file()
+        _counter = (KeptFile(file or "/proc/vmstat"), bool(file))
+    kept, ours = _counter
+    count = _field(kept.read(), b"oom_kill")
+    return OomKills(cgroup=count) if ours else OomKills(host=count)
+
+
+def close() -> None:
+    """Give back the descriptor that is kept between readings."""
+    if _counter is not None:
+        _counter[0].close()
 
 
 def was_out_of_memory(before: OomKills, after: OomKills) -> bool | None:
@@ -42,7 +49,7 @@ def was_out_of_memory(before: OomKills, after: OomKills) -> bool | None:
     return None
 
 
-_counter_file: str | None = None
+_counter: tuple[KeptFile, bool] | None = None
 
 
 def _find_counter_file() -> str:
@@ -65,13 +72,13 @@ def _find_counter_file() -> str:
         inside = path[len(root) :] if root != "/" and path.startswith(root) else path
         for directory in (mount + inside, mount):
             file = os.path.join(directory, "memory.oom_control" if key else "memory.events")
-            if _field(file, b"oom_kill") is not None:
+            if _field(read_bytes(file), b"oom_kill") is not None:
                 return file
     return ""
 
 
-def _field(file: str, name: bytes) -> int | None:
-    for line in (read_bytes(file) or b"").splitlines():
+def _field(text: bytes | None, name: bytes) -> int | None:
+    for line in (text or b"").splitlines():
         key, _, value = line.partition(b" ")
         if key == name:
             return int(value)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Final, NamedTuple
 
 LINUX: Final = sys.platform == "linux"
 
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
 _DEAD: Final = (b"Z", b"X", b"x")
+_KERNEL_THREAD: Final = 0x00200000
+_EXEC_LOOKS: Final = 20
+_EXEC_PAUSE: Final = 0.0002
 
 
 class Stat(NamedTuple):
@@ -60,6 +64,41 @@ def read_bytes(path: str, enough: int = 65536) -> bytes | None:
         os.close(fd)
 
 
+class KeptFile:
+    """A small file of the kernel's that is read again and again: a third of the price when it stays open.
+
+    What it says is always of the moment of reading. Reading after `close` opens it again.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fd = -1
+
+    def read(self) -> bytes | None:
+        """The whole file; None when it cannot be read.
+
+        Raises:
+            OSError: Out of descriptors or memory.
+        """
+        if self._fd < 0:
+            try:
+                self._fd = os.open(self.path, _FLAGS)
+            except (FileNotFoundError, PermissionError):
+                return None
+        data = os.pread(self._fd, 65536, 0)
+        while more := os.pread(self._fd, 65536, len(data)) if len(data) >= 4000 else b"":
+            data += more
+            if len(more) < 4000:
+                break
+        return data
+
+    def close(self) -> None:
+        """Give back the descriptor. May be called again."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
 def read_stat(pid: int) -> Stat | None:
     """The process of that id, zombies included; None when there is none."""
     data = read_bytes(f"/proc/{pid}/stat", 2048)
@@ -92,8 +131,25 @@ def read_children(pid: int, threads: int = 2) -> list[int]:
 
 
 def read_environment(pid: int) -> bytes:
-    """The environment a process was started with, NUL-terminated entries; empty when it cannot be read."""
-    return read_bytes(f"/proc/{pid}/environ", 131072) or b""
+    """The environment a process was started with, NUL-terminated entries; empty when there is none or it cannot be read.
+
+    In the middle of an exec a process has none yet; it is looked at again then, for a few milliseconds at most.
+    """
+    for _ in range(_EXEC_LOOKS):
+        data = read_bytes(f"/proc/{pid}/environ", 131072)
+        if data is None or data or not _in_exec(pid):
+            return data or b""
+        time.sleep(_EXEC_PAUSE)
+    return b""
+
+
+def _in_exec(pid: int) -> bool:
+    """Whether a process is between its old program and its new one: it has memory, but no environment in it, not even an empty one."""
+    data = read_bytes(f"/proc/{pid}/stat", 2048)
+    if not data:
+        return False
+    fields = data[data.rfind(b")") + 2 :].split()
+    return fields[0] not in _DEAD and not int(fields[6]) & _KERNEL_THREAD and fields[48] == b"0"
 
 
 def all_pids() -> list[int]:

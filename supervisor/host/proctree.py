@@ -11,7 +11,7 @@ import sys
 
 from .identity import ProcessId
 from .marker import carries, value_in
-from .procstat import all_pids, read_children, read_environment, read_stat
+from .procstat import Stat, all_pids, read_children, read_environment, read_stat
 
 
 def walk(root: int) -> list[ProcessId]:
@@ -19,16 +19,22 @@ def walk(root: int) -> list[ProcessId]:
 
     A process that vanishes meanwhile is left out, and so are zombies.
     """
+    return scan(root)[0]
+
+
+def scan(root: int) -> tuple[list[ProcessId], list[ProcessId]]:
+    """The live processes of a tree as `walk` gives them, and the dead ones below them that nobody has reaped yet."""
     if sys.platform != "linux":
         from . import portable
 
-        return portable.walk(root)
+        return portable.walk(root), []
     stat = read_stat(root)
     if stat is None or stat.dead:
-        return []
+        return [], []
     if not has_children_files():
-        return _walk_by_parents(stat.pid, stat.created)
+        return _scan_by_parents(stat)
     found = [ProcessId(root, stat.created)]
+    dead: list[ProcessId] = []
     threads = [stat.threads]
     seen = {root}
     for index, parent in enumerate(found):  # grows while it is walked
@@ -38,10 +44,14 @@ def walk(root: int) -> list[ProcessId]:
             seen.add(pid)
             stat = read_stat(pid)
             # another parent: the pid was recycled, or its parent died this instant and it now hangs below its reaper
-            if stat is not None and not stat.dead and stat.parent == parent.pid:
+            if stat is None or stat.parent != parent.pid:
+                continue
+            if stat.dead:
+                dead.append(ProcessId(pid, stat.created))
+            else:
                 found.append(ProcessId(pid, stat.created))
                 threads.append(stat.threads)
-    return found
+    return found, dead
 
 
 def descendants(root_pid: int) -> list[int]:
@@ -93,13 +103,14 @@ def has_children_files() -> bool:
 _children_files: bool | None = None
 
 
-def _walk_by_parents(root: int, created: int) -> list[ProcessId]:
-    by_parent: dict[int, list[ProcessId]] = {}
+def _scan_by_parents(root: Stat) -> tuple[list[ProcessId], list[ProcessId]]:
+    by_parent: dict[int, list[Stat]] = {}
     for pid in all_pids():
-        stat = read_stat(pid)
-        if stat is not None and not stat.dead:
-            by_parent.setdefault(stat.parent, []).append(ProcessId(pid, stat.created))
-    found = [ProcessId(root, created)]
+        if (stat := read_stat(pid)) is not None:
+            by_parent.setdefault(stat.parent, []).append(stat)
+    found: list[Stat] = [root]
+    dead: list[Stat] = []
     for parent in found:  # grows while it is walked; taken out, so that a torn reading cannot make a circle
-        found += by_parent.pop(parent.pid, ())
-    return found
+        for stat in by_parent.pop(parent.pid, ()):
+            (dead if stat.dead else found).append(stat)
+    return [ProcessId(stat.pid, stat.created) for stat in found], [ProcessId(stat.pid, stat.created) for stat in dead]

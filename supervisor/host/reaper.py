@@ -11,8 +11,10 @@ import os
 import sys
 from typing import Final, Protocol
 
+from . import oom
 from .identity import ProcessId
-from .procstat import Stat, read_children, read_stat
+from .procstat import KeptFile, Stat, all_pids, read_stat
+from .proctree import has_children_files
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37
@@ -31,7 +33,19 @@ class Claims(Protocol):
 
 _trees: dict[int, Claims] = {}
 _active: bool | None = None
+_sole_owner = False
 _ours_before: frozenset[ProcessId] = frozenset()
+
+
+def own_all_sessions() -> None:
+    """Declare that nothing else in this process starts children in sessions of their own (pty.fork, start_new_session).
+
+    A dead session leader that a leaf never reaped, and that no look at its tree has ever seen, can then be told from somebody else's
+    child and is reaped. Without the declaration it stays a zombie for as long as this process lives. For programs that are a
+    supervisor and nothing else.
+    """
+    global _sole_owner
+    _sole_owner = True
 
 
 def adopt_orphans() -> bool:
@@ -61,7 +75,7 @@ def unregister(tree: Claims) -> None:
 
 
 def release() -> None:
-    """Stop adopting orphans if no leaf is left, so that the rest of the program's children behave as before.
+    """Stop adopting orphans if no leaf is left, so that the rest of the program's children behave as before, and hold no descriptor.
 
     Called when a leaf was unregistered and its end was reported, or when a start failed.
     """
@@ -70,6 +84,9 @@ def release() -> None:
         if _active and not _was_subreaper:
             _prctl(_PR_SET_CHILD_SUBREAPER, 0)
         _active = None
+        if _children is not None:
+            _children[1].close()
+        oom.close()
 
 
 def alone() -> bool:
@@ -88,12 +105,13 @@ def collect() -> None:
     """Reap the dead among the orphans that we adopted. Never waits, never touches a child that somebody here started."""
     if sys.platform != "linux" or not _active:
         return
-    own_session = os.getsid(0)
+    # a child started here is in our session, or leads its own: one of a third session can only have been adopted
+    possible = (os.getsid(0),) if _sole_owner else (os.getsid(0), -1)
     for stat in strangers():
         if not stat.dead:
             continue
-        # a child started here is in our session, or leads its own: one of a third session can only have been adopted
-        adopted = stat.session not in (own_session, stat.pid) and ProcessId(stat.pid, stat.created) not in _ours_before
+        session = -1 if stat.session == stat.pid else stat.session
+        adopted = session not in possible and ProcessId(stat.pid, stat.created) not in _ours_before
         if adopted or any(tree.claims(stat) for tree in list(_trees.values())):
             try:
                 os.waitid(os.P_PID, stat.pid, os.WEXITED | os.WNOHANG)
@@ -103,9 +121,19 @@ def collect() -> None:
 
 def _main_threads_children() -> list[int]:
     """The kernel hands orphans to a subreaper's first living thread; what other threads have started is none of ours to look at."""
-    return read_children(os.getpid(), threads=1)
+    global _children
+    if _children is None or _children[0] != os.getpid():
+        _children = (os.getpid(), KeptFile(f"/proc/{os.getpid()}/task/{os.getpid()}/children"))
+    data = _children[1].read() if has_children_files() else b" ".join(str(pid).encode() for pid in _children_by_parent())
+    return [int(pid) for pid in data.split()] if data else []
 
 
+def _children_by_parent() -> list[int]:
+    own = os.getpid()
+    return [pid for pid in all_pids() if (stat := read_stat(pid)) is not None and stat.parent == own]
+
+
+_children: tuple[int, KeptFile] | None = None
 _was_subreaper = False
 _libc_prctl: object = None
 

@@ -11,8 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from os import PathLike
 from typing import Final, NamedTuple
 
@@ -20,7 +19,7 @@ import attrs
 
 from . import launching
 from .executable import check_directory, resolve
-from .identity import ProcessId, has_pidfd, identify
+from .identity import ProcessId, identify, open_pidfd
 from .marker import VARIABLE, chained
 from .waitstatus import WaitStatus
 
@@ -72,7 +71,10 @@ class Spawned:
     def stopped(self) -> int | None:
         """The signal that has stopped it since the last call, None when none has; each stop is seen once."""
         if sys.platform == "linux" and not self.reaped:
-            result = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG)
+            try:
+                result = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG)
+            except ChildProcessError:
+                return None  # the dead stop no more
             return None if result is None else result.si_status
         return None
 
@@ -140,22 +142,22 @@ def spawn(
     # session: Ctrl-C and Ctrl-Z then reach it through us alone, it cannot be stopped for reading or setting a terminal that is not
     # its own, and its session id is a mark that every descendant keeps which does not start a session itself.
     own_session = terminal_fd is None
-    with ExitStack() as stack:
-        streams = [
-            stack.enter_context(_opened(target, flags))
-            for target, flags in ((stdin, os.O_RDONLY), (stdout, _APPEND), (stderr, _APPEND))
-        ]  # fmt: skip
+    opened: list[int] = []
+    try:
+        streams = [_open(target, flags, opened) for target, flags in ((stdin, os.O_RDONLY), (stdout, _APPEND), (stderr, _APPEND))]
         order = _Order(path, argv, environment, own, cwd, streams, pass_fds, terminal_fd if foreground else None, own_session, death_signal)
-        try:
-            popen = _start(order)
-        except OSError:
-            if cwd is not None:
-                check_directory(cwd)
-            resolve(argv[0], searched, cwd)
-            raise  # neither knows better what is wrong
+        popen = _start(order)
+    except OSError:
+        if cwd is not None:
+            check_directory(cwd)
+        resolve(argv[0], searched, cwd)
+        raise  # neither knows better what is wrong
+    finally:
+        for fd in opened:
+            os.close(fd)
     try:
         process = identify(popen.pid)
-        pidfd = os.pidfd_open(popen.pid) if sys.platform == "linux" and has_pidfd() else None
+        pidfd = None if process is None else open_pidfd(process, dead=True)
     except BaseException:
         popen.kill()  # nothing may run that nobody watches
         popen.wait()
@@ -178,17 +180,13 @@ def child_environment(env: Mapping[str, str | None] | None) -> dict[str, str]:
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
-@contextmanager
-def _opened(target: Redirect, flags: int) -> Iterator[int | None]:
+def _open(target: Redirect, flags: int, opened: list[int]) -> int | None:
     if target == "inherit":
-        yield None
-        return
+        return None
     # what a command writes can hold secrets
     fd = os.open(os.devnull if target == "null" else target, flags | getattr(os, "O_CLOEXEC", 0), 0o600)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    opened.append(fd)
+    return fd
 
 
 class _Order(NamedTuple):
@@ -244,6 +242,19 @@ def _start(order: _Order) -> subprocess.Popen[bytes]:
         for fd in (error_reader, error_writer):
             if fd is not None:
                 os.close(fd)
+
+
+def acknowledgement_pipe() -> tuple[int, int]:
+    """A pipe by which a process can say that it is ready: our end, which never blocks, and its end.
+
+    Raises:
+        OSError: Out of descriptors, or Windows, where a process inherits no descriptors.
+    """
+    if sys.platform == "win32":
+        raise OSError(errno.ENOTSUP, "no descriptors can be inherited on Windows")
+    reader, writer = _pipe()
+    os.set_blocking(reader, False)
+    return reader, writer
 
 
 def _pipe() -> tuple[int, int]:

@@ -64,8 +64,9 @@ class Terminal:
             self._lent_to = group
             if not by_helper:
                 self._set_foreground(group)
-                with suppress(OSError):
-                    os.killpg(group, signal.SIGCONT)
+                if sys.platform != "win32":
+                    with suppress(OSError):
+                        os.killpg(group, signal.SIGCONT)
 
     def suspend(self, group: int) -> None:
         """The leaf has stopped: take the terminal, and stop our own process group too, as the shell above us expects.
@@ -175,23 +176,23 @@ def borrow() -> Terminal | None:
         None when standard input and output are not that terminal, or another leaf has it.
     """
     global _borrowed
-    if sys.platform == "win32" or _borrowed:
-        return None
-    try:
-        if not (os.isatty(0) and os.isatty(1)) or os.fstat(0).st_rdev != os.fstat(1).st_rdev:
+    if sys.platform != "win32" and not _borrowed:
+        try:
+            if not (os.isatty(0) and os.isatty(1)) or os.fstat(0).st_rdev != os.fstat(1).st_rdev:
+                return None
+            os.tcgetpgrp(0)  # fails on a terminal that is not our session's
+            fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
             return None
-        os.tcgetpgrp(0)  # fails on a terminal that is not our session's
-        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, termios.error):
-        return None
-    try:
         own = os.getpgrp()
-        made = Terminal(fd, own, os.tcgetpgrp(fd) == own, termios.tcgetattr(fd))
-    except (OSError, termios.error):
-        os.close(fd)
-        return None
-    _borrowed = True
-    return made
+        try:
+            made = Terminal(fd, own, os.tcgetpgrp(fd) == own, termios.tcgetattr(fd))
+        except (OSError, termios.error):
+            os.close(fd)
+            return None
+        _borrowed = True
+        return made
+    return None
 
 
 def is_lent() -> bool:
@@ -218,9 +219,11 @@ def _write(fd: int, text: str) -> None:
 @contextmanager
 def _no_stop() -> Iterator[None]:
     """Let the kernel not stop us for setting the terminal from the background; the mask, unlike SIG_IGN, is no child's to inherit."""
-    if sys.platform != "win32":
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -11,7 +11,7 @@ from . import reaper
 from .identity import ProcessId, is_alive
 from .marker import carries, value_in
 from .procstat import Stat, read_environment, read_stat
-from .proctree import marked, walk
+from .proctree import marked, scan
 
 
 @attrs.define(eq=False)
@@ -47,13 +47,15 @@ class Tree:
         Raises:
             OSError: Out of descriptors.
         """
-        members = dict.fromkeys(walk(self.root.pid))
-        if members and self.root not in members:
-            members = {}  # the pid is another's now
+        found, dead = scan(self.root.pid)
+        if found and found[0] != self.root:
+            found, dead = [], []  # the pid is another's now
+        members, zombies = dict.fromkeys(found), set(dead)
         for orphan in self.adopted():
             if orphan not in members:
-                members.update(dict.fromkeys(walk(orphan.pid)))
-        zombies = set()
+                found, dead = scan(orphan.pid)
+                members.update(dict.fromkeys(found))
+                zombies.update(dead)
         for process in (*self._seen, *self._zombies):
             if process in members:
                 continue
@@ -77,13 +79,24 @@ class Tree:
 
     def adopted(self) -> list[ProcessId]:
         """The live orphans of this life: our own children by adoption; without adoption, whatever carries the marker."""
-        if self.adopting:
-            return [
-                ProcessId(stat.pid, stat.created)
-                for stat in reaper.strangers()
-                if not stat.dead and (self.claims(stat) or carries(value_in(read_environment(stat.pid)), self.marker))
-            ]
-        return list(marked(self.marker)) if sys.platform == "linux" else []
+        if not self.adopting:
+            return list(marked(self.marker) or marked(self.marker)) if sys.platform == "linux" else []
+        dead: set[ProcessId] = set()
+        while True:
+            living, news = [], False
+            for stat in reaper.strangers():
+                process = ProcessId(stat.pid, stat.created)
+                if not stat.dead and self._owns(stat):
+                    living.append(process)
+                elif process not in dead and not is_alive(process):
+                    dead.add(process)
+                    news = True
+            # who died after the list was read may have handed us a child that is not in it, so nothing found means nothing then
+            if living or not news:
+                return living
+
+    def _owns(self, stat: Stat) -> bool:
+        return self.claims(stat) or carries(value_in(read_environment(stat.pid)), self.marker)
 
     def claims(self, stat: Stat) -> bool:
         """Whether a process belongs here by what was seen, by its process group or by its session."""

@@ -11,6 +11,9 @@ import attrs
 
 from ..core.exits import Exit, ExitKind, signal_name
 
+_CLD_EXITED: Final = getattr(os, "CLD_EXITED", 1)
+_CLD_DUMPED: Final = getattr(os, "CLD_DUMPED", 3)
+
 
 class AbnormalExit(Enum):
     """Which ends of a command count as failures."""
@@ -34,9 +37,9 @@ class WaitStatus:
     @classmethod
     def from_waitid(cls, si_code: int, si_status: int) -> WaitStatus:
         """From the fields of waitid(2)."""
-        if si_code == os.CLD_EXITED:
+        if si_code == _CLD_EXITED:
             return cls(code=si_status)
-        return cls(signal=si_status, core_dumped=si_code == os.CLD_DUMPED)
+        return cls(signal=si_status, core_dumped=si_code == _CLD_DUMPED)
 
     @classmethod
     def from_returncode(cls, returncode: int) -> WaitStatus:

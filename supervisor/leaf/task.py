@@ -68,9 +68,10 @@ class TaskLaunch:
     def launch(self, ticket: Ticket) -> Handle:
         """Start one life in the tree's task group."""
         life = TaskLife(self, ticket)
-        life.scope = ticket.spawn(life.run, "/".join(ticket.path))
         if not self.acknowledges:
+            # before the task exists: an eager event loop may run it to its end within `spawn`
             ticket.started()
+        life.scope = ticket.spawn(life.run, "/".join(ticket.path))
         return life
 
     def describe(self) -> dict[str, Any]:
@@ -81,13 +82,13 @@ class TaskLaunch:
 class TaskLife:
     """One life of a task. As a handle it is what the supervisor holds; as a ``task_status`` it is what the task is given."""
 
-    __slots__ = ("acknowledged", "launch", "scope", "ticket")
+    __slots__ = ("acknowledged", "asked", "launch", "scope", "ticket")
 
     pid = None
 
     def __init__(self, launch: TaskLaunch, ticket: Ticket) -> None:
         self.launch, self.ticket = launch, ticket
-        self.acknowledged = not launch.acknowledges
+        self.acknowledged, self.asked = not launch.acknowledges, False
         self.scope: Cancellable | None = None
 
     def started(self, value: object = None) -> None:
@@ -103,34 +104,50 @@ class TaskLife:
 
     def terminate(self) -> None:
         """Cancel the task."""
+        self.asked = True
         if self.scope is not None:
             self.scope.cancel()
 
     kill = terminate
 
     async def run(self) -> None:
-        """Run the function and report its end; never raises but what must pass: a cancellation and an interrupt."""
-        launch, ticket = self.launch, self.ticket
+        """Run the function and report its end; never raises."""
+        launch = self.launch
         try:
             if launch.acknowledges:
                 await launch.run(*launch.args, task_status=self, **launch.kwargs)
             else:
                 await launch.run(*launch.args, **launch.kwargs)
-        except anyio.get_cancelled_exc_class():
-            ticket.exited(Exit.shutdown())
+        except GeneratorExit:  # the event loop itself was thrown away, and the tree with it
             raise
-        except KeyboardInterrupt as error:
-            ticket.exited(Exit.failed(error))
-            raise
-        except Ignore as error:
-            if self.acknowledged:
-                ticket.exited(Exit.failed(error, reason="raised Ignore after it had acknowledged its start"))
-            else:
-                ticket.ignored()
         except BaseException as error:  # the boundary where a task's failure becomes an exit
-            ticket.exited(Exit.failed(error))
+            exit = self.outcome(error)
         else:
-            ticket.exited(Exit.normal() if self.acknowledged else _silent())
+            exit = Exit.normal() if self.acknowledged else _silent()
+        # not in the handler: what the report sets in motion would have this error as its context. Siblings stopped one after
+        # the other would then chain all their cancellations, which keeps their frames alive and costs O(n) for each.
+        if exit is None:
+            self.ticket.ignored()
+        else:
+            self.ticket.exited(exit)
+
+    def outcome(self, error: BaseException) -> Exit | None:
+        """What an exception that left the function means; None: it declined its start."""
+        cancelled = anyio.get_cancelled_exc_class()
+        if self.asked and isinstance(error, BaseExceptionGroup):
+            # a task group inside the function may add its cancellations to what failed meanwhile
+            rest = error.split(cancelled)[1]
+            if rest is None:
+                return Exit.shutdown()
+            error = rest
+        if isinstance(error, cancelled):
+            # on asyncio awaiting what somebody else has cancelled looks like being cancelled, but it is a failure
+            return Exit.shutdown() if self.asked else Exit.failed(error, reason="cancelled, but not by its supervisor")
+        if isinstance(error, Ignore):
+            if not self.acknowledged:
+                return None
+            return Exit.failed(error, reason="raised Ignore after it had acknowledged its start")
+        return Exit.failed(error)
 
 
 def _silent() -> Exit:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 
 import anyio
 
+from ..core.errors import InvalidField, is_count
 from ..core.event import Event, EventsLost, Record
 
 Sink = Callable[[Record], object]
@@ -37,6 +38,7 @@ class Subscription:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bus.unsubscribe(self)
+        self.close()
 
     def __aiter__(self) -> Subscription:
         return self
@@ -49,7 +51,8 @@ class Subscription:
         while not self._records:
             if self._closed:
                 raise StopAsyncIteration
-            self._waiting = anyio.Event()
+            if self._waiting is None:
+                self._waiting = anyio.Event()
             await self._waiting.wait()
         if self._gap is not None:
             first, last = self._gap
@@ -78,14 +81,20 @@ class Subscription:
 
 
 class Bus:
-    """Numbers events and hands them out. `clock` gives monotonic seconds."""
+    """Numbers events and hands them out. `clock` gives monotonic seconds.
 
-    def __init__(self, run: str, clock: Callable[[], float]) -> None:
+    Attributes:
+        seq: The number of the latest event.
+        faults: What sinks have raised.
+    """
+
+    def __init__(self, run: str, clock: Callable[[], float], sinks: Iterable[Sink] = ()) -> None:
         self.run, self._clock, self._began = run, clock, clock()
         self._subscriptions: tuple[Subscription, ...] = ()
-        self._sinks: tuple[Sink, ...] = ()
+        self._sinks = tuple(sinks)
         self._closed = False
         self.seq = 0
+        self.faults: list[Exception] = []
 
     def publish(self, event: Event) -> None:
         """Number the event and hand it out."""
@@ -94,7 +103,11 @@ class Bus:
             return
         record = self.record(event, self.seq)
         for sink in self._sinks:
-            sink(record)
+            try:
+                sink(record)
+            except Exception as error:  # the boundary that keeps a faulty sink from the tree; the error leaves its block at the end
+                self._sinks = tuple(other for other in self._sinks if other is not sink)
+                self.faults.append(error)
         for subscription in self._subscriptions:
             subscription.offer(record)
 
@@ -103,11 +116,17 @@ class Bus:
         return Record(self.run, seq, self._clock() - self._began, time.time(), event)
 
     def add_sink(self, sink: Sink) -> None:
-        """Call `sink` with every record from now on, on the publishing task; it must return soon and must not raise."""
+        """Call `sink` with every record from now on, on the publishing task; it must return soon. One that raises is taken off."""
         self._sinks = (*self._sinks, sink)
 
     def subscribe(self, capacity: int) -> Subscription:
-        """A new subscription; see `Subscription`."""
+        """A new subscription; see `Subscription`.
+
+        Raises:
+            InvalidField: `capacity` is no count of at least 1.
+        """
+        if not is_count(capacity, least=1):
+            raise InvalidField("capacity", capacity, "an integer >= 1", where="subscribe")
         subscription = Subscription(self, capacity)
         if self._closed:
             subscription.close()

@@ -85,6 +85,9 @@ class Life:
         """See `Ticket.exited`."""
         if not self.over:
             self.end()
+            if isinstance(exit.exception, KeyboardInterrupt):
+                # it happened to hit this child, but it is meant for the program
+                self.tree.fail(exit.exception)
             self.node.feed(Ended(self.id, self.generation, exit))
 
     def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Cancellable:
@@ -174,9 +177,16 @@ class Node:
                 event = self._inbox.popleft()
                 if type(event) is Acknowledged:
                     event = self._with_pid(event)
-                self.state, effects = step(self.state, event, clock())
+                try:
+                    self.state, effects = step(self.state, event, clock())
+                except Exception as error:  # the boundary where a fault of the machine stops the tree, as far as it still can
+                    self.tree.fail(error)
+                    continue
                 for effect in effects:
-                    self._perform(effect)
+                    try:
+                        _PERFORM[type(effect)](self, effect)
+                    except Exception as error:  # the boundary where a fault of an adapter stops the tree; the other effects are still due
+                        self.tree.fail(error)
         finally:
             self._busy = False
         at = wake_at(self.state)
@@ -191,42 +201,57 @@ class Node:
 
     # ------------------------------------------------------------ effects
 
-    def _perform(self, effect: Effect) -> None:
-        match effect:
-            case LaunchChild(id=id, generation=generation):
-                self._launch(id, generation)
-            case Emit(event=event):
-                self.tree.bus.publish(event)
-            case AskChild(id=id, generation=generation):
-                handle = self._handle(id, generation)
-                if handle is not None:
-                    handle.terminate()
-            case KillChild(id=id, generation=generation):
-                handle = self._handle(id, generation)
-                if handle is not None:
-                    handle.kill()
-            case Reply(ref=ref, value=value, error=error):
-                self._answers.pop(ref)(value, error)
-            case AbandonChild(id=id, generation=generation):
-                life = self.lives.get(id)
-                if life is not None and life.generation == generation:
-                    life.end()
-                    self.tree.abandoned += 1
-            case Ready():
-                self._ready()
-            case Finish(exit=exit, error=error):
-                self._finished(exit, error)
-            case ForgetChild():
-                pass
-
-    def _launch(self, id: str, generation: int) -> None:
-        life = Life(self, id, generation)
-        self.lives[id] = life
+    def _launch(self, effect: LaunchChild) -> None:
+        life = self.lives[effect.id] = Life(self, effect.id, effect.generation)
         try:
-            life.handle = self.state.children[id].spec.start.launch(life)
+            life.handle = self.state.children[effect.id].spec.start.launch(life)
         except Exception as error:  # the boundary where a launch that raises becomes a failed start
             life.exited(Exit.failed(error))
 
-    def _handle(self, id: str, generation: int) -> Handle | None:
-        life = self.lives.get(id)
-        return life.handle if life is not None and life.generation == generation else None
+    def _emit(self, effect: Emit) -> None:
+        self.tree.bus.publish(effect.event)
+
+    def _ask(self, effect: AskChild) -> None:
+        life = self._life(effect)
+        if life is not None and life.handle is not None:
+            life.handle.terminate()
+
+    def _insist(self, effect: KillChild) -> None:
+        life = self._life(effect)
+        if life is not None and life.handle is not None:
+            life.handle.kill()
+
+    def _reply(self, effect: Reply) -> None:
+        self._answers.pop(effect.ref)(effect.value, effect.error)
+
+    def _abandon(self, effect: AbandonChild) -> None:
+        life = self._life(effect)
+        if life is not None:
+            life.end()
+            self.tree.abandoned += 1
+
+    def _up(self, _effect: Ready) -> None:
+        self._ready()
+
+    def _finish(self, effect: Finish) -> None:
+        self._finished(effect.exit, effect.error)
+
+    def _forget(self, _effect: ForgetChild) -> None:
+        """Nothing to do: what is known of a child outside of the state ends with its life."""
+
+    def _life(self, effect: AskChild | KillChild | AbandonChild) -> Life | None:
+        life = self.lives.get(effect.id)
+        return life if life is not None and life.generation == effect.generation else None
+
+
+_PERFORM: dict[type[Effect], Callable[[Node, Any], None]] = {
+    LaunchChild: Node._launch,
+    Emit: Node._emit,
+    AskChild: Node._ask,
+    KillChild: Node._insist,
+    Reply: Node._reply,
+    AbandonChild: Node._abandon,
+    Ready: Node._up,
+    Finish: Node._finish,
+    ForgetChild: Node._forget,
+}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypedDict, TypeVar, Unpack
 
@@ -12,17 +12,18 @@ import anyio
 from ..core.backoff import Backoff
 from ..core.breaker import Breaker
 from ..core.budget import Verdict
+from ..core.calls import cycle_verdict
 from ..core.errors import ChildNotFound, InvalidField, NoProc, is_name
 from ..core.event import Event
 from ..core.exits import Exit
 from ..core.message import CycleChild, DeleteChild, Hurry, Request, ResetBudgets, RestartChild, StartChild, Stop, TerminateChild
 from ..core.ports import Handle
 from ..core.spec import AutoShutdown, ChildSpec, GiveUp, Strategy, SupervisorFlags, check_childspecs
-from ..core.state import State
+from ..core.state import Lifecycle, State
+from .block import Block
 from .bus import Sink, Subscription
 from .node import Node
 from .snapshot import ChildCounts, ChildInfo, child_info, count
-from .tree import Tree
 
 T = TypeVar("T")
 
@@ -130,13 +131,9 @@ class SupervisorRef:
     def cycle_verdict(self, id: str) -> Verdict:
         """What `cycle_child` would be answered now; asking costs nothing."""
         node = self._node()
-        child = node.state.children.get(id)
-        if child is None:
+        if id not in node.state.children:
             raise ChildNotFound(self.path, id)
-        budget, flags, now = node.state.cycle, node.state.flags, node.tree.clock()
-        if now - child.since >= flags.stability:
-            budget = budget.succeeded(id)
-        return budget.verdict(flags, now)
+        return cycle_verdict(node.state, node.tree.clock())
 
     def cycles_left(self) -> int:
         """How many controlled restarts the window still admits now, whatever cooldown and circuit say."""
@@ -248,21 +245,23 @@ class Supervisor(SupervisorRef):
             raise InvalidField("id", id, "a non-empty string", where="supervisor")
         super().__init__(self, (id,))
         self.id = id
-        self._flags = SupervisorFlags(**flags)
-        self._specs = check_childspecs(children, self._flags.auto_shutdown, where=id)
+        checked = SupervisorFlags(**flags)
+        self._block = Block(self.path, checked, check_childspecs(children, checked.auto_shutdown, where=id))
         self._sinks: list[Sink] = []
-        self._context: AbstractAsyncContextManager[Supervisor] | None = None
-        self._root_node: Node | None = None
-        self._body: anyio.CancelScope | None = None
-        self._error: Exception | None = None
-        self._exit: Exit | None = None
+        self._context: AbstractAsyncContextManager[None] | None = None
         self.run_id: str | None = None
 
     async def __aenter__(self) -> Supervisor:
         if self._context is not None:
             raise RuntimeError("a Supervisor can be entered once; make a new one")
-        self._context = self._open()
-        return await self._context.__aenter__()
+        if self.run_id is None:
+            # seldom needed: the launcher has given it one
+            import uuid
+
+            self.run_id = uuid.uuid4().hex
+        self._context = self._block.open(self.run_id, self._sinks)
+        await self._context.__aenter__()
+        return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         assert self._context is not None
@@ -273,93 +272,64 @@ class Supervisor(SupervisorRef):
     @property
     def exit(self) -> Exit | None:
         """How the tree ended, None before that."""
-        return self._exit
+        return self._block.exit
 
     @property
     def abandoned(self) -> int:
         """Children that were given up because they did not end when killed."""
-        return self._root_node.tree.abandoned if self._root_node is not None else 0
+        return self._block.root.tree.abandoned if self._block.root is not None else 0
 
     def subscribe(self, capacity: int = 1000) -> Subscription:
         """The tree's events from now on, for ``async with``; a reader more than `capacity` records behind loses the oldest.
 
         Raises:
             NoProc: The tree is not running.
+            InvalidField: `capacity` is no integer >= 1.
         """
-        return self._tree().bus.subscribe(capacity)
+        return self._node().tree.bus.subscribe(capacity)
 
     def add_sink(self, sink: Sink) -> None:
-        """Call `sink(record)` for every event, at once and on the tree's own task: it must return soon and must not raise.
+        """Call `sink(record)` for every event, at once and on the tree's own task: it must return soon.
 
-        Added before the block is entered it sees the first event.
+        Added before the block is entered it sees the first event. A sink that raises is taken off, the tree goes on, and the
+        error leaves the block at its end, unless another does.
         """
-        if self._root_node is not None:
-            self._tree().bus.add_sink(sink)
-        else:
+        if self._block.root is None:
             self._sinks.append(sink)
+        else:
+            self._block.root.tree.bus.add_sink(sink)
 
     def emit(self, event: Event) -> None:
-        """Publish an event on the tree's bus."""
-        self._tree().bus.publish(event)
+        """Publish an event on the tree's bus.
+
+        Raises:
+            NoProc: The block has not been entered.
+        """
+        self._entered().tree.bus.publish(event)
 
     def stop(self) -> None:
-        """Stop the tree in order, and cancel the block's body; returns at once."""
-        self._root_of().feed(Stop(Exit.shutdown()))
+        """Stop the tree in order, and cancel the block's body; returns at once, and changes nothing when asked again.
+
+        Raises:
+            NoProc: The block has not been entered.
+        """
+        self._entered().feed(Stop(Exit.shutdown()))
 
     def hurry(self) -> None:
-        """As `stop`, killing instead of asking."""
-        self._root_of().feed(Hurry(Exit.killed()))
+        """As `stop`, killing instead of asking; also after a `stop`."""
+        self._entered().feed(Hurry(Exit.killed()))
 
     # ------------------------------------------------------------ inside
 
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Supervisor]:
-        failure: BaseException | None = None
-        up, over = anyio.Event(), anyio.Event()
-
-        def finished(exit: Exit, error: Exception | None) -> None:
-            self._exit, self._error = exit, error
-            up.set()
-            over.set()
-            if self._body is not None:
-                self._body.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            tree = Tree(tasks, run=self.run_id)
-            self.run_id = tree.bus.run
-            for sink in self._sinks:
-                tree.bus.add_sink(sink)
-            root = self._root_node = Node(tree, self.path, self._flags, self._specs, up.set, finished)
-            try:
-                root.boot()
-                await up.wait()
-                if self._error is not None:
-                    raise self._error
-                with anyio.CancelScope() as self._body:
-                    if over.is_set():
-                        self._body.cancel()
-                    yield self
-            except BaseException as error:  # kept, so that it leaves bare after the children have been stopped
-                failure = error
-            with anyio.CancelScope(shield=True):
-                root.terminate()
-                await over.wait()
-            tree.close()
-        if failure is not None:
-            raise failure
-        if self._error is not None:
-            raise self._error
-
-    def _root_of(self) -> Node:
-        if self._root_node is None:
+    def _entered(self) -> Node:
+        if self._block.root is None:
             raise NoProc(self.path)
-        return self._root_node
-
-    def _tree(self) -> Tree:
-        return self._root_of().tree
+        return self._block.root
 
     def _find(self, path: tuple[str, ...]) -> Node:
-        node = self._root_of()
+        node = self._entered()
+        if node.state.lifecycle is Lifecycle.FINISHED:
+            raise NoProc(path)
         for id in path[1:]:
             life = node.lives.get(id)
             handle = life.handle if life is not None else None

@@ -36,6 +36,7 @@ class Timer:
         if at == math.inf or self._closed:
             return
         self._count += 1
+        self._prune()
         heappush(self._heap, (at, self._count, sleeper))
         if not self._running:
             self._running = True

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import random
-import uuid
-from collections.abc import Callable, Coroutine
+import contextvars
+import os
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
-from .bus import Bus
+from .bus import Bus, Sink
 from .timer import Timer
 
 
@@ -20,32 +20,42 @@ class Tree:
     Attributes:
         clock: Monotonic seconds of the event loop, virtual where the loop's are.
         abandoned: Children that were given up because they did not end when killed.
+        fail: Called with an error that is no child's but ours or an adapter's: the tree is stopped in order and the error
+            leaves the block.
     """
 
-    def __init__(self, tasks: TaskGroup, *, run: str | None = None) -> None:
-        self._tasks = tasks
+    def __init__(self, tasks: TaskGroup, *, run: str, sinks: Iterable[Sink], fail: Callable[[BaseException], None]) -> None:
+        self._tasks, self.fail = tasks, fail
+        # a child is started by whoever brought the news that it must be: it gets the tree's context variables, not theirs
+        self._context = contextvars.copy_context()
         self.clock: Callable[[], float] = anyio.current_time
-        self.bus = Bus(run or uuid.uuid4().hex, self.clock)
+        self.bus = Bus(run, self.clock, sinks)
         self.timer = Timer(self.clock, lambda timer: self.spawn(timer.run, "supervisor timer"))
         self.abandoned = 0
-        self._random = random.Random()
 
     def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> anyio.CancelScope:
         """Run a task that only the returned scope cancels."""
         scope = anyio.CancelScope(shield=True)
-        self._tasks.start_soon(_within, scope, run, name=name)
+        self._context.copy().run(self._start, scope, run, name)
         return scope
 
     def seed(self) -> int:
         """A fresh seed for the jitter of one supervisor."""
-        return self._random.getrandbits(64)
+        return int.from_bytes(os.urandom(8), "big")
 
     def close(self) -> None:
         """All supervisors have finished: end the timer and the subscriptions."""
         self.timer.close()
         self.bus.close()
 
+    def _start(self, scope: anyio.CancelScope, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self._tasks.start_soon(self._within, scope, run, name=name)
 
-async def _within(scope: anyio.CancelScope, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    with scope:
-        await run()
+    async def _within(self, scope: anyio.CancelScope, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        with scope:
+            try:
+                await run()
+            except (anyio.get_cancelled_exc_class(), GeneratorExit):
+                raise
+            except BaseException as error:  # the boundary where a fault of ours or an adapter's stops the tree, instead of its tasks
+                self.fail(error)

@@ -13,6 +13,7 @@ acts: ``sleep`` (until a signal), ``crash`` (SIGKILL to itself), ``exit`` (code 
     saver      in the leaf's group; SIGTERM makes it work for half a second, append ``saved`` to REPORT, and end
     brief      forked twice, in its session leader's session, ends after a moment
     runner     in a session of its own, forks a successor and ends, again and again
+    zombie     in a session of its own, dead, and never reaped by the leaf
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def lines(report: str) -> int:
 
 
 def start(report: str, kind: str) -> None:
-    if os.fork():
+    if child := os.fork():
+        if kind in ("daemon", "brief", "runner"):
+            os.waitpid(child, 0)
         return
     if kind not in ("plain", "deaf", "saver"):
         os.setsid()
@@ -60,6 +63,8 @@ def start(report: str, kind: str) -> None:
     if kind == "saver":
         signal.signal(signal.SIGTERM, saver(report))
     note(report, f"{kind} {os.getpid()}")
+    if kind == "zombie":
+        os._exit(0)
     if kind == "runner":
         deadline = time.monotonic() + LIMIT
         while time.monotonic() < deadline:

@@ -1,6 +1,6 @@
 """A program with one leaf, in the place of a supervisor that dies: prints the pid of the leaf, then waits to be killed.
 
-    host_of_leaf.py BACKEND ARGV...
+host_of_leaf.py BACKEND ARGV...
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,14 @@ PYTHON = sys.executable
 def family(report: Path, action: str, *kinds: str, **options: object) -> Command:
     """The launch of children/family.py; it acknowledges once all its descendants are there."""
     return command(PYTHON, str(CHILDREN / "family.py"), str(report), action, *kinds, ready="fd", **options)  # type: ignore[arg-type]
+
+
+def other(*argv: str, own_session: bool = False, ended: bool = False) -> subprocess.Popen[bytes]:
+    """A subprocess of the program that is no leaf; `ended` waits until it is dead, without reaping it."""
+    process = subprocess.Popen(argv, start_new_session=own_session)
+    if ended:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    return process
 
 
 def reported(report: Path) -> dict[str, int]:
@@ -44,3 +53,8 @@ def zombies() -> list[int]:
     """Our own dead children that nobody has reaped."""
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     return [pid for pid in map(int, children) if not is_alive(identified(pid))]
+
+
+def reap(pid: int) -> None:
+    """Take a dead child of ours away."""
+    os.waitpid(pid, 0)

@@ -161,10 +161,11 @@ def test_walk_of_nothing_is_empty() -> None:
 def test_marked_processes_are_found_wherever_they_hide(tmp_path: Path) -> None:
     """A marker, and the token of the run that made it, find a process; another life's marker and ourselves are not found."""
     marker, other = new_marker(("root", "leaf"), 1), new_marker(("root", "leaf"), 2)
-    with sleeping(env={**os.environ, VARIABLE: chained(marker, "outer:1:x:1")}, start_new_session=True) as process:
+    outer = f"outer-{os.getpid()}"
+    with sleeping(env={**os.environ, VARIABLE: chained(marker, f"{outer}:1:x:1")}, start_new_session=True) as process:
         expected = (identified(process.pid),)
 
-        assert marked(marker) == marked(run_token()) == marked("outer") == expected
+        assert marked(marker) == marked(run_token()) == marked(outer) == expected
         assert marked(other) == marked(marker[:-1]) == marked("nobody") == ()
 
 

@@ -1,0 +1,565 @@
+# ruff: noqa: PT012 (what leaves a block is the claim, and the block is the test)
+"""How a tree is left: in order whatever made the block end, in bounded time, with the one error that matters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import attrs
+import pytest
+
+from supervisor import (
+    BRUTAL_KILL,
+    ChildExited,
+    ChildRestarted,
+    ChildSpec,
+    ChildStarted,
+    ChildType,
+    ChildUnresponsive,
+    Event,
+    Exit,
+    Handle,
+    NoProc,
+    Record,
+    RestartIntensityExceeded,
+    Supervisor,
+    Ticket,
+    subtree,
+    task,
+)
+from tests.play import PATIENCE, Crash, Play, watched
+
+pytestmark = pytest.mark.anyio
+
+IN_ORDER = ["asked c", "end c", "asked b", "end b", "asked a", "end a"]
+
+
+def three(play: Play) -> list[ChildSpec]:
+    return [play.child(id) for id in "abc"]
+
+
+async def test_the_end_of_the_body_stops_children_in_reverse_order() -> None:
+    """Each child is gone before the next one is asked."""
+    play = Play()
+    async with Supervisor("root", three(play)):
+        play.take()
+    assert play.log == IN_ORDER
+
+
+async def test_an_error_of_the_body_leaves_as_itself_after_the_children_were_stopped() -> None:
+    """The very exception, not a group around it, without anything added."""
+    play = Play()
+    error = Crash("body")
+    with pytest.raises(Crash) as caught:
+        async with Supervisor("root", three(play)):
+            play.take()
+            raise error
+    assert caught.value is error
+    assert not getattr(error, "__notes__", None)
+    assert play.log == IN_ORDER
+
+
+@pytest.mark.parametrize("error", [StopIteration(), StopAsyncIteration(), RuntimeError("x"), SystemExit(2), KeyboardInterrupt()])
+async def test_awkward_errors_of_the_body_leave_as_themselves(error: BaseException) -> None:
+    """Also those that generators and event loops treat in a way of their own."""
+    play = Play()
+    caught: BaseException | None = None
+    try:
+        async with Supervisor("root", three(play)):
+            play.take()
+            raise error
+    except BaseException as raised:
+        caught = raised
+    assert caught is error
+    assert play.log == IN_ORDER
+
+
+async def test_an_outer_scope_that_is_cancelled_stops_every_child_in_order() -> None:
+    """A deadline around the block ends it; the cancellation is not swallowed and harms nothing afterwards."""
+    play = Play()
+    with anyio.CancelScope() as scope:
+        async with Supervisor("root", [play.child("a"), play.child("b", takes=0.05), play.child("c")]):
+            play.take()
+            scope.cancel()
+            await play.rest()
+        pytest.fail("the cancellation was swallowed")
+    assert scope.cancelled_caught
+    assert play.log == IN_ORDER
+    await anyio.lowlevel.checkpoint()
+
+
+async def test_a_sibling_task_cancels_the_block() -> None:
+    """A task group around the block can be cancelled from anywhere; the children still take their time to stop."""
+    play = Play()
+    async with anyio.create_task_group() as tasks:
+
+        async def cancel() -> None:
+            await play.saw("body")
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(cancel)
+        async with Supervisor("root", [play.child("a"), play.child("b", takes=0.05), play.child("c")]):
+            play.take()
+            play.note("body")
+            await play.rest()
+    assert play.log == ["body", *IN_ORDER]
+
+
+async def test_a_failing_sibling_task_cancels_the_block() -> None:
+    """An error elsewhere in an outer task group stops the tree in order and is what leaves that group."""
+    play = Play()
+    with pytest.RaisesGroup(Crash):
+        async with anyio.create_task_group() as tasks:
+
+            async def fail() -> None:
+                await play.saw("body")
+                raise Crash
+
+            tasks.start_soon(fail)
+            async with Supervisor("root", three(play)):
+                play.take()
+                play.note("body")
+                await play.rest()
+    assert play.log == ["body", *IN_ORDER]
+
+
+async def test_cancellation_during_the_stop_changes_nothing() -> None:
+    """Children that are being stopped keep their time."""
+    play = Play()
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+
+            async def cancel() -> None:
+                await play.saw("asked b")
+                scope.cancel()
+                play.note("cancelled")
+                play.tell("b")
+
+            async with Supervisor("root", [play.child("a"), play.child("b", stubborn=True), play.child("c")]):
+                play.take()
+                tasks.start_soon(cancel)
+    assert play.log == ["asked c", "end c", "asked b", "cancelled", "end b", "asked a", "end a"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_cancellation_of_an_asyncio_task_stops_every_child_in_order() -> None:
+    """`task.cancel()` once, and again while children stop: all of them are stopped in order, and the task ends as cancelled."""
+    play = Play()
+
+    async def program() -> None:
+        async with Supervisor("root", [play.child("a"), play.child("b", stubborn=True), play.child("c")]):
+            play.take()
+            play.note("body")
+            await play.rest()
+
+    running = asyncio.get_running_loop().create_task(program())
+    await play.saw("body")
+    running.cancel()
+    await play.saw("asked b")
+    for _ in range(3):
+        running.cancel()
+        await asyncio.sleep(0)
+    assert not running.done()
+    play.tell("b")
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert play.log == ["body", *IN_ORDER]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_asyncio_task_cancelled_only_during_the_stop_ends_as_cancelled() -> None:
+    """The body had ended by itself: the cancellation that came afterwards is not lost."""
+    play = Play()
+
+    async def program() -> None:
+        async with Supervisor("root", [play.child("a", stubborn=True)]):
+            pass
+        pytest.fail("the cancellation was swallowed")
+
+    running = asyncio.get_running_loop().create_task(program())
+    await play.saw("asked a")
+    running.cancel()
+    await asyncio.sleep(0)
+    play.tell("a")
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_asyncio_timeout_around_the_block_is_a_timeout() -> None:
+    """`asyncio.timeout` recognises its own cancellation, also after the tree took its time."""
+    play = Play()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            async with Supervisor("root", [play.child("a", takes=0.05)]):
+                await play.rest()
+    current = asyncio.current_task()
+    assert current is not None and current.cancelling() == 0
+    assert play.log[-2:] == ["asked a", "end a"]
+
+
+async def test_giving_up_cancels_the_body() -> None:
+    """The body is cancelled once the children have been stopped, and the error leaves bare."""
+    play = Play()
+    with pytest.raises(RestartIntensityExceeded):
+        async with Supervisor("root", three(play), intensity=0):
+            play.take()
+            play.crash("b")
+            try:
+                await play.rest()
+            finally:
+                play.note("body cancelled")
+    assert play.log == ["end b", "asked c", "end c", "asked a", "end a", "body cancelled"]
+
+
+async def test_giving_up_wins_over_a_body_that_ends_quietly() -> None:
+    """A body that catches its cancellation, or has just ended, does not hide that the tree gave up."""
+    play = Play()
+    with pytest.raises(RestartIntensityExceeded):
+        root = Supervisor("root", three(play), intensity=0)
+        watched(root, play)
+        async with root:
+            play.crash("b")
+            with anyio.CancelScope(shield=True):
+                await play.until(lambda: root.exit)
+
+
+async def test_an_error_of_the_body_while_the_tree_gives_up() -> None:
+    """The first error leaves, and says what happened meanwhile: none of both is lost."""
+    play = Play()
+    with pytest.raises(Crash, match="body") as caught:
+        async with Supervisor("root", [play.child("a"), play.child("b", stubborn=True), play.child("c")], intensity=0):
+            play.crash("c")
+            await play.saw("asked b")
+            play.tell("b")
+            raise Crash("body")
+    assert [note.partition(":")[2].strip()[:24] for note in caught.value.__notes__] == ["RestartIntensityExceeded"]
+
+
+async def test_an_error_of_the_body_that_giving_up_has_cancelled() -> None:
+    """The first error leaves: that the tree gave up; the failed clean-up is its context and noted on it."""
+    play = Play()
+    with pytest.raises(RestartIntensityExceeded) as caught:
+        async with Supervisor("root", three(play), intensity=0):
+            play.crash("b")
+            try:
+                await play.rest()
+            finally:
+                raise Crash("clean-up")
+    assert caught.value.__notes__ == ["meanwhile: Crash: clean-up"]
+    assert isinstance(caught.value.__context__, Crash)
+
+
+async def test_a_body_that_calls_a_tree_that_gives_up_learns_why_it_is_gone() -> None:
+    """Its calls are answered with `NoProc`; what leaves the block is the reason for that."""
+    play = Play()
+    with pytest.raises(RestartIntensityExceeded) as caught:
+        async with Supervisor("root", [play.child("a"), play.child("b", stubborn=True), play.child("c")], intensity=0) as root:
+            play.crash("c")
+            await play.saw("asked b")
+            play.tell("b")
+            await root.start_child(play.child("d"))
+    assert any("NoProc" in note for note in caught.value.__notes__)
+
+
+async def test_an_outer_cancellation_does_not_hide_that_the_tree_gave_up() -> None:
+    """A failure outweighs a cancellation."""
+    play = Play()
+    with pytest.raises(RestartIntensityExceeded), anyio.CancelScope() as scope:
+        async with Supervisor("root", [play.child("a"), play.child("b", stubborn=True)], intensity=0):
+            play.crash("a")
+            await play.saw("asked b")
+            scope.cancel()
+            play.tell("b")
+            await play.rest()
+
+
+async def test_stop_ends_the_tree_and_cancels_the_body() -> None:
+    """`stop` from anywhere leaves the block quietly; a second one changes nothing."""
+    play = Play()
+    async with Supervisor("root", three(play)) as root:
+        play.take()
+        root.stop()
+        root.stop()
+        assert root.exit is None
+        await play.rest()
+    assert play.log == IN_ORDER
+    assert root.exit is not None and root.exit.is_clean
+
+
+async def test_hurry_kills_instead_of_asking() -> None:
+    """After `hurry` no child gets its `shutdown`: also the ones that have not been asked are killed at once, at all depths."""
+    play = Play()
+
+    @attrs.define
+    class Stone:
+        """A child that only a kill ends."""
+
+        id: str
+        type = ChildType.WORKER
+        kill_timeout = PATIENCE
+        pid = None
+        ticket: Ticket | None = None
+
+        def launch(self, ticket: Ticket) -> Handle:
+            self.ticket = ticket
+            ticket.started()
+            return self
+
+        def describe(self) -> dict[str, Any]:
+            return {}
+
+        def terminate(self) -> None:
+            play.note(f"asked {self.id}")
+
+        def kill(self) -> None:
+            play.note(f"killed {self.id}")
+            assert self.ticket is not None
+            self.ticket.exited(Exit.killed())
+
+    specs = [ChildSpec(id, Stone(id), shutdown=1000.0) for id in "ab"]
+    specs.append(ChildSpec("sub", subtree([ChildSpec(id, Stone(id), shutdown=1000.0) for id in "cd"])))
+    async with Supervisor("root", specs) as root:
+        root.stop()
+        assert play.log == ["asked d"]
+        root.hurry()
+        root.hurry()
+        await play.rest()
+    assert sorted(play.log) == ["asked d", "killed a", "killed b", "killed c", "killed d"]
+
+
+async def test_brutal_kill_does_not_ask() -> None:
+    """A child with `BRUTAL_KILL` is killed at once; a task can only be cancelled, so for it that is the same."""
+    play = Play()
+    async with Supervisor("root", [play.child("a", shutdown=BRUTAL_KILL)]) as root:
+        await root.terminate_child("a")
+        assert play.take()[-2:] == ["asked a", "end a"]
+
+
+async def test_a_child_that_ignores_its_cancellation_is_reported_and_counted() -> None:
+    """It is given up after its `shutdown` and `kill_timeout`, the other children are stopped, and the block waits for it alone."""
+    play = Play()
+    specs = [play.child("a"), play.child("stuck", stubborn=True, shutdown=0.01, kill_timeout=0.01), play.child("c")]
+    root = Supervisor("root", specs)
+    watch = watched(root, play)
+    async with anyio.create_task_group() as tasks:
+
+        async def release() -> None:
+            await play.until(lambda: root.exit)
+            assert root.abandoned == 1
+            assert play.take() == ["asked c", "end c", "asked stuck", "asked a", "end a"]
+            play.tell("stuck")
+
+        async with root:
+            play.take()
+            tasks.start_soon(release)
+    assert play.log == ["end stuck"]
+    stuck = watch.of(ChildUnresponsive)
+    assert [(event.path, event.generation) for event in stuck] == [(("root", "stuck"), 1)]
+    assert 0.02 <= stuck[0].waited < PATIENCE
+    assert [event.path[-1] for event in watch.of(ChildExited)] == ["c", "a"]
+    assert root.abandoned == 1
+
+
+async def test_a_child_given_up_on_request_can_be_started_again() -> None:
+    """`terminate_child` of a stuck task answers, and what the old life says later is not taken for the new one's news."""
+    play = Play()
+
+    async def stuck_once() -> None:
+        play.note("start")
+        if play.log.count("start") == 1:
+            with anyio.CancelScope(shield=True):
+                await play.saw("let go")
+                play.note("first life over")
+                raise Crash
+        await play.saw("crash")
+        if play.log.count("start") == 2:
+            raise Crash
+        await play.rest()
+
+    root = Supervisor("root", [ChildSpec("a", attrs.evolve(task(stuck_once), kill_timeout=0.01), shutdown=0.01)])
+    watch = watched(root, play)
+    async with root:
+        await play.saw("start")
+        await root.terminate_child("a")
+        assert (root.which_child("a").state, root.abandoned) == ("undefined", 1)
+        assert (await root.restart_child("a")).generation == 2
+        await play.saw("start", 2)
+        watch.take()
+        play.note("let go")
+        await play.saw("first life over")
+        await anyio.wait_all_tasks_blocked()
+        assert watch.lines == []
+        play.note("crash")
+        await play.until(lambda: watch.of(ChildRestarted))
+        assert watch.lines == ["child_exited a", "child_started a", "child_restarted a"]
+        assert root.which_child("a").generation == 3
+
+
+async def test_waiting_for_a_child_that_was_given_up_can_be_cancelled_without_losing_the_error() -> None:
+    """The block cannot be left before the stuck task ends; the error that leaves then is still the body's."""
+    play = Play()
+    with pytest.RaisesGroup(pytest.RaisesExc(Crash, match="body")), anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            root = Supervisor("root", [play.child("a", stubborn=True, shutdown=0.01, kill_timeout=0.01)])
+            watched(root, play)
+
+            async def release() -> None:
+                await play.until(lambda: root.exit)
+                scope.cancel()
+                play.tell("a")
+
+            try:
+                async with root:
+                    tasks.start_soon(release)
+                    raise Crash("body")
+            except Crash:
+                play.note("left bare")
+                raise
+    assert play.log[-1] == "left bare"
+
+
+async def test_an_interrupt_in_a_child_is_meant_for_the_program() -> None:
+    """KeyboardInterrupt that happens to hit a child stops the tree in order and leaves the block bare."""
+    play = Play()
+    root = Supervisor("root", three(play), intensity=5)
+    watch = watched(root, play)
+    with pytest.raises(KeyboardInterrupt):
+        async with root:
+            play.take()
+            watch.take()
+            play.crash("b", KeyboardInterrupt())
+            await play.rest()
+    assert play.log == ["end b", "asked c", "end c", "asked a", "end a"]
+    assert watch.of(ChildStarted) == []
+
+
+@attrs.frozen
+class Faulty:
+    """A launch whose adapter code is broken: in its own task, or in its handle."""
+
+    where: str
+    type = ChildType.WORKER
+    kill_timeout = 0.01
+
+    def launch(self, ticket: Ticket) -> Handle:
+        async def run() -> None:
+            await anyio.lowlevel.checkpoint()
+            raise Crash("adapter")
+
+        ticket.started()
+        if self.where == "task":
+            ticket.spawn(run, "faulty")
+        return FaultyHandle(ticket)
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+@attrs.frozen
+class FaultyHandle:
+    ticket: Ticket
+    pid = None
+
+    def terminate(self) -> None:
+        raise Crash("adapter")
+
+    def kill(self) -> None:
+        self.ticket.exited(Exit.killed())
+
+
+@pytest.mark.parametrize("where", ["task", "handle"])
+async def test_a_fault_of_an_adapter_stops_the_tree_in_order(where: str) -> None:
+    """An error in code that must not raise is not lost and strands nobody: the tree is stopped and the error leaves bare."""
+    play = Play()
+    with pytest.raises(Crash, match="adapter"):
+        async with Supervisor("root", [play.child("a"), ChildSpec("faulty", Faulty(where), shutdown=0.01), play.child("c")]) as root:
+            if where == "handle":
+                await root.terminate_child("faulty")
+            await play.rest()
+    assert play.log[-2:] == ["asked a", "end a"]
+    assert "asked c" in play.log
+
+
+@asynccontextmanager
+async def nested_block(play: Play) -> AsyncIterator[Supervisor]:
+    async with Supervisor("inner", [play.child("x")]) as inner:
+        yield inner
+
+
+async def test_blocks_nest_in_code() -> None:
+    """A tree inside another's body, in a context manager of one's own, is stopped first."""
+    play = Play()
+    async with Supervisor("outer", [play.child("a")]), nested_block(play):
+        play.take()
+    assert play.log == ["asked x", "end x", "asked a", "end a"]
+
+
+async def test_a_tree_runs_inside_a_child_of_a_tree() -> None:
+    """A child may own a whole tree; stopping the child stops that tree in order."""
+    play = Play()
+
+    async def owner() -> None:
+        async with Supervisor("inner", [play.child("x"), play.child("y")]):
+            await play.rest()
+
+    async with Supervisor("outer", [play.child("a"), ChildSpec("owner", task(owner))]):
+        await play.saw("up y")
+        play.take()
+    assert play.log == ["asked y", "end y", "asked x", "end x", "asked a", "end a"]
+
+
+async def test_nothing_is_left_on_the_event_loop() -> None:
+    """The timer, subscriptions and children of a tree end with its block."""
+    before = len(anyio.get_running_tasks())
+    play = Play()
+    async with Supervisor("root", [play.child("a", start_timeout=1000.0)], period=1000.0) as root:
+        play.crash("a")
+        await play.saw("up a", 2)
+        async with root.subscribe():
+            pass
+    await anyio.wait_all_tasks_blocked()
+    assert len(anyio.get_running_tasks()) == before
+
+
+async def test_calls_after_the_tree_gave_up_are_refused_in_the_body() -> None:
+    """Between giving up and the end of the block nothing answers any more."""
+    play = Play()
+    asks: list[Callable[[Supervisor], object]] = [Supervisor.which_children, Supervisor.count_children, Supervisor.subscribe]
+    with pytest.raises(RestartIntensityExceeded):
+        root = Supervisor("root", three(play), intensity=0)
+        watched(root, play)
+        async with root:
+            play.crash("a")
+            with anyio.CancelScope(shield=True):
+                await play.until(lambda: root.exit)
+            for ask in asks:
+                with pytest.raises(NoProc):
+                    ask(root)
+
+
+async def test_a_sink_that_raises_costs_the_tree_nothing() -> None:
+    """It is taken off, the tree and the other sinks go on, and its error leaves the block at the end."""
+    play = Play()
+    seen: list[Event] = []
+    calls: list[Record] = []
+
+    def broken(record: Record) -> None:
+        calls.append(record)
+        raise Crash("sink")
+
+    root = Supervisor("root", three(play))
+    root.add_sink(broken)
+    root.add_sink(lambda record: seen.append(record.event))
+    with pytest.raises(Crash, match="sink"):
+        async with root:
+            play.crash("a")
+            await play.saw("up a", 2)
+    assert len(calls) == 1
+    assert len(seen) == 3 + 3 + 3
+    assert play.log[-6:] == IN_ORDER
