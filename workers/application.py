@@ -61,3 +61,6 @@ class GuardianApplication:
         from .running import run
 
         return await run(configured, session)
+
+
+application = GuardianApplication()

@@ -25,7 +25,11 @@ def demonstration() -> GuardianRun:
     Raises:
         UsageError: The agent is missing from this installation.
     """
-    scratch = os.path.join(tempfile.gettempdir(), f"memory-guardian-demo-{secrets.token_hex(4)}")
+    try:
+        scratch = tempfile.gettempdir()
+    except FileNotFoundError:
+        raise UsageError([Fault("demo", "there is no directory for temporary files; set TMPDIR to one")]) from None
+    scratch = os.path.join(scratch, f"memory-guardian-demo-{secrets.token_hex(4)}")
     conversation = os.path.join(scratch, "conversation.jsonl")
     command = CommandConfig(
         argv=(sys.executable, str(agent_file()), "--conversation", conversation, "--step-mib", "16", "--interval", "0.5", "--turns", "44"),

@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -24,10 +24,12 @@ from supervisor import (
     ChildSpec,
     Exit,
     GiveUp,
+    NoProc,
     OrphansSwept,
     ProcessId,
     Record,
     Restart,
+    StartFailed,
     Strategy,
     Supervisor,
     command,
@@ -36,7 +38,7 @@ from supervisor import (
     task,
 )
 
-from .application import GuardianApplication
+from .application import application as application
 from .config import Agent, GuardianRun, LeafRestart
 from .degradation.worker import degradation
 from .event import MonitoringStarted, MonitoringStopped, RunFinished
@@ -50,9 +52,7 @@ from .state.worker import state
 if TYPE_CHECKING:
     from supervisor import Session
 
-GAVE_UP = 75
-
-application = GuardianApplication()
+USAGE, FAULT, GAVE_UP = 2, 70, 75
 
 
 # a worker that keeps failing is tried again every minute; the agents never notice
@@ -83,15 +83,16 @@ def guardian(ledger: Ledger) -> Supervisor:
         ChildSpec("state", task(state, ledger)),
         ChildSpec("watch", subtree(watch, strategy=Strategy.REST_FOR_ONE, **_HOLDING)),
     ]
-    agents = [ChildSpec(leaf.name, protected(leaf.agent, detached=ledger.run.detached)) for leaf in ledger.leaves]
+    run = ledger.run
+    agents = [ChildSpec(leaf.name, protected(leaf.agent, detached=run.detached, dry_run=run.dry_run)) for leaf in ledger.leaves]
     branches = [ChildSpec("services", subtree(services, **_HOLDING))] if ledger.watches else []
     return Supervisor("guardian", [*branches, ChildSpec("agents", subtree(agents, **_HOLDING))], **_HOLDING)
 
 
-def protected(agent: Agent, *, detached: bool = False) -> Any:
-    """The supervisor above one leaf: its flags are the agent's restart protection."""
+def protected(agent: Agent, *, detached: bool = False, dry_run: bool = False) -> Any:
+    """The supervisor above one leaf: its flags are the agent's restart protection. A dry run restarts nothing, whatever happens."""
     policy, wanted = agent.restart_policy, agent.command
-    restart, abnormal = _RESTART[wanted.restart]
+    restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run else wanted.restart]
     leaf = command(
         *wanted.argv,
         env=wanted.env,
@@ -140,14 +141,14 @@ async def run_guardian(
     Args:
         ledger: Its leaves name what is run.
         session: Says when to stop.
-        sinks: Get every event.
-        swept: Processes of abandoned runs that were killed before; reported as the first event.
+        sinks: Get every event; the last one is `RunFinished`, however the run ends.
+        swept: Processes of abandoned runs that were killed before; reported as soon as there is a tree to report it.
 
     Returns:
         The exit code and who decided it.
 
     Raises:
-        StartFailed: A leaf did not start; everything that had started has been stopped.
+        StartFailed: A leaf could not be started; everything that had started has been stopped.
 
     **Cancellation:** stops the tree in order.
     """
@@ -156,23 +157,47 @@ async def run_guardian(
     tree.run_id = session.run
     for sink in (*sinks, ledger.observe):
         tree.add_sink(sink)
-    source = "command"
+    source = "signal"
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
+        block = anyio.CancelScope()
+        tasks.start_soon(stop_when_asked, tree, session, block)
         try:
-            async with tree:
-                tasks.start_soon(hurry_when_asked, tree, session)
-                began(ledger, swept)
-                source = await over(ledger, session)
-                stopped(ledger)
+            with block:
+                async with tree:
+                    began(ledger, swept)
+                    try:
+                        source = await over(ledger)
+                    finally:
+                        stopped(ledger)
         except Exception as error:  # raised again below, where no task group wraps it
             failure = error
         tasks.cancel_scope.cancel()
+    outcome = Outcome(FAULT, "fault")
+    if failure is None:
+        outcome = Outcome(code_of(ledger, source, session.stop.signal), source)
+    elif isinstance(failure, StartFailed) and (leaf := ledger.leaf_at(innermost(failure).path)) is not None:
+        outcome = Outcome(USAGE, "command")
+        if (ended := ended_unready(failure)) is not None:
+            leaf.exit, failure, outcome = ended, None, Outcome(exit_code(ended), "command")
+    with suppress(NoProc):  # if not even the tree came about, there is nobody to tell
+        ledger.emit(RunFinished(("guardian",), outcome.code, outcome.source))
     if failure is not None:
         raise failure
-    outcome = Outcome(code_of(ledger, source), source)
-    ledger.emit(RunFinished(("guardian",), outcome.code, source))
     return outcome
+
+
+def ended_unready(error: StartFailed) -> Exit | None:
+    """How a leaf ended by itself before it was ready, if that is why the tree did not start: then its end is the run's."""
+    exit = innermost(error).exit
+    return None if exit.code is None and exit.signal is None else exit
+
+
+def innermost(error: StartFailed) -> StartFailed:
+    """The failed start that made those of the supervisors above it fail."""
+    while isinstance(cause := error.__cause__, StartFailed):
+        error = cause
+    return error
 
 
 def began(ledger: Ledger, swept: tuple[ProcessId, ...]) -> None:
@@ -203,21 +228,14 @@ def stopped(ledger: Ledger) -> None:
         ledger.emit(MonitoringStopped(leaf.path, leaf.samples, leaf.guard.pressure.peak_bytes, generation=leaf.guard.generation))
 
 
-async def over(ledger: Ledger, session: Session) -> str:
-    """Wait for what ends the run, and say what it was."""
-    found = ["signal"]
-    async with anyio.create_task_group() as tasks:
+async def over(ledger: Ledger) -> str:
+    """Wait until the leaves leave nothing to guard, and say because of whom.
 
-        async def watch_leaves() -> None:
-            while (source := finished(ledger)) is None:
-                await ledger.changed()
-            found[0] = source
-            tasks.cancel_scope.cancel()
-
-        tasks.start_soon(watch_leaves)
-        await session.stop.wait()
-        tasks.cancel_scope.cancel()
-    return found[0]
+    **Cancellation:** at any time, without effect.
+    """
+    while (source := finished(ledger)) is None:
+        await ledger.changed()
+    return source
 
 
 def finished(ledger: Ledger) -> str | None:
@@ -227,21 +245,19 @@ def finished(ledger: Ledger) -> str | None:
     return "command" if all(ledger.is_down(leaf) for leaf in ledger.leaves) else None
 
 
-async def hurry_when_asked(tree: Supervisor, session: Session) -> None:
-    """Kill instead of asking once a person has asked twice."""
+async def stop_when_asked(tree: Supervisor, session: Session, block: anyio.CancelScope) -> None:
+    """Leave the tree's block when asked to, also while a leaf is still starting; kill instead of asking once asked twice."""
+    await session.stop.wait()
+    block.cancel()
     await session.stop.wait_hurried()
     tree.hurry()
 
 
-def code_of(ledger: Ledger, source: str) -> int:
-    """The exit code of the run: of several leaves the first one that failed."""
+def code_of(ledger: Ledger, source: str, signal: int | None = None) -> int:
+    """The exit code of the run: of several leaves the first one that failed; without any, the signal that ended the run."""
     if source == "protection":
         return GAVE_UP
-    codes = [exit_code(leaf.exit or Exit.normal()) for leaf in ledger.leaves]
+    codes = [exit_code(leaf.exit) for leaf in ledger.leaves if leaf.exit is not None]
+    if not codes and signal is not None:
+        return 128 + signal
     return next((code for code in codes if code), 0)
-
-
-def longest_stop(ledger: Ledger) -> float:
-    """Seconds that an orderly stop takes at most."""
-    policies = [leaf.agent.restart_policy for leaf in ledger.leaves]
-    return math.fsum(policy.graceful_timeout + policy.force_kill_timeout for policy in policies) + 10.0

@@ -196,6 +196,7 @@ class Ledger:
         self.modes: Channel[ModeRequest] = Channel()
         self.on_sample: Callable[[], object] = lambda: None
         self._look = anyio.Event()
+        self._sleeps_until = -math.inf
         self._changed = anyio.Event()
 
     def observe(self, record: Record) -> None:
@@ -223,6 +224,10 @@ class Ledger:
                 self._changed.set()
             case _:
                 pass
+
+    def leaf_at(self, path: tuple[str, ...]) -> Leaf | None:
+        """The leaf of that path; None when there is none."""
+        return next((leaf for leaf in self.leaves if leaf.path == path), None)
 
     async def changed(self) -> None:
         """Wait until a leaf ended or was given up."""
@@ -267,12 +272,15 @@ class Ledger:
     def look(self, leaf: Leaf, at: float) -> None:
         """The next sample of a leaf is due at `at`; the probe is woken if it sleeps past that."""
         leaf.due = at
-        self._look.set()
+        if at < self._sleeps_until:
+            self._look.set()
 
     async def looked(self, until: float) -> None:
         """Wait for `until`, or less if somebody wants a sample sooner."""
+        self._sleeps_until = until
         with anyio.CancelScope(deadline=until):
             await self._look.wait()
+        self._sleeps_until = -math.inf
         self._look = anyio.Event()
 
     def close(self) -> None:

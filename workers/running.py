@@ -19,15 +19,15 @@ from supervisor import (
     Summary,
     UsageError,
     block,
+    run_token,
     wants_color,
 )
 
 from .config import Agent, GuardianRun
-from .guardian import GAVE_UP, Outcome, leaves_of, run_guardian
+from .guardian import GAVE_UP, Outcome, innermost, leaves_of, run_guardian
 from .ledger import Ledger
-from .state.files import StateWriteFailed
+from .state.files import StateWriteFailed, project_key
 from .state.runs import NameInUse, RunClaim, claim
-from .state.store import project_key
 from .state.sweeping import sweep_abandoned
 from .words import WORDS, status, subject, summary_rows
 
@@ -43,7 +43,12 @@ async def run(run: GuardianRun, session: Session) -> int:
     """
     with ExitStack() as claims:
         if run.scratch is not None:
-            os.makedirs(run.scratch, mode=0o700, exist_ok=True)
+            try:
+                os.makedirs(run.scratch, mode=0o700, exist_ok=True)
+            except OSError as error:
+                raise UsageError(
+                    [Fault("", f"{run.scratch!r} cannot be made: {error.strerror}; set TMPDIR to another directory")]
+                ) from error
         taken, swept = await claimed(run, claims)
         run = attrs.evolve(run, agents=tuple(agent for agent, _ in taken))
         ledger = Ledger(run, leaves_of(run))
@@ -51,13 +56,18 @@ async def run(run: GuardianRun, session: Session) -> int:
             leaf.claim = held
         summary = Summary()
         console = Console(is_terminal=session.stderr_is_terminal, environ=os.environ)
+        for note in run.notes:
+            console.say(f"memory-guardian: note: {note}")
         sinks: list[Callable[[Record], object]] = [summary.observe, *told(ledger, session, console)]
         if session.event_file is not None:
             sinks.append(session.event_file.write)
         try:
             outcome = await run_guardian(ledger, session, sinks, swept)
         except StartFailed as error:
-            raise UsageError([cannot_start(ledger, error)]) from error
+            fault = cannot_start(ledger, error)
+            if fault is None:
+                raise
+            raise UsageError([fault]) from error
         finally:
             ledger.close()
             console.close()
@@ -79,8 +89,11 @@ async def claimed(run: GuardianRun, claims: ExitStack) -> tuple[list[tuple[Agent
         key = project_key(agent.command.working_directory)
         try:
             held = claims.enter_context(claim(run.state_dir, key, agent.name, agent.name_given))
-            for left in await sweep_abandoned(run.state_dir, key, held):
-                swept += left.killed
+            if not run.dry_run:
+                for left in await sweep_abandoned(run.state_dir, key, held):
+                    swept += left.killed
+            # from before the first process on: what we leave behind if we are killed at once is found by this
+            held.record(markers=(run_token(),))
         except NameInUse as error:
             raise UsageError([Fault("command.name", str(error))]) from error
         except StateWriteFailed as error:
@@ -107,15 +120,15 @@ def told(ledger: Ledger, session: Session, console: Console) -> list[Callable[[R
     return [say]
 
 
-def cannot_start(ledger: Ledger, error: StartFailed) -> Fault:
-    """The fault of the command that did not start, from the failure of the tree around it."""
-    cause: BaseException = error
-    while isinstance(cause, StartFailed) and cause.__cause__ is not None:
-        error, cause = cause, cause.__cause__
-    leaf = next((leaf for leaf in ledger.leaves if leaf.path == error.path), None)
-    argv0 = leaf.agent.command.argv[0] if leaf is not None else "/".join(error.path)
-    why = cause.strerror if isinstance(cause, OSError) and cause.strerror else error.exit.reason
-    return Fault("command.argv", f"{argv0!r} cannot be started: {why}")
+def cannot_start(ledger: Ledger, error: StartFailed) -> Fault | None:
+    """The fault of the command that did not start, from the failure of the tree around it; None when it was a worker of ours."""
+    failed = innermost(error)
+    leaf = ledger.leaf_at(failed.path)
+    if leaf is None:
+        return None
+    cause = failed.__cause__
+    why = cause.strerror if isinstance(cause, OSError) and cause.strerror else failed.exit.reason
+    return Fault("command.argv", f"{leaf.agent.command.argv[0]!r} cannot be started: {why}")
 
 
 def explained(outcome: Outcome) -> str:

@@ -6,7 +6,20 @@ import time
 from functools import partial
 from typing import Final
 
-from supervisor import TREE_WORDS, ChildExited, ChildStarted, Event, Line, Summary, Tone, Words, duration, format_bytes
+from supervisor import (
+    TREE_WORDS,
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    Event,
+    Line,
+    StartFailed,
+    Summary,
+    Tone,
+    Words,
+    duration,
+    format_bytes,
+)
 
 from .event import (
     MIB,
@@ -92,7 +105,15 @@ def _leaf_or_failure(event: Event, words: Words) -> Line | None:
     return None
 
 
+def _start_failed(event: ChildStartFailed) -> Line | None:
+    """A restart that failed. A first start is told of as the fault that ends the run; a supervisor's says again what its child's said."""
+    if event.generation == 1 or isinstance(event.exit.exception, StartFailed):
+        return None
+    return TREE_WORDS[ChildStartFailed](event)
+
+
 WORDS: dict[type[Event], Words] = {
+    ChildStartFailed: _start_failed,
     **{kind: partial(_leaf_or_failure, words=TREE_WORDS[kind]) for kind in (ChildStarted, ChildExited)},
     MonitoringStarted: _started,
     MemoryLevelChanged: _level,

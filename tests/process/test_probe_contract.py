@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from supervisor.host.identity import ProcessId, identify
+from supervisor import ProcessId, identify
 from tests.support import eventually_sync
 from workers.probe.reader import PROCFS, PSUTIL, MemoryReader, MemorySample, Strays, reader_name
 
@@ -230,6 +233,45 @@ def test_another_process_of_the_same_pid_is_never_read(name: str, leaf: Allocato
     assert reader.read(1.0) is None
 
 
+@pytest.mark.parametrize("how", [PROCFS, f"{PROCFS}, nothing kept", PSUTIL])
+def test_a_member_whose_pid_was_recycled_is_dropped(leaf: Allocator, how: str) -> None:
+    """A pid that was given to another process, for real, is no longer a member of the tree."""
+    root = known(leaf.pid)
+    reader = make(how, root) if how in (PROCFS, PSUTIL) else make_unkept(root)
+    child = known(leaf.tell("fork 0"))
+    assert pids(read(reader)) == {leaf.pid, child.pid}
+    leaf.tell(f"end {child.pid}")
+    with recycled(child):
+        assert pids(read(reader, refresh=False)) == {leaf.pid}
+        assert pids(read(reader)) == {leaf.pid}
+    reader.close()
+
+
+def make_unkept(root: ProcessId) -> MemoryReader:
+    from workers.probe.procfs import ProcfsReader
+
+    return ProcfsReader(root, kept=0)
+
+
+@contextlib.contextmanager
+def recycled(before: ProcessId) -> Iterator[None]:
+    """Start another process under a pid that is free now; skipped where the kernel does not let us."""
+    for _ in range(50):
+        try:
+            Path("/proc/sys/kernel/ns_last_pid").write_text(str(before.pid - 1))
+        except OSError:
+            pytest.skip("only a privileged process may say which pid comes next")
+        with subprocess.Popen(["sleep", "60"]) as other:
+            try:
+                # not within the same clock tick, which the kernel's own numbering rules out
+                if known(other.pid).pid == before.pid and known(other.pid) != before:
+                    yield
+                    return
+            finally:
+                other.kill()
+    pytest.skip("others took that pid each time")
+
+
 def test_a_root_that_never_was_is_gone(name: str) -> None:
     """A pid that nobody has is answered like a process that ended."""
     reader = make(name, ProcessId(2**22 + 1, 5))
@@ -255,6 +297,6 @@ def test_a_stopped_process_still_counts(reader: MemoryReader, leaf: Allocator) -
 
 
 def alive(process: ProcessId) -> bool:
-    from supervisor.host.identity import is_alive
+    from supervisor import is_alive
 
     return is_alive(process)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from supervisor.host.identity import identify
+from supervisor import identify
 from workers.probe import reader as choice
 from workers.probe.reader import PROCFS, PSUTIL, NoReader, open_reader
 
@@ -72,6 +72,23 @@ def test_members_beyond_the_bound_are_read_without_a_kept_descriptor(kept: int) 
         leaf.end()
         assert reader.read(4.0) is None
         assert descriptors() == before
+
+
+def test_a_descriptor_that_was_given_back_is_used_again() -> None:
+    """When a kept member ends, the next new one is kept in its place."""
+    with allocator() as leaf:
+        root = identify(leaf.pid)
+        assert root is not None
+        before = descriptors()
+        reader = ProcfsReader(root, kept=2)
+        for _ in range(3):
+            child = leaf.tell("fork 0")
+            reader.read(1.0)
+            assert descriptors() == before + 2
+            leaf.tell(f"end {child}")
+            reader.read(2.0)
+            assert descriptors() == before + 1
+        reader.close()
 
 
 def test_the_bound_follows_the_limit_of_open_files() -> None:

@@ -215,6 +215,12 @@ def test_history_is_bounded(series: list[tuple[float, int]]) -> None:
     assert pressure.peak_bytes == max(known, default=None)
 
 
+def test_the_last_samples_are_kept() -> None:
+    """Exactly the last `SAMPLES` totals are kept, with their times."""
+    pressure, _ = run(list(range(3 * SAMPLES)))
+    assert pressure.samples == tuple((float(index), index) for index in range(2 * SAMPLES, 3 * SAMPLES))
+
+
 @given(st.lists(st.tuples(st.floats(min_value=0.01, max_value=50), totals), min_size=1, max_size=RISES))
 def test_growth_is_the_fastest_rise_of_the_window(series: list[tuple[float, int]]) -> None:
     """The remembered growth is the fastest between two neighbours within the window, and nothing older."""

@@ -18,6 +18,7 @@ def made_up(prefix: str, length: int, alphabet: str = LETTERS) -> str:
     return prefix + "".join(alphabet[(index * 7 + 3) % len(alphabet)] for index in range(length))
 
 
+PEM = f"-----BEGIN {{}}PRIVATE {'KEY'}-----\n{made_up('', 64)}\n{made_up('', 20)}\n-----END {{}}PRIVATE KEY-----"
 SECRETS = {
     "api-key": [
         made_up("sk" + "-ant-api03-", 80),
@@ -40,7 +41,7 @@ SECRETS = {
         f"{made_up('SG' + '.', 22)}.{made_up('', 43)}",
     ],
     "jwt": [f"eyJ{made_up('', 20)}.eyJ{made_up('', 40)}.{made_up('', 43)}"],
-    "pem": [f"-----BEGIN {kind}PRIVATE " + f"KEY-----\n{made_up('', 64)}\n{made_up('', 20)}\n-----END {kind}PRIVATE KEY-----" for kind in ("", "RSA ", "OPENSSH ")],
+    "pem": [PEM.format(kind, kind) for kind in ("", "RSA ", "OPENSSH ")],
 }  # fmt: skip
 ALL = [(kind, secret) for kind, secrets in SECRETS.items() for secret in secrets]
 
@@ -94,19 +95,20 @@ def test_harmless_text_is_left_alone(text: str) -> None:
     assert redact_text(text) == text
 
 
-@pytest.mark.parametrize(
-    "name",
-    "API_KEY apiKey ANTHROPIC_API_KEY GITHUB_TOKEN DB_PASSWORD PGPASSWORD MYSQL_PWD CLIENT_SECRET aws_secret_access_key AUTH_HEADER "
-    "MY_CREDENTIALS NPM_AUTH COOKIE SIGNING_KEY --api-key --token X-Auth-Token ApiKey OAUTH_TOKEN2 SSH_PASSPHRASE TWILIO_PAT".split(),
-)
+TELLING = """
+API_KEY apiKey ANTHROPIC_API_KEY GITHUB_TOKEN DB_PASSWORD PGPASSWORD MYSQL_PWD CLIENT_SECRET aws_secret_access_key AUTH_HEADER
+MY_CREDENTIALS NPM_AUTH COOKIE SIGNING_KEY --api-key --token X-Auth-Token ApiKey OAUTH_TOKEN2 SSH_PASSPHRASE TWILIO_PAT
+"""
+PLAIN = "PATH PWD OLDPWD HOME KEYBOARD MONKEY SSH_AUTH_SOCK GIT_AUTHOR_NAME TOKENIZERS_PARALLELISM LANG PASSENGER EDITOR"
+
+
+@pytest.mark.parametrize("name", TELLING.split())
 def test_names_that_say_secret(name: str) -> None:
     """A name with a telling word is one of a secret, however its words are joined."""
     assert names_secret(name)
 
 
-@pytest.mark.parametrize(
-    "name", "PATH PWD OLDPWD HOME KEYBOARD MONKEY SSH_AUTH_SOCK GIT_AUTHOR_NAME TOKENIZERS_PARALLELISM LANG PASSENGER EDITOR".split()
-)
+@pytest.mark.parametrize("name", PLAIN.split())
 def test_names_that_do_not(name: str) -> None:
     """A telling word inside another word, and the names that everybody has, are none."""
     assert not names_secret(name)
@@ -157,11 +159,23 @@ def test_arguments_are_redacted(arguments: list[str], expected: list[str]) -> No
     assert redact_arguments(arguments) == tuple(expected)
 
 
-fragments = st.one_of(
-    st.sampled_from([secret for _, secret in ALL]),
-    st.sampled_from(["postgres://a:", "@", "://", "Bearer ", "X-Api-Key: ", "?token=", "--token=", "[redacted:", "[redacted:jwt]", "]", ":", "=", " ", "\n"]),
-    st.text(max_size=8),
-)  # fmt: skip
+PIECES = [
+    "postgres://a:",
+    "@",
+    "://",
+    "Bearer ",
+    "X-Api-Key: ",
+    "?token=",
+    "--token=",
+    "[redacted:",
+    "[redacted:jwt]",
+    "]",
+    ":",
+    "=",
+    " ",
+    "\n",
+]
+fragments = st.one_of(st.sampled_from([secret for _, secret in ALL]), st.sampled_from(PIECES), st.text(max_size=8))
 texts = st.lists(fragments, max_size=8).map("".join)
 names = st.one_of(texts, st.sampled_from(["API_KEY", "PATH", "MAX_TOKENS", "-u", "COOKIE"]))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from supervisor import CallError, Refused, RestartDeferred, RestartPostponed, RestartRefused, StartFailed, Wait
+from supervisor import CallError, Refused, Restart, RestartDeferred, StartFailed, Wait
 
 from ..event import CaptureFailed, RestartInitiated, mib
 from ..ledger import CaptureRequest, Leaf, Ledger
@@ -24,12 +24,15 @@ async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
     leaf.restart_reason = wanted.reason
     try:
         above, id = ledger.above(leaf), leaf.path[-1]
+        temporary = above.get_childspec(id).restart is Restart.TEMPORARY
         verdict, left = above.cycle_verdict(id), above.cycles_left()
     except CallError as error:
         ledger.tell(leaf, decide.RestartBroken(str(error)))
         return
     now = anyio.current_time()
     match verdict:
+        case _ if temporary:
+            ledger.tell(leaf, decide.RestartRefused('the configuration says restart = "never"'))
         case Refused(reason=reason, until=until):
             ledger.tell(leaf, decide.RestartRefused(reason, None if until is None else until - now))
         case Wait(until=until):
@@ -49,11 +52,7 @@ async def admitted(ledger: Ledger, leaf: Leaf, wanted: effects.Restart, attempt:
     await capture(ledger, leaf, wanted)
     try:
         life = await ledger.above(leaf).cycle_child(leaf.path[-1], reason=wanted.reason)
-    except RestartRefused as error:
-        ledger.tell(leaf, decide.RestartRefused(error.reason, error.retry_in))
-    except RestartPostponed as error:
-        ledger.tell(leaf, decide.RestartPostponed(error.remaining))
-    except (CallError, StartFailed) as error:
+    except (CallError, StartFailed) as error:  # a refusal, too: it was admitted, and something came in between while state was captured
         ledger.tell(leaf, decide.RestartBroken(str(error)))
     else:
         ledger.tell(leaf, decide.RestartDone(life.generation))

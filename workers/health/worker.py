@@ -57,7 +57,9 @@ def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -
     now = anyio.current_time()
     leaf.guard, wanted = decide.step(leaf.guard, event, now)
     if isinstance(event, decide.Sampled):
-        ledger.look(leaf, now + interval(leaf.guard.pressure, ledger.intervals, now))
+        # from the sample on, as the probe reckons: while the interval stays the same, it need not be woken to be told so
+        since = now if leaf.sample is None else leaf.sample.at
+        ledger.look(leaf, since + interval(leaf.guard.pressure, ledger.intervals, now))
         ledger.on_sample()
     elif isinstance(event, decide.LeafStarted):
         ledger.look(leaf, now + SETTLING)

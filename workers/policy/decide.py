@@ -30,8 +30,47 @@ from .effects import (
 )
 from .errors import InvalidPolicy
 from .ladder import Cause, DegradationMode, Ladder, ModeChange, degrade, recover
+from .news import (
+    Event,
+    IdleChanged,
+    LeafExited,
+    LeafStarted,
+    Prepared,
+    RestartAdmitted,
+    RestartBroken,
+    RestartDone,
+    RestartPostponed,
+    RestartRefused,
+    Sampled,
+    Tick,
+    Unread,
+)
 from .pressure import MemoryState, Pressure, Thresholds
 from .pressure import step as feel
+
+__all__ = [
+    "BROKEN_PAUSE",
+    "RETRY_PAUSE",
+    "Event",
+    "Guard",
+    "IdleChanged",
+    "LeafExited",
+    "LeafStarted",
+    "Phase",
+    "Policy",
+    "Prepared",
+    "RestartAdmitted",
+    "RestartBroken",
+    "RestartDone",
+    "RestartPostponed",
+    "RestartRefused",
+    "Sampled",
+    "Tick",
+    "Unread",
+    "next_wake",
+    "step",
+    "watch",
+]
 
 RETRY_PAUSE: Final = 0.1
 BROKEN_PAUSE: Final = 1.0
@@ -126,106 +165,6 @@ class Guard:
 def watch(policy: Policy, thresholds: Thresholds) -> Guard:
     """The guard of a leaf that has not started yet."""
     return Guard(policy, Pressure(thresholds))
-
-
-@attrs.frozen
-class Sampled:
-    """The memory of the leaf's whole tree was read."""
-
-    total_bytes: int
-    generation: int
-
-
-@attrs.frozen
-class Unread:
-    """It could not be read."""
-
-    reason: str
-
-
-@attrs.frozen
-class LeafStarted:
-    """A life of the leaf is up."""
-
-    generation: int
-
-
-@attrs.frozen
-class LeafExited:
-    """A life of the leaf is over."""
-
-    generation: int
-
-
-@attrs.frozen
-class IdleChanged:
-    """A turn of the leaf began or ended."""
-
-    idle: bool
-
-
-@attrs.frozen
-class RestartAdmitted:
-    """Protection admitted a controlled restart; `attempt` counts within its window."""
-
-    attempt: int
-
-
-@attrs.frozen
-class RestartRefused:
-    """Protection refused one; `retry_in` seconds until it may admit one, None when it cannot say."""
-
-    reason: str
-    retry_in: float | None = None
-
-
-@attrs.frozen
-class RestartPostponed:
-    """A cooldown is not over."""
-
-    remaining: float
-
-
-@attrs.frozen
-class RestartDone:
-    """The new life is up."""
-
-    generation: int
-
-
-@attrs.frozen
-class RestartBroken:
-    """The restart was admitted and failed, or could not even be asked for."""
-
-    reason: str
-
-
-@attrs.frozen
-class Prepared:
-    """The capture that a `Prepare` asked for has ended. A failure changes nothing: the restart itself captures again."""
-
-    ok: bool
-
-
-@attrs.frozen
-class Tick:
-    """The time that `next_wake` named has come."""
-
-
-Event = (
-    Sampled
-    | Unread
-    | LeafStarted
-    | LeafExited
-    | IdleChanged
-    | RestartAdmitted
-    | RestartRefused
-    | RestartPostponed
-    | RestartDone
-    | RestartBroken
-    | Prepared
-    | Tick
-)
 
 
 def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, ...]]:

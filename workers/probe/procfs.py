@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from supervisor.host.identity import ProcessId, identify
+from supervisor import ProcessId, identify
 
 from .reader import PROCFS, MemorySample, ProcessMemory, Strays
 

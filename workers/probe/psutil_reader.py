@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import psutil
 
-from supervisor.host.identity import ProcessId, identify
+from supervisor import ProcessId, identify
 
 from .reader import PSUTIL, MemorySample, ProcessMemory, Strays
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from supervisor.host.identity import ProcessId
+from supervisor import ProcessId
 
 Strays = Callable[[], Iterable[int]]
 """Yields pids that belong to the tree and do not hang below its root, such as adopted orphans. Called at each refresh."""

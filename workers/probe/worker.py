@@ -65,16 +65,16 @@ def sample(ledger: Ledger, leaf: Leaf, watches: dict[str, Watch], now: float) ->
     members = [member.process for member in taken.processes]
     watch.command.remember(members)
     leaf.saw(taken)
-    recorded(ledger, leaf, members, watch.command.marker)
+    recorded(ledger, leaf, members)
     ledger.tell(leaf, decide.Sampled(taken.total_bytes, watch.generation))
 
 
-def recorded(ledger: Ledger, leaf: Leaf, members: list[ProcessId], marker: str) -> None:
+def recorded(ledger: Ledger, leaf: Leaf, members: list[ProcessId]) -> None:
     """Write down what would be left behind if we were killed now; that this fails is said once."""
     if leaf.claim is None:
         return
     try:
-        leaf.claim.record(members, markers=(marker,))
+        leaf.claim.record(members)
         leaf.unrecorded = False
     except StateWriteFailed as error:
         if not leaf.unrecorded:
@@ -83,19 +83,26 @@ def recorded(ledger: Ledger, leaf: Leaf, members: list[ProcessId], marker: str) 
 
 
 def watching(ledger: Ledger, leaf: Leaf, watches: dict[str, Watch]) -> Watch | None:
-    """The reader of the leaf's present life, opened if it is a new one; None when it does not run."""
+    """The reader of the leaf's present life, opened if it is a new one; None when it does not run, or is being stopped.
+
+    What is left of a tree that is being stopped says nothing of the memory it needed.
+    """
     watch = watches.get(leaf.name)
     command: object = None
     generation = 0
     try:
         above, id = ledger.above(leaf), leaf.path[-1]
-        command, generation = above.handle(id), above.which_child(id).generation
+        child = above.which_child(id)
+        if child.state == "running":
+            command, generation = above.handle(id), child.generation
+        if watch is not None and watch.command is command:
+            return watch
     except CallError:
         pass  # its supervisor is not up, so neither is it
-    if watch is not None and watch.command is not command:
+    if watch is not None:
         watches.pop(leaf.name).reader.close()
         watch = None
-    if watch is None and isinstance(command, RunningCommand):
+    if isinstance(command, RunningCommand):
         reader = open_reader(command.process_id, lambda: [process.pid for process in command.adopted()])
         watch = watches[leaf.name] = Watch(command, generation, reader)
         leaf.reader = reader.name

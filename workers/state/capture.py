@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from supervisor.host.identity import ProcessId, identify
+from supervisor import ProcessId, identify
 
 from .git import LIMIT, git_status
 from .model import CompleteState, MemoryPoint, PastRestart, ProcessSnapshot, ProjectState, RestartState, StateMetadata

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
+import re
 import stat
 import sys
 from pathlib import Path
@@ -56,7 +56,7 @@ def write_atomic(path: Path, data: bytes, mode: int = PRIVATE_FILE, *, durable: 
         StateWriteFailed: It could not be written; the file is whole as it was, and nothing is left lying about. (Only if its
             directory cannot be synced is it the new one already.)
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{SUFFIX}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}{SUFFIX}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0), mode)
         try:
@@ -92,6 +92,16 @@ def private_directory(path: Path, within: Path) -> Path:
     except OSError as error:
         raise StateWriteFailed(path, error) from error
     return path
+
+
+def project_key(directory: Path | str) -> str:
+    """The name of a project's directory below the state directory: readable, unique for the resolved path, at most 80 characters."""
+    from hashlib import sha256
+
+    resolved = os.path.realpath(directory)
+    slug = re.sub(r"[^A-Za-z0-9_]+", "-", resolved).strip("-")[-60:].strip("-").lower()
+    digest = sha256(os.fsencode(resolved)).hexdigest()[:16]
+    return f"{slug or 'root'}-{digest}"
 
 
 def _make_private(directory: Path) -> None:

@@ -15,7 +15,6 @@ DIRTY_FILES: Final = 1000
 
 _KEPT: Final = frozenset({"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CEILING_DIRECTORIES"})
 _COMMAND: Final = (
-    "--no-optional-locks",
     # a file system monitor and hooks are programs that the repository names
     *("-c", "core.fsmonitor=false"),
     *("-c", f"core.hooksPath={os.devnull}"),

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import attrs
 
-from supervisor.host.identity import ProcessId, identify, is_alive
+from supervisor import ProcessId, identify, is_alive
 
 from .files import private_directory, write_atomic
 from .lock import Lock, try_lock
@@ -168,7 +168,7 @@ def claim(state_dir: Path | str, project: str, name: str, given_by_hand: bool = 
         if given_by_hand:
             break
     record = read_record(directory / (name + RECORD))
-    raise NameInUse(name, None if record is None else record.supervisor.pid)
+    raise NameInUse(name, record.supervisor.pid if record is not None and _is_run(directory, name) else None)
 
 
 def runs_directory(state_dir: Path | str, project: str) -> Path:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from .files import StateWriteFailed, private_directory, write_atomic
+from .files import StateWriteFailed, private_directory, project_key, write_atomic
 from .model import CompleteState, StateInvalid, canonical
 
 SUFFIX: Final = ".json.gz"
@@ -111,16 +111,6 @@ def new_state_id(at: float | None = None) -> str:
     """
     moment = datetime.fromtimestamp(time.time() if at is None else at, UTC)
     return f"{moment:%Y%m%dT%H%M%S.%fZ}-{os.urandom(4).hex()}"
-
-
-def project_key(directory: Path | str) -> str:
-    """The name of a project's directory below the state directory: readable, unique for the resolved path, at most 80 characters."""
-    from hashlib import sha256
-
-    resolved = os.path.realpath(directory)
-    slug = re.sub(r"[^A-Za-z0-9_]+", "-", resolved).strip("-")[-60:].strip("-").lower()
-    digest = sha256(os.fsencode(resolved)).hexdigest()[:16]
-    return f"{slug or 'root'}-{digest}"
 
 
 _STATE_ID: Final = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")

@@ -6,19 +6,20 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from glob import escape
 from pathlib import Path
+from typing import Final
 
 import anyio.to_thread
 import attrs
 
-from supervisor.host.identity import ProcessId, identify, is_alive
-from supervisor.host.proctree import marked, walk
-from supervisor.host.sweep import BOUND, sweep
+from supervisor import ProcessId, identify, marked, sweep, walk
 
 from .files import SUFFIX as TEMPORARY
 from .lock import Lock, try_lock
 from .runs import LOCK, RECORD, RUNS, RunClaim, RunRecord, read_record, runs_directory
+
+BOUND: Final = 2.0
+"""Seconds after which the sweep of one run gives up on processes that the kernel cannot end."""
 
 
 @attrs.frozen
@@ -92,6 +93,8 @@ async def _sweep_free(name: str, directory: Path, lock: Lock, bound: float) -> S
 
 def _forget(path: Path) -> None:
     """Remove a record, and what its guardian was writing when it was killed."""
+    from glob import escape
+
     for leftover in (path, *path.parent.glob(f".{escape(path.name)}.*{TEMPORARY}")):
         with contextlib.suppress(OSError):
             os.unlink(leftover)
@@ -108,9 +111,8 @@ async def _sweep_run(record: RunRecord, directory: Path, bound: float) -> SweptR
 def _remains(record: RunRecord, spared: frozenset[ProcessId]) -> list[ProcessId]:
     """What is alive of a run, parents before their children."""
     found: dict[ProcessId, None] = {}
-    named = [process for process in record.members if is_alive(process)]
     carrying = [process for marker in record.markers for process in marked(marker)]
-    for process in (*named, *carrying):
+    for process in (*record.members, *carrying):
         if process not in found:
             members = walk(process.pid)
             # walked by pid: only if it is still this very process are these its descendants

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from supervisor import describe
+
 from ..event import CaptureFailed, StateCaptured
-from .capture import Subject, capture
 from .files import StateWriteFailed
-from .model import PastRestart, StateInvalid
-from .store import StateStore
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from ..ledger import CaptureRequest, Leaf, Ledger
+    from .capture import Subject
+    from .model import PastRestart
 
 
 async def state(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
@@ -24,31 +25,38 @@ async def state(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
 
     **Cancellation:** at any time; what is on disk is whole.
     """
-    store = StateStore(ledger.run.state_dir)
     task_status.started()
     while True:
         request = await ledger.captures.get()
         try:
-            await served(ledger, store, request)
+            await served(ledger, request)
+        except Exception as error:  # this worker's own fault, which ends it: whoever waits hears that nothing was captured
+            failed(ledger, request, describe(error))
+            raise
         finally:
             request.done.set()
 
 
-async def served(ledger: Ledger, store: StateStore, request: CaptureRequest) -> None:
+async def served(ledger: Ledger, request: CaptureRequest) -> None:
     """Capture once, or say why not; whoever has given up waiting has said so already."""
     leaf, generation = request.leaf, request.leaf.guard.generation
     if not ledger.run.config.persist_state:
         request.ok = True
         return
     began = anyio.current_time()
+    # imported at the first capture: most guardians never come to one, and half a megabyte of theirs is saved
+    from .capture import capture
+    from .model import StateInvalid
+    from .store import StateStore
+
+    store = StateStore(ledger.run.state_dir)
     attempt = leaf.attempt if leaf.restarting_since is not None else None
     try:
         captured = await capture(subject(ledger, leaf), request.reason, attempt=attempt, history=past(leaf))
         # abandoned when the tree ends: what it leaves is a temporary file at worst
         path = await anyio.to_thread.run_sync(store.save, leaf.agent.command.working_directory, captured, abandon_on_cancel=True)
     except (StateWriteFailed, StateInvalid, OSError) as error:
-        if not request.overdue:
-            ledger.emit(CaptureFailed(leaf.path, request.reason, str(error), generation=generation))
+        failed(ledger, request, str(error))
         return
     request.ok = True
     leaf.state_file = str(path)
@@ -56,8 +64,17 @@ async def served(ledger: Ledger, store: StateStore, request: CaptureRequest) -> 
     ledger.emit(StateCaptured(leaf.path, captured.metadata.state_id, str(path), request.reason, seconds, generation=generation))
 
 
+def failed(ledger: Ledger, request: CaptureRequest, cause: str) -> None:
+    """Say that nothing was captured, unless whoever asked waited no longer and has said so."""
+    if not request.overdue:
+        leaf = request.leaf
+        ledger.emit(CaptureFailed(leaf.path, request.reason, cause, generation=leaf.guard.generation))
+
+
 def subject(ledger: Ledger, leaf: Leaf) -> Subject:
     """What is known of a leaf without asking the system."""
+    from .capture import Subject
+
     now, pressure, sample = anyio.current_time(), leaf.guard.pressure, leaf.sample
     child = ledger.child(leaf)
     return Subject(
@@ -77,4 +94,6 @@ def subject(ledger: Ledger, leaf: Leaf) -> Subject:
 
 def past(leaf: Leaf) -> tuple[PastRestart, ...]:
     """The restarts so far."""
+    from .model import PastRestart
+
     return tuple(PastRestart(note.time, note.reason, "controlled" if note.controlled else "after a failure") for note in leaf.restarts)

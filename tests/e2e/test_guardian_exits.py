@@ -1,0 +1,225 @@
+"""How a run ends: the command's exit code, what is restarted, when protection gives up, and what signals do."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import attrs
+import pytest
+
+from .guarded import LEAF, Guarded, Tables, guarding, names, runs
+
+TOGETHER = 4
+"""Runs at the same time: enough to keep a small machine busy, few enough that none has to wait long."""
+
+
+@attrs.frozen
+class Case:
+    """A policy, what the leaf does, and what comes of it."""
+
+    restart: str
+    script: str
+    code: int
+    restarts: int = 0
+    source: str = "command"
+    max_attempts: int = 3
+
+    def __str__(self) -> str:
+        return f"{self.restart}: {self.script} -> {self.code} after {self.restarts} restarts"
+
+
+CASES = [
+    Case("crash", "signal:SEGV / exit:4", 4, 1),
+    Case("crash", "signal:ABRT / signal:KILL / exit:0", 0, 2),
+    Case("crash", "exit:3", 3),
+    Case("crash", "exit:0", 0),
+    Case("crash", "exit:134 / exit:137 / exit:139 / exit:5", 5, 3),
+    Case("crash", "signal:TERM", 143),
+    Case("crash", "signal:HUP", 129),
+    Case("crash", "signal:INT", 130),
+    Case("crash", "signal:QUIT", 131),
+    Case("crash", "signal:PIPE", 141),
+    Case("crash", "signal:SEGV", 75, 2, "protection", max_attempts=2),
+    Case("failure", "exit:3 / signal:TERM / exit:0", 0, 2),
+    Case("failure", "exit:3", 75, 1, "protection", max_attempts=1),
+    Case("always", "exit:0 / exit:6", 75, 2, "protection", max_attempts=2),
+    Case("never", "signal:SEGV", 139),
+    Case("never", "exit:3", 3),
+]
+
+
+@pytest.mark.parametrize("cases", [CASES[at : at + TOGETHER] for at in range(0, len(CASES), TOGETHER)], ids=lambda cases: cases[0].restart)
+def test_exit_codes_and_restarts(cases: Sequence[Case], backend: str, tmp_path: Path) -> None:
+    """What is restarted is what the policy says, within the budget; the command's exit code is the run's, 75 when protection gave up.
+
+    What an exit means is a function of its status, so the second event loop gets every fourth case.
+    """
+    with ExitStack() as stack:
+        cases = cases if backend == "trio" else cases[:1]
+        started = []
+        for number, case in enumerate(cases):
+            tables: Tables = {"command": {"restart": case.restart}, "restart": {"max_attempts": case.max_attempts, "circuit_failures": 10}}
+            started.append(stack.enter_context(guarding(tmp_path / str(number), backend, *case.script.split(), tables=tables)))
+        for run, case in zip(started, cases, strict=True):
+            assert run.finish().returncode == case.code, f"{case}\n{run.told}"
+            restarted = run.named("child_restarted")
+            assert [event["data"]["controlled"] for event in restarted] == [False] * case.restarts, str(case)
+            assert run.events[-1]["data"] == {"exit_code": case.code, "source": case.source}, str(case)
+            assert len(run.named("supervisor_gave_up")) == (case.source == "protection"), str(case)
+
+
+def test_repeated_crashes_open_the_circuit(backend: str, tmp_path: Path) -> None:
+    """Restarts that do not hold end the run before the budget of attempts is spent: the circuit opens."""
+    tables = {"restart": {"max_attempts": 100, "circuit_failures": 2}}
+    with guarding(tmp_path, backend, "signal:SEGV", tables=tables) as run:
+        finished = run.finish()
+
+    assert finished.returncode == 75
+    assert len(run.named("child_restarted")) == 2
+    assert "circuit" in run.named("supervisor_gave_up")[0]["data"]["reason"]
+    assert "restart protection gave up" in finished.stderr
+
+
+def test_a_crash_in_the_cooldown_waits(backend: str, tmp_path: Path) -> None:
+    """The first restart is at once, the second comes when the cooldown is over; that it waits is an event, and waiting can be ended."""
+    tables = {"restart": {"initial_cooldown": 0.3, "max_cooldown": 30, "cooldown_multiplier": 100}}
+    with guarding(tmp_path, backend, "signal:SEGV", tables=tables) as run:
+        run.wait_for("restart_deferred", 2)
+        asked = time.monotonic()
+        run.program.send(signal.SIGTERM)
+        assert run.finish().returncode == 139
+        assert time.monotonic() - asked < 5
+
+    first, second = run.named("child_restarted")
+    waited = second["monotonic"] - run.named("child_exited", generation=2)[0]["monotonic"]
+    assert waited == pytest.approx(run.named("restart_deferred")[0]["data"]["remaining"], abs=0.25)
+    assert first["monotonic"] - run.named("child_exited", generation=1)[0]["monotonic"] < 0.25
+
+
+def test_refused_controlled_restarts(backend: str, tmp_path: Path) -> None:
+    """With two attempts the third request is refused: the mode degrades, monitoring goes on. Then an ordinary exit is passed on, but
+    crashes are restarted, for controlled restarts have not spent their budget; when that is spent too, the run ends with 75.
+    """
+    leaking = [f"await:go{life} grow:80 stay" for life in (1, 2)]
+    third = "await:go3 grow:80 await:less grow:20"
+    tables = {"restart": {"max_attempts": 2, "circuit_failures": 10}}
+    with ExitStack() as stack:
+        ending = [
+            stack.enter_context(guarding(tmp_path / name, backend, *" / ".join([*leaking, f"{third} {rest}"]).split(), tables=tables))
+            for name, rest in {"exits": "await:end exit:3", "crashes": "await:end signal:SEGV / signal:SEGV"}.items()
+        ]
+        for life in (1, 2):
+            for run in ending:
+                run.wait_for("child_started", life, path=LEAF)
+                run.touch(f"go{life}")
+            for run in ending:
+                run.wait_for("restart_completed", life)
+        for run in ending:
+            run.touch("go3")
+        for run in ending:
+            refused = run.wait_for("restart_refused")
+            assert "2 restarts within 3600 s, 2 allowed" in refused["data"]["reason"]
+            assert refused["data"]["wanted"].startswith("memory is at") and 3500 < refused["data"]["retry_in"] <= 3600
+            degraded = run.wait_for("degradation_changed")
+            assert (degraded["data"]["old"], degraded["data"]["new"]) == ("normal", "read_only")
+            assert refused["generation"] == 3 and runs(run.wait_pid("leaf", 3))
+            run.touch("less")
+            # only who goes on looking can see this
+            run.wait_for("memory_level_changed", generation=3, new="normal")
+            run.wait_for("degradation_changed", old="read_only", new="normal")
+            run.touch("end")
+        exits, crashes = ending
+        assert exits.finish().returncode == 3
+        assert crashes.finish().returncode == 75
+
+    for run in ending:
+        assert [event["data"]["attempt_number"] for event in run.named("restart_initiated")] == [1, 2]
+        assert len(run.named("restart_refused")) == 1
+    assert [event["data"]["controlled"] for event in crashes.named("child_restarted")] == [True, True, False, False]
+    assert [event["data"]["controlled"] for event in exits.named("child_restarted")] == [True, True]
+
+
+def test_never_is_never(tmp_path: Path) -> None:
+    """Under ``never`` a leak is reported and refused, and nothing is begun. (The policy knows no event loop: one is enough.)"""
+    with guarding(tmp_path, "trio", "await:go", "grow:80", "await:end", "exit:3", tables={"command": {"restart": "never"}}) as run:
+        run.touch("go")
+        refused = run.wait_for("restart_refused")
+        run.wait_for("degradation_changed", new="read_only")
+        run.touch("end")
+        assert run.finish().returncode == 3
+
+    assert refused["data"]["retry_in"] is None
+    assert "restart_initiated" not in names(run.events)
+
+
+def test_a_deaf_leaf_is_killed_and_the_run_goes_on(backend: str, tmp_path: Path) -> None:
+    """A controlled restart waits `graceful_timeout` for a leaf that ignores SIGTERM, and then does not."""
+    with guarding(
+        tmp_path, backend, "deaf", "grow:80", "stay", "/", "await:end", "exit:0", tables={"restart": {"graceful_timeout": 0.3}}
+    ) as run:
+        run.wait_for("restart_completed")
+        run.touch("end")
+        assert run.finish().returncode == 0
+
+    captured, exited = run.named("state_captured")[-1], run.named("child_exited", generation=1)[0]
+    assert exited["data"]["exit"]["signal"] == "SIGKILL" and exited["data"]["expected"]
+    assert 0.3 <= exited["monotonic"] - captured["monotonic"] < 2
+
+
+ENDINGS = {
+    "obeys": (signal.SIGINT, "stay", 143),
+    "answers": (signal.SIGTERM, "answer:9 ready stay", 9),
+    "never ready": (signal.SIGHUP, "stay", 143),
+    "deaf to INT": (signal.SIGINT, "deaf stray stay", 137),
+    "deaf to TERM": (signal.SIGTERM, "deaf stray stay", 137),
+    "deaf to HUP": (signal.SIGHUP, "deaf stray stay", 137),
+}
+
+
+def test_signals_end_a_run_in_order(backend: str, tmp_path: Path) -> None:
+    """Whatever the leaf does: obey, answer with a code, never get ready, be deaf and have deaf strays; always in bounded time. The exit
+    code is what became of the leaf.
+    """
+    with ExitStack() as stack:
+        started = {}
+        for name, (_, script, _) in ENDINGS.items():
+            ready = "fd" if name in ("answers", "never ready") else "spawn"
+            tables: Tables = {"restart": {"graceful_timeout": 0.3 if "deaf" in name else 30}, "command": {"ready": ready}}
+            started[name] = stack.enter_context(guarding(tmp_path / name, backend, *script.split(), tables=tables))
+        for name, run in started.items():
+            run.wait_pid("stray" if "deaf" in name else "leaf")
+        started["answers"].wait_for("monitoring_started")
+        asked = time.monotonic()
+        for name, run in started.items():
+            run.program.send(ENDINGS[name][0])
+        for name, run in started.items():
+            assert run.finish().returncode == ENDINGS[name][2], f"{name}\n{run.told}"
+            assert run.events[-1]["data"]["source"] == "signal"
+        assert time.monotonic() - asked < 10
+
+    about_leaf = [event["event"] for event in started["answers"].events if event["path"] == LEAF]
+    assert about_leaf == ["child_started", "monitoring_started", "monitoring_stopped", "child_exited"]
+
+
+def test_a_second_interrupt_hurries(backend: str, tmp_path: Path) -> None:
+    """The first asks and would wait half a minute, the second kills; also while the leaf has not even said that it is ready."""
+    with ExitStack() as stack:
+        started: list[Guarded] = []
+        for ready in ("spawn", "fd"):
+            tables: Tables = {"restart": {"graceful_timeout": 30}, "command": {"ready": ready}}
+            started.append(stack.enter_context(guarding(tmp_path / ready, backend, "stubborn", "stray", "stay", tables=tables)))
+        for run in started:
+            run.wait_pid("stray")
+            run.program.send(signal.SIGINT)
+        for run in started:
+            # asked, and nothing comes of it
+            assert runs(run.wait_pid("asked"))
+        asked = time.monotonic()
+        for run in started:
+            run.program.send(signal.SIGINT)
+        assert [run.finish().returncode for run in started] == [137, 137]
+        assert time.monotonic() - asked < 10

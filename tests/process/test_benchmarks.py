@@ -1,0 +1,108 @@
+"""The benchmarks themselves: each still runs, and what they report is what they measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import SUITE
+from benchmarks.figures import Effort, Figure, Peer, Summary, at_most, at_most_above, at_most_times, interleaved, per_item
+from benchmarks.report import amount, spread, table
+
+from ..support import ROOT, Finished, running
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc")
+
+
+def run_benchmarks(*arguments: str | Path) -> Finished:
+    with running(sys.executable, "-m", "benchmarks", *arguments, cwd=ROOT) as program:
+        return program.wait(90)
+
+
+@linux
+@pytest.mark.deadline(100)
+@pytest.mark.parametrize("name", SUITE)
+def test_each_benchmark_runs(name: str, tmp_path: Path) -> None:
+    """With hardly any effort each benchmark yields figures, in the table and as JSON, and leaves nothing behind."""
+    file = tmp_path / "figures.json"
+    finished = run_benchmarks("--smoke", "--json", file, name)
+
+    assert finished.returncode == 0, finished.stderr
+    written = json.loads(file.read_text())
+    assert written["failed"] == []
+    figures = [Figure.from_data(data) for data in written["figures"][name]]
+    assert figures
+    assert all(figure.ours.count >= 1 and figure.ours.low <= figure.ours.median <= figure.ours.high for figure in figures)
+    assert all(figure.name in finished.stdout for figure in figures)
+    assert [data["met"] for data in written["figures"][name]] == [figure.met for figure in figures]
+
+
+def test_every_benchmark_is_in_the_suite() -> None:
+    """A module with a ``measure`` is in the suite, and what is in the suite is such a module."""
+    modules = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "\ndef measure(" in path.read_text()}
+
+    assert modules == set(SUITE)
+
+
+def test_an_unknown_benchmark_is_a_usage_error() -> None:
+    """A name that is none is told, together with the ones there are."""
+    finished = run_benchmarks("memory_chek")
+
+    assert finished.returncode == 2
+    assert "memory_chek" in finished.stderr
+    assert "memory_check" in finished.stderr
+
+
+def test_samples_are_condensed() -> None:
+    """Median, 99th percentile and range are those of the samples, in whatever order they came."""
+    assert Summary.of([5.0]) == Summary(5.0, 5.0, 5.0, 5.0, 1)
+    assert Summary.of([float(value) for value in range(200, 0, -1)]) == Summary(100.5, 198.0, 1.0, 200.0, 200)
+
+
+def test_a_target_is_met_at_its_limit() -> None:
+    """A median that is just the limit meets an absolute target, a multiple of a peer, and a distance from one."""
+    ours, peer = Summary.of([6.0]), Peer("floor", Summary.of([3.0]))
+    for target in (at_most(6, "us"), at_most_times(2, peer), at_most_above(3, "us", peer)):
+        assert Figure("figure", "us", ours, (peer,), target).met is True
+        assert Figure("figure", "us", Summary.of([6.01]), (peer,), target).met is False
+    assert Figure("figure", "us", ours).met is None
+
+
+def test_warming_up_does_not_count() -> None:
+    """The first round of interleaved calls is left out, and each call is made as often as was said."""
+    calls: list[str] = []
+    taken = interleaved({"a": (lambda: calls.append("a"), 2), "b": (lambda: calls.append("b"), 1)}, rounds=2)
+
+    assert calls == ["a", "a", "b"] * 3
+    assert (taken["a"].count, taken["b"].count) == (4, 2)
+    assert per_item({"c": lambda: None}, items=10, rounds=3)["c"].count == 3
+
+
+def test_the_table_shows_each_peer_and_whether_the_target_is_met() -> None:
+    """A figure takes one line for each peer; the ratio is ours to the peer's, and a missed target stands out."""
+    peer = Peer("floor", Summary.of([2.0]))
+    missed = Figure("slow thing", "ms", Summary.of([5.0]), (peer, Peer("other", Summary.of([10.0]))), at_most_times(2, peer))
+    lines = table([("bench: a thing", [missed])]).splitlines()
+
+    assert "bench: a thing" in lines
+    assert lines[-2].split() == ["slow", "thing", "5.00", "ms", "floor", "2.00", "2.50", "<=", "2", "x", "floor", "NO"]
+    assert lines[-1].split() == ["other", "10.0", "0.50"]
+
+
+def test_the_spread_is_a_percentile_only_where_there_are_samples_enough() -> None:
+    """Few samples show their range, a single one nothing."""
+    assert spread(Summary.of([1.0])) == ""
+    assert spread(Summary.of([1.0, 20.0])) == "1.00 .. 20.0"
+    assert spread(Summary.of([float(value) for value in range(1, 101)])) == "p99 99.0"
+    assert [amount(value) for value in (0.01234, 0.5, 12.345, 1234.5)] == ["0.0123", "0.50", "12.3", "1,234"]
+
+
+def test_figures_survive_as_data() -> None:
+    """What is written as JSON is read again as the same figure."""
+    peer = Peer("floor", Summary.of([1.0, 2.0]))
+    for figure in (Figure("a", "us", Summary.of([1.0])), Figure("b", "us", Summary.of([3.0]), (peer,), at_most_times(2, peer))):
+        assert Figure.from_data(json.loads(json.dumps(figure.as_data()))) == figure
+    assert [effort.pick(1, 2, 3) for effort in (Effort.FULL, Effort.QUICK, Effort.SMOKE)] == [1, 2, 3]

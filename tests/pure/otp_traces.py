@@ -1,0 +1,458 @@
+"""Plays a recorded scenario of the Erlang supervisor on the pure machine, and writes the trace that Erlang wrote.
+
+No event loop and no clock: a tree of machines, children that answer at once, and time that jumps to the next `wake_at`.
+`tests/conformance/data` says what a scenario and a trace are made of.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from supervisor.core.errors import (
+    AlreadyPresent,
+    AlreadyStarted,
+    BadCombination,
+    ChildNotFound,
+    ChildRestarting,
+    ChildRunning,
+    DuplicateChildName,
+    InvalidField,
+    NoProc,
+    StartFailed,
+)
+from supervisor.core.exits import Exit, ExitKind
+from supervisor.core.machine import step
+from supervisor.core.message import (
+    Acknowledged,
+    AskChild,
+    Boot,
+    Call,
+    Declined,
+    DeleteChild,
+    Effect,
+    Ended,
+    Finish,
+    Input,
+    KillChild,
+    LaunchChild,
+    Ready,
+    Reply,
+    Request,
+    RestartChild,
+    StartChild,
+    Stop,
+    TerminateChild,
+    Tick,
+)
+from supervisor.core.ports import ChildType
+from supervisor.core.spec import BRUTAL_KILL, AutoShutdown, ChildSpec, Restart, Shutdown, Strategy, SupervisorFlags
+from supervisor.core.state import Child, Phase, in_start_order, initial, wake_at
+
+DATA = Path(__file__).parent.parent / "conformance" / "data"
+
+Json = dict[str, Any]
+
+REASONS = {
+    "normal": Exit.normal(),
+    "shutdown": Exit.shutdown(),
+    "shutdown_term": Exit.shutdown("scripted"),
+    "abnormal": Exit(ExitKind.ABNORMAL, "boom"),
+    "kill": Exit.killed(),
+}
+
+ERRORS: dict[type[BaseException], str] = {
+    AlreadyPresent: "already_present",
+    AlreadyStarted: "already_started",
+    BadCombination: "bad_combination",
+    ChildNotFound: "not_found",
+    ChildRestarting: "restarting",
+    ChildRunning: "running",
+    DuplicateChildName: "duplicate_child_name",
+    NoProc: "noproc",
+}
+
+FIELDS = {
+    "id": "missing_id",
+    "start": "missing_start",
+    "restart": "invalid_restart_type",
+    "type": "invalid_child_type",
+}
+
+
+class Refused(Exception):
+    """What a scripted start function answers instead of a child."""
+
+
+class FlagsRefused(Exception):
+    """A supervisor's own flags are wrong; `__cause__` says how."""
+
+
+class SpecsRefused(Exception):
+    """One of a supervisor's first children is wrong; `__cause__` says how."""
+
+
+def scenarios(name: str) -> Iterator[tuple[Json, list[Any]]]:
+    """The recorded scenarios that this machine can play, each with Erlang's trace."""
+    with gzip.open(DATA / f"{name}.scenarios.jsonl.gz", "rt") as one, gzip.open(DATA / f"{name}.traces.jsonl.gz", "rt") as other:
+        for first, second in zip(one, other, strict=True):
+            scenario, trace = json.loads(first), json.loads(second)
+            assert scenario["id"] == trace["id"]
+            if "simple_one_for_one" not in first:
+                yield scenario, trace["trace"]
+
+
+def play(scenario: Json) -> list[Any]:
+    """The trace of one scenario on this machine."""
+    return World(scenario).run()
+
+
+class Scripted:
+    """A launch that only carries the scenario's words about a child."""
+
+    kill_timeout = math.inf
+
+    def __init__(self, words: Json) -> None:
+        self.words = words
+        self.type = ChildType.SUPERVISOR if words.get("type") == "supervisor" else ChildType.WORKER
+
+    def launch(self, ticket: object) -> Any:
+        raise NotImplementedError
+
+    def describe(self) -> Json:
+        return self.words
+
+
+def flags(words: Json) -> SupervisorFlags:
+    """A scenario's supervisor flags, or `FlagsRefused`."""
+
+    def member(kind: Any, key: str, default: str) -> Any:
+        value = words.get(key, default)
+        return kind(value) if value in {each.value for each in kind} else value
+
+    try:
+        return SupervisorFlags(
+            member(Strategy, "strategy", "one_for_one"),
+            intensity=words.get("intensity", 1),
+            period=words.get("period", 5),
+            auto_shutdown=member(AutoShutdown, "auto_shutdown", "never"),
+        )
+    except InvalidField as error:
+        raise FlagsRefused from error
+
+
+def spec(words: Json) -> ChildSpec:
+    """A scenario's child specification.
+
+    Raises:
+        SpecError: It is one of the scenarios about that.
+    """
+    more: Json = {}
+    if "shutdown" in words:
+        value = words["shutdown"]
+        more["shutdown"] = {"infinity": math.inf, "brutal_kill": BRUTAL_KILL}.get(value) or (
+            value / 1000 if isinstance(value, int) else value
+        )
+    if "restart" in words:
+        value = words["restart"]
+        more["restart"] = Restart(value) if value in {each.value for each in Restart} else value
+    if words.get("type", "worker") not in ("worker", "supervisor"):
+        raise InvalidField("type", words["type"], "worker or supervisor")
+    start: Any = None if words.get("no_start") else Scripted(words)
+    id: Any = words.get("id")
+    return ChildSpec(id, start, significant=words.get("significant", False), **more)
+
+
+class Node:
+    """A supervisor of the scenario; performs its machine's effects."""
+
+    def __init__(self, world: World, words: Json, path: str, above: tuple[Node, str, int] | None) -> None:
+        self.world, self.path, self.above = world, path, above
+        self.inbox: deque[Input] = deque()
+        self.busy = False
+        self.up = False
+        self.lives: dict[str, Node | Worker] = {}
+        self.replies: dict[int, Reply] = {}
+        self.checked = flags(words)
+        try:
+            specs = tuple(spec(child) for child in words.get("children", []))
+            self.state = initial(tuple(path.split("/")), self.checked, specs)
+        except ValueError as error:
+            raise SpecsRefused from error
+
+    def feed(self, event: Input) -> None:
+        self.inbox.append(event)
+        if not self.busy:
+            self.drain()
+
+    def drain(self) -> None:
+        self.busy = True
+        while self.inbox:
+            self.state, effects = step(self.state, self.inbox.popleft(), self.world.now)
+            for effect in effects:
+                self.perform(effect)
+        self.busy = False
+
+    def call(self, request: Request) -> Reply:
+        ref = len(self.replies) + 1
+        self.feed(Call(ref, request))
+        self.world.settle()
+        return self.replies[ref]
+
+    def perform(self, effect: Effect) -> None:
+        match effect:
+            case LaunchChild(id=id, generation=generation):
+                self.launch(id, generation)
+            case AskChild(id=id):
+                self.lives[id].ask()
+            case KillChild(id=id):
+                self.lives[id].kill()
+            case Reply(ref=ref):
+                assert ref not in self.replies
+                self.replies[ref] = effect
+            case Ready():
+                self.up = True
+                self.world.sups[self.path] = self
+                self.world.log("sup_started", self.path)
+                if self.above is not None:
+                    node, id, generation = self.above
+                    node.feed(Acknowledged(id, generation, value="up"))
+            case Finish(exit=exit, error=error):
+                self.finish(exit, error)
+
+    def launch(self, id: str, generation: int) -> None:
+        child = self.state.children[id].spec
+        assert isinstance(child.start, Scripted)
+        words, path = child.start.words, f"{self.path}/{id}"
+        if child.type is ChildType.SUPERVISOR:
+            try:
+                self.lives[id] = self.world.boot(words, path, (self, id, generation))
+            except (FlagsRefused, SpecsRefused) as error:
+                self.feed(Ended(id, generation, Exit.failed(error)))
+            return
+        match self.world.next_start(path, words):
+            case "error":
+                self.world.log("init_failed", path)
+                self.feed(Ended(id, generation, Exit.failed(Refused())))
+            case "ignore":
+                self.world.log("init_ignored", path)
+                self.feed(Declined(id, generation))
+            case _:
+                self.lives[id] = self.world.workers[path] = Worker(self, words, path, id, generation)
+                self.world.log("started", path)
+                self.feed(Acknowledged(id, generation, value="up"))
+
+    def finish(self, exit: Exit, error: Exception | None) -> None:
+        self.world.nodes.remove(self)
+        if self.up:
+            del self.world.sups[self.path]
+            self.world.log("sup_stopped", self.path, word(exit))
+        else:
+            assert error is not None
+            self.world.log("sup_start_failed", self.path, error_class(error))
+        if self.above is not None:
+            node, id, generation = self.above
+            node.feed(Ended(id, generation, exit if error is None or self.up else Exit.failed(error)))
+
+    def ask(self) -> None:
+        self.feed(Stop(Exit.shutdown()))
+
+    def kill(self) -> None:
+        raise AssertionError("the scenarios never kill a supervisor")
+
+
+class Worker:
+    """A living worker of the scenario."""
+
+    def __init__(self, node: Node, words: Json, path: str, id: str, generation: int) -> None:
+        self.node, self.path, self.id, self.generation = node, path, id, generation
+        self.stop = words.get("stop", "at_once")
+        self.alive = True
+
+    def ask(self) -> None:
+        match self.stop:
+            case "at_once" | "slow":
+                self.end(REASONS["shutdown"])
+            case ["exit", reason]:
+                self.end(REASONS[reason])
+
+    def kill(self) -> None:
+        self.end(REASONS["kill"])
+
+    def end(self, exit: Exit) -> None:
+        if self.alive:
+            self.alive = False
+            self.node.world.log("stopped", self.path, word(exit))
+            self.node.feed(Ended(self.id, self.generation, exit))
+
+
+class World:
+    """One scenario under way."""
+
+    def __init__(self, scenario: Json) -> None:
+        self.scenario = scenario
+        self.now = 0.0
+        self.trace: list[Any] = []
+        self.nodes: list[Node] = []
+        self.sups: dict[str, Node] = {}
+        self.workers: dict[str, Worker] = {}
+        self.starts: dict[str, int] = {}
+
+    def log(self, *event: Any) -> None:
+        self.trace.append(list(event))
+
+    def next_start(self, path: str, words: Json) -> str:
+        self.starts[path] = count = self.starts.get(path, 0) + 1
+        return str(dict(words.get("starts", [])).get(count, "ok"))
+
+    def boot(self, words: Json, path: str, above: tuple[Node, str, int] | None) -> Node:
+        self.log("sup_starting", path)
+        try:
+            node = Node(self, words, path, above)
+        except (FlagsRefused, SpecsRefused) as error:
+            self.log("sup_start_failed", path, error_class(error))
+            raise
+        self.nodes.append(node)
+        node.feed(Boot())
+        return node
+
+    def settle(self) -> None:
+        """Let time pass until nothing is due any more."""
+        while self.nodes:
+            node = min(self.nodes, key=lambda node: wake_at(node.state))
+            at = wake_at(node.state)
+            if at == math.inf:
+                return
+            self.now = max(self.now, at)
+            node.feed(Tick())
+
+    def run(self) -> list[Any]:
+        self.log("op", 0, "start")
+        result: list[Any] = ["ok"]
+        try:
+            self.boot(self.scenario["tree"], "root", None)
+            self.settle()
+        except (FlagsRefused, SpecsRefused) as error:
+            result = ["error", error_class(error)]
+        if result == ["ok"] and "root" not in self.sups:
+            result = ["error", self.trace[-1][-1]]
+        self.log("result", 0, *result)
+        number = 0
+        for number, op in enumerate(self.scenario["ops"], 1):
+            self.log("op", number, op["op"])
+            result = self.do(op)
+            self.settle()
+            self.log("result", number, *result)
+        self.log("op", number + 1, "final_shutdown")
+        result = self.do({"op": "stop_sup", "sup": "root", "reason": "shutdown"})
+        self.settle()
+        self.log("result", number + 1, *result)
+        assert not self.nodes
+        assert not any(worker.alive for worker in self.workers.values())
+        return self.trace
+
+    def crash(self, path: str, reason: str) -> list[Any]:
+        worker = self.workers.get(path)
+        if worker is None or not worker.alive:
+            return ["error", "not_alive"]
+        worker.end(REASONS[reason])
+        return ["ok"]
+
+    def do(self, op: Json) -> list[Any]:
+        if op["op"] == "crash":
+            return self.crash(op["path"], op["reason"])
+        node = self.sups.get(op["sup"])
+        if node is None:
+            return ["error", "noproc"]
+        match op["op"]:
+            case "crash_many":
+                node.busy = True
+                results = [self.crash(path, reason)[-1] for path, reason in op["targets"]]
+                node.drain()
+                return [results]
+            case "start_child":
+                try:
+                    request: Request = StartChild(spec(op["child"]))
+                except ValueError as error:
+                    return ["error", error_class(error)]
+                return started(node.call(request))
+            case "restart_child":
+                return started(node.call(RestartChild(op["id"])))
+            case "terminate_child":
+                return plain(node.call(TerminateChild(op["id"])))
+            case "delete_child":
+                return plain(node.call(DeleteChild(op["id"])))
+            case "which_children":
+                rows = [[child.spec.id, phase(child), child.spec.type.value] for child in in_start_order(node.state)]
+                return ["ok", rows[::-1]]
+            case "count_children":
+                children = in_start_order(node.state)
+                supervisors = sum(child.spec.type is ChildType.SUPERVISOR for child in children)
+                return ["ok", [len(children), sum(child.is_live for child in children), supervisors, len(children) - supervisors]]
+            case "get_childspec":
+                child = node.state.children.get(op["id"])
+                return ["error", "not_found"] if child is None else ["ok", fields(child.spec)]
+            case "stop_sup":
+                node.feed(Stop(REASONS[op["reason"]]))
+                return ["ok"]
+        raise AssertionError(op)
+
+
+def plain(reply: Reply) -> list[Any]:
+    return ["ok"] if reply.error is None else ["error", error_class(reply.error)]
+
+
+def started(reply: Reply) -> list[Any]:
+    if isinstance(reply.error, StartFailed):
+        assert reply.error.exit.exception is not None
+        return ["error", error_class(reply.error.exit.exception)]
+    if reply.error is None and reply.value is None:
+        return ["ok_ignored"]
+    return plain(reply)
+
+
+def phase(child: Child) -> str:
+    match child.phase:
+        case Phase.RESTARTING | Phase.UNDEFINED:
+            return str(child.phase.value)
+    return "running"
+
+
+def fields(child: ChildSpec) -> list[Any]:
+    return [child.restart.value, child.significant, milliseconds(child.shutdown), child.type.value]
+
+
+def milliseconds(shutdown: float | Shutdown) -> int | str:
+    if isinstance(shutdown, Shutdown):
+        return str(shutdown.value)
+    return "infinity" if shutdown == math.inf else round(shutdown * 1000)
+
+
+def word(exit: Exit) -> str:
+    """An exit, in the trace's words."""
+    if exit.kind is ExitKind.SHUTDOWN:
+        return "shutdown" if exit.term is None else "shutdown_term"
+    if exit.kind is ExitKind.NORMAL:
+        return "normal"
+    return "killed" if exit == Exit.killed() else "abnormal"
+
+
+def error_class(error: BaseException) -> Any:
+    """An error, in the trace's words."""
+    match error:
+        case Refused():
+            return "start_failed"
+        case StartFailed(path=path):
+            return ["failed_to_start_child", path[-1]]
+        case FlagsRefused(__cause__=Exception() as cause):
+            return ["supervisor_data", error_class(cause)]
+        case SpecsRefused(__cause__=Exception() as cause):
+            return ["start_spec", error_class(cause)]
+        case InvalidField(field=field):
+            return FIELDS.get(field, f"invalid_{field}")
+    return ERRORS[type(error)]

@@ -1,0 +1,81 @@
+"""Events, and their form as data."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import pytest
+
+from supervisor.core import event as events
+from supervisor.core.event import ChildExited, Event, EventsLost, Record, SupervisorGaveUp, jsonable
+from supervisor.core.exits import Exit, ExitKind
+from supervisor.core.spec import Restart
+
+KINDS = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event)]
+
+
+def test_the_names_are_those_of_the_contract() -> None:
+    """Other programs read them."""
+    assert {kind.name for kind in KINDS} == {
+        "event",
+        "child_started",
+        "child_exited",
+        "child_restarted",
+        "child_terminated",
+        "child_start_failed",
+        "child_unresponsive",
+        "restart_deferred",
+        "supervisor_gave_up",
+        "orphans_swept",
+        "events_lost",
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_event_can_be_made_from_its_path_and_written_as_json(kind: type[Event]) -> None:
+    """All other fields have defaults, but for an exit; `path` and `generation` are the record's."""
+    needs_exit = any(field.name == "exit" and field.default is attrs.NOTHING for field in attrs.fields(kind))
+    event = kind(("root", "a"), **({"exit": Exit.normal()} if needs_exit else {}))  # type: ignore[arg-type]
+    data = event.as_data()
+
+    assert json.loads(json.dumps(data)) == data
+    assert not data.keys() & {"path", "generation"}
+    assert event.generation is None
+
+
+def test_the_fields_of_an_event_by_name() -> None:
+    """With an exit as its own data, and unknown as null."""
+    exited = ChildExited(("root", "a"), exit=Exit.killed(), pid=7, generation=3)
+    assert exited.as_data() == {"exit": {"kind": "abnormal", "reason": "killed"}, "pid": 7, "expected": False, "uptime": None}
+    assert SupervisorGaveUp(("root",), child="a").as_data()["exit"] is None
+
+
+def test_lost_events_are_a_range() -> None:
+    """Under the names of the event stream."""
+    assert EventsLost((), first=3, last=9).as_data() == {"from": 3, "to": 9}
+
+
+def test_jsonable() -> None:
+    """Whatever an application puts into an event becomes JSON data, at any depth."""
+
+    @attrs.frozen
+    class Point:
+        x: int
+        kind: Restart
+
+    value = {1: [Point(2, Restart.TRANSIENT), (None, True, 1.5, "s")], "exit": Exit(ExitKind.NORMAL, "normal"), "error": ValueError("no")}
+    assert jsonable(value) == {
+        "1": [{"x": 2, "kind": "transient"}, [None, True, 1.5, "s"]],
+        "exit": {"kind": "normal", "reason": "normal"},
+        "error": "no",
+    }
+    assert jsonable({3}) == [3]
+    assert jsonable(frozenset([3])) == [3]
+
+
+def test_a_record_carries_its_event() -> None:
+    """Numbered and dated."""
+    event = Event(("root",))
+    record = Record("run", 1, 0.5, 1e9, event)
+    assert (record.run, record.seq, record.monotonic, record.time, record.event) == ("run", 1, 0.5, 1e9, event)
