@@ -1,0 +1,27 @@
+"""Benchmarks: what each promise costs, beside a floor or a peer that is measured in the same run.
+
+    python -m benchmarks [--quick] [--json FILE] [NAME ...]
+
+figures.py      a figure, what it is compared with, its target; statistics
+report.py       the table, JSON, and what is to be known of the machine
+programs.py     the small programs that the benchmarks start
+launcher.py     the launcher from outside
+alone.py        one benchmark in a process of its own
+SUITE           the benchmarks themselves, one module each, with ``measure(effort)``
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SUITE: Final = {
+    "memory_check": "one memory check of a tree of five processes",
+    "command_restart": "SIGKILL of a command to the first instruction of its replacement",
+    "task_children": "tasks as children: start, crash and restart, memory",
+    "launcher_start": "start of the launcher to the first instruction of the command",
+    "launcher_memory": "memory of the idle launcher",
+    "launcher_cpu": "CPU of the idle launcher, one sample a second",
+    "machine_step": "one step of the supervisor's machine",
+    "event_bus": "one event to all who listen",
+}
+"""Module and what it measures, in the order in which they run."""
