@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from .host.proctree import descendants as descendants
     from .host.proctree import marked as marked
     from .host.proctree import walk as walk
+    from .host.reaper import own_all_sessions as own_all_sessions
     from .host.sweep import sweep as sweep
     from .host.waitstatus import AbnormalExit as AbnormalExit
     from .host.waitstatus import exit_code as exit_code
@@ -230,6 +231,7 @@ _MODULES = {
         "marked",
         "walk",
     ),
+    "host.reaper": ("own_all_sessions",),
     "host.sweep": ("sweep",),
     "host.waitstatus": (
         "AbnormalExit",

@@ -124,7 +124,7 @@ def enum_members() -> dict[str, list[str]]:
 
 
 class Finder(ast.NodeVisitor):
-    """Collects (node, what, replacement) for every mutation of a module."""
+    """Collects (node, what, replacement, function) for every mutation of a module."""
 
     def __init__(self, enums: dict[str, list[str]]) -> None:
         self.enums = enums
@@ -153,18 +153,23 @@ class Finder(ast.NodeVisitor):
     generic_visit = body
 
     def visit_Expr(self, node: ast.Expr) -> None:
+        """A call for its effect."""
         if isinstance(node.value, ast.Constant):
             return
         self.add(node, "delete statement", None)
         self.body(node)
 
     def statement(self, node: ast.Assign | ast.AugAssign | ast.Raise) -> None:
+        """A statement that can be missing."""
         self.add(node, "delete statement", None)
         self.body(node)
 
     def visit_Assign(self, node: ast.Assign) -> None:
+        """A binding of an attribute can be missing."""
         if isinstance(node.targets[0], ast.Name) and node.targets[0].id in ("__slots__", "__all__", "T"):
             return
+        if not self.function and isinstance(node.value, ast.BinOp | ast.Subscript):
+            return  # a type alias
         # deleting a name's first binding only ever raises NameError; what it is bound to is changed elsewhere
         if isinstance(node.targets[0], ast.Attribute):
             self.add(node, "delete statement", None)
@@ -176,11 +181,14 @@ class Finder(ast.NodeVisitor):
     def visit_Assert(self, node: ast.Assert) -> None:
         """An assertion is there for the type checker."""
 
-    def visit_Import(self, node: ast.Import) -> None: ...
+    def visit_Import(self, node: ast.Import) -> None:
+        """Nothing to change."""
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None: ...
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        """Nothing to change."""
 
     def visit_Return(self, node: ast.Return) -> None:
+        """Something, or nothing."""
         if node.value is None:
             self.add(node, "delete statement", None)
         elif not isinstance(node.value, ast.Constant):
@@ -188,24 +196,29 @@ class Finder(ast.NodeVisitor):
         self.body(node)
 
     def visit_If(self, node: ast.If) -> None:
+        """The condition, unless it is about types."""
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return
         self.negate(node.test)
         self.body(node)
 
     def visit_While(self, node: ast.While) -> None:
+        """The condition."""
         self.negate(node.test)
         self.body(node)
 
     def visit_IfExp(self, node: ast.IfExp) -> None:
+        """The condition."""
         self.negate(node.test)
         self.body(node)
 
     def negate(self, test: ast.expr) -> None:
+        """The opposite condition, where no other operator makes it."""
         if not isinstance(test, ast.UnaryOp) and not (isinstance(test, ast.Compare) and len(test.ops) == 1):
             self.add(test, "negate condition", ast.UnaryOp(ast.Not(), test))
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
+        """Without it."""
         if isinstance(node.op, ast.Not):
             self.add(node, "remove not", node.operand)
         elif isinstance(node.op, ast.USub):
@@ -213,6 +226,7 @@ class Finder(ast.NodeVisitor):
         self.body(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:
+        """Each operator and its neighbours."""
         for index, operator in enumerate(node.ops):
             for other in COMPARISONS[type(operator)]:
 
@@ -223,6 +237,8 @@ class Finder(ast.NodeVisitor):
         self.body(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> None:
+        """The other connective, and each operand missing."""
+
         def swap(clone: ast.BoolOp) -> None:
             clone.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
 
@@ -239,6 +255,8 @@ class Finder(ast.NodeVisitor):
         self.body(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
+        """The opposite operation."""
+
         def change(clone: ast.BinOp) -> None:
             clone.op = ARITHMETIC[type(node.op)]()
 
@@ -247,6 +265,7 @@ class Finder(ast.NodeVisitor):
         self.body(node)
 
     def visit_Call(self, node: ast.Call) -> None:
+        """Each keyword missing."""
         for index, keyword in enumerate(node.keywords):
 
             def drop(clone: ast.Call, index: int = index) -> None:
@@ -257,6 +276,7 @@ class Finder(ast.NodeVisitor):
         self.body(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:
+        """Its neighbours; texts are for people, words are not."""
         value = node.value
         if isinstance(value, bool):
             self.add(node, "flip constant", ast.Constant(not value))
@@ -270,6 +290,7 @@ class Finder(ast.NodeVisitor):
         """Texts are for people."""
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
+        """The next member of its enum."""
         if isinstance(node.value, ast.Name) and node.attr in self.enums.get(node.value.id, ()):
             members = self.enums[node.value.id]
 
@@ -280,6 +301,7 @@ class Finder(ast.NodeVisitor):
         self.body(node)
 
     def visit_match_case(self, node: ast.match_case) -> None:
+        """Without its guard."""
         if node.guard is not None:
             self.add(node.guard, "drop guard", ast.Constant(True))
         self.body(node)
@@ -383,13 +405,17 @@ def graft(mutant: Mutant) -> None:
     raise LookupError(mutant.function)
 
 
+Killers = dict[tuple[str, str], list[str]]
+"""By file and function: the tests that have killed a mutant there, the latest first."""
+
+
 class Loop:
     """A pytest plugin: instead of running the tests once, it runs them in forks of itself, each with another mutant."""
 
-    def __init__(self, todo: Sequence[Mutant | None], jobs: int, done: Callable[[Outcome], None]) -> None:
+    def __init__(self, todo: Sequence[Mutant | None], jobs: int, killers: Killers, done: Callable[[Outcome], None]) -> None:
         self.todo, self.jobs, self.done = todo, jobs, done
         self.failed = ""
-        self.killers: dict[tuple[str, str], list[str]] = {}
+        self.killers = killers
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Remember the first test that failed."""
@@ -426,9 +452,7 @@ class Loop:
         """What a fork's last word means; without one it was ended for taking too long."""
         result = "survived" if answer == "survived" else "killed" if answer else "timeout"
         if mutant is not None and result == "killed":
-            recent = self.killers.setdefault((mutant.file, mutant.function), [])
-            if answer not in recent[:8]:
-                recent.insert(0, answer)
+            remember(self.killers, mutant, answer)
         self.done(Outcome(mutant, result, answer, seconds))
 
     def child(self, items: list[Any], mutant: Mutant | None, out: int) -> None:
@@ -442,7 +466,7 @@ class Loop:
         try:
             if mutant is not None:
                 graft(mutant)
-                first = self.killers.get((mutant.file, mutant.function), [])[:8]
+            if first := self.killers.get((mutant.file, mutant.function) if mutant is not None else ALONE, [])[:8]:
                 items = sorted(items, key=lambda item: first.index(item.nodeid) if item.nodeid in first else len(first))
             for item, after in zip(items, [*items[1:], None], strict=True):
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
@@ -453,6 +477,16 @@ class Loop:
             answer = type(error).__name__
         os.write(out, answer.encode())
         os._exit(0)
+
+
+ALONE = ("", "")
+
+
+def remember(killers: Killers, mutant: Mutant, name: str) -> None:
+    """Note who killed a mutant, for its neighbours."""
+    recent = killers.setdefault((mutant.file, mutant.function), [])
+    if name not in recent[:8]:
+        recent.insert(0, name)
 
 
 def session(plugin: object, names: Sequence[str]) -> int:
@@ -473,12 +507,13 @@ def session(plugin: object, names: Sequence[str]) -> int:
     hypothesis.settings.load_profile("mutation")
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
-    arguments = ["-q", "--noconftest", "--assert=plain", "--tb=no", "-p", "no:cacheprovider", f"--rootdir={ROOT}"]
+    arguments = ["--noconftest", "--assert=plain", "-o", "addopts=", "-p", "no:cacheprovider", "-p", "no:terminal", f"--rootdir={ROOT}"]
     return int(pytest.main([*arguments, *(str(ROOT / "tests" / "pure" / name) for name in names)], plugins=[plugin]))
 
 
 def run(todo: Sequence[Mutant], jobs: int, done: Callable[[Outcome], None]) -> None:
     """Run every mutant: those outside of functions change what an import does, and need a process that has imported nothing."""
+    killers: Killers = {}
     inside = [mutant for mutant in todo if mutant.function]
     outside = [mutant for mutant in todo if not mutant.function]
     running: dict[int, int] = {}
@@ -490,7 +525,7 @@ def run(todo: Sequence[Mutant], jobs: int, done: Callable[[Outcome], None]) -> N
             pid = os.fork()
             if pid == 0:
                 os.close(inner)
-                alone(mutant, outer)
+                alone(mutant, killers.get((mutant.file, ""), []), outer)
             os.close(outer)
             running[inner] = pid
         for inner in select.select(list(running), [], [])[0]:
@@ -500,8 +535,10 @@ def run(todo: Sequence[Mutant], jobs: int, done: Callable[[Outcome], None]) -> N
             name, result, by, seconds = json.loads(answer) if answer else ("", "", "", 0.0)
             if answer:
                 mutant = next(mutant for mutant in outside if key(mutant) == name)
+                if result == "killed":
+                    remember(killers, mutant, by)
                 done(Outcome(mutant, result, by, seconds))
-    session(Loop(inside, jobs, done), [*QUICK, *SLOW])
+    session(Loop(inside, jobs, killers, done), [*QUICK, *SLOW])
 
 
 def key(mutant: Mutant) -> str:
@@ -509,14 +546,14 @@ def key(mutant: Mutant) -> str:
     return f"{mutant.file}:{mutant.start}:{mutant.end}:{mutant.text}"
 
 
-def alone(mutant: Mutant, out: int) -> None:
+def alone(mutant: Mutant, first: list[str], out: int) -> None:
     """One mutant of an import, in a process of its own: a module that cannot be imported is a kill."""
     sys.meta_path.insert(0, Mutated(mutant))
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)
     outcomes: list[Outcome] = []
-    session(Loop([None], 1, outcomes.append), [*QUICK, *SLOW])
+    session(Loop([None], 1, {ALONE: first}, outcomes.append), [*QUICK, *SLOW])
     outcome = outcomes[0] if outcomes else Outcome(mutant, "killed", "import", 0.0)
     os.write(out, json.dumps([key(mutant), outcome.result, outcome.by, outcome.seconds]).encode())
     os._exit(0)
@@ -567,7 +604,7 @@ def main() -> int:
     began = time.monotonic()
     todo = chosen(options)
     import attrs  # noqa: F401  # once, here, instead of in every fork
-    import hypothesis.stateful
+    import hypothesis.stateful  # noqa: F401
     import pytest  # noqa: F401
     import rpds  # noqa: F401
 
@@ -582,7 +619,7 @@ def main() -> int:
     pid = os.fork()
     if pid == 0:
         healthy: list[Outcome] = []
-        session(Loop([None], 1, healthy.append), [*QUICK, *SLOW])
+        session(Loop([None], 1, {}, healthy.append), [*QUICK, *SLOW])
         if healthy and healthy[0].result == "killed":
             say(f"fails without a mutant: {healthy[0].by}")
         os._exit(0 if healthy and healthy[0].result == "survived" else 1)

@@ -19,6 +19,7 @@ from supervisor import (
     Summary,
     UsageError,
     block,
+    own_all_sessions,
     run_token,
     wants_color,
 )
@@ -41,6 +42,8 @@ async def run(run: GuardianRun, session: Session) -> int:
     Raises:
         UsageError: A name given by hand is in use, or a command cannot be started.
     """
+    # a guardian starts its leaves and nothing else, so every other dead child is one that it adopted
+    own_all_sessions()
     with ExitStack() as claims:
         if run.scratch is not None:
             try:

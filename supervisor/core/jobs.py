@@ -52,13 +52,15 @@ def begin_stop(draft: Draft, job: Job, child: Child) -> None:
         draft.next_step()
         return
     draft.review(child.spec.id)
-    shutdown, patience = child.spec.shutdown, child.spec.start.kill_timeout
-    brutal = draft.brutal or isinstance(shutdown, Shutdown)
-    if not brutal and not isinstance(shutdown, Shutdown):
-        patience = shutdown
+    shutdown = child.spec.shutdown
     draft.put(attrs.evolve(child, phase=Phase.STOPPING))
-    draft.effects.append((KillChild if brutal else AskChild)(child.spec.id, child.generation))
-    draft.job = attrs.evolve(job, waiting=True, killed=brutal, began=draft.now, deadline=draft.now + patience)
+    if draft.brutal or isinstance(shutdown, Shutdown):
+        draft.effects.append(KillChild(child.spec.id, child.generation))
+        killed, patience = True, child.spec.start.kill_timeout
+    else:
+        draft.effects.append(AskChild(child.spec.id, child.generation))
+        killed, patience = False, shutdown
+    draft.job = attrs.evolve(job, waiting=True, killed=killed, began=draft.now, deadline=draft.now + patience)
 
 
 def insist(draft: Draft, job: Job, child: Child) -> None:
@@ -133,7 +135,7 @@ def close(draft: Draft, exit: Exit, error: Exception | None = None) -> None:
 def hurry(draft: Draft, exit: Exit) -> None:
     """Kill everything that lives, now; the order in which the ends are awaited stays."""
     close(draft, exit)
-    if draft.lifecycle is Lifecycle.FINISHED or draft.brutal:
+    if draft.brutal:
         return
     draft.brutal = True
     for child in reversed(draft.ordered()):

@@ -191,12 +191,12 @@ def tick(draft: Draft) -> None:
     """Time has passed: a wait is over its deadline, or restarts are due."""
     job = draft.job
     if job is not None:
-        if job.waiting and draft.now >= job.deadline:
+        if draft.now >= job.deadline:
             abandoned = overdue(draft, job)
             if abandoned is not None:
                 stopped(draft, abandoned, Exit.killed())
         return
-    while draft.job is None and draft.lifecycle is Lifecycle.RUNNING and draft.retries and draft.retries[0][0] <= draft.now:
+    while draft.job is None and draft.retries and draft.retries[0][0] <= draft.now:
         id = draft.retries[0][1]
         draft.retries = draft.retries[1:]
         child = attrs.evolve(draft.children[id], phase=Phase.UNDEFINED)

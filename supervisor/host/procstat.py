@@ -80,6 +80,8 @@ class KeptFile:
         Raises:
             OSError: Out of descriptors or memory.
         """
+        if sys.platform == "win32":
+            return None
         if self._fd < 0:
             try:
                 self._fd = os.open(self.path, _FLAGS)

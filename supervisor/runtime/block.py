@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -11,7 +12,7 @@ from ..core.errors import NoProc, Path
 from ..core.exits import Exit, describe
 from ..core.spec import ChildSpec, SupervisorFlags
 from .bus import Sink
-from .node import Node
+from .node import Node, let_interrupts_wait
 from .tree import Tree
 
 
@@ -34,6 +35,8 @@ class Block:
     async def open(self, run: str, sinks: Iterable[Sink]) -> AsyncIterator[None]:
         """Start the tree, let the body run, stop the tree; then one error leaves bare, if there was any."""
         up, over = anyio.Event(), anyio.Event()
+        if "trio" in sys.modules:
+            let_interrupts_wait()
 
         def finished(exit: Exit, error: Exception | None) -> None:
             self.exit = exit

@@ -92,7 +92,6 @@ class Bus:
         self.run, self._clock, self._began = run, clock, clock()
         self._subscriptions: tuple[Subscription, ...] = ()
         self._sinks = tuple(sinks)
-        self._closed = False
         self.seq = 0
         self.faults: list[Exception] = []
 
@@ -128,10 +127,7 @@ class Bus:
         if not is_count(capacity, least=1):
             raise InvalidField("capacity", capacity, "an integer >= 1", where="subscribe")
         subscription = Subscription(self, capacity)
-        if self._closed:
-            subscription.close()
-        else:
-            self._subscriptions = (*self._subscriptions, subscription)
+        self._subscriptions = (*self._subscriptions, subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -140,6 +136,5 @@ class Bus:
 
     def close(self) -> None:
         """The tree has ended."""
-        self._closed = True
         for subscription in self._subscriptions:
             subscription.close()

@@ -6,6 +6,7 @@ served are queued and served in order. So there is no lock, and no task per supe
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -242,6 +243,14 @@ class Node:
     def _life(self, effect: AskChild | KillChild | AbandonChild) -> Life | None:
         life = self.lives.get(effect.id)
         return life if life is not None and life.generation == effect.generation else None
+
+
+@functools.cache
+def let_interrupts_wait() -> None:
+    """Under trio a Ctrl-C strikes between any two instructions; have it wait until an input is served, so that no start is half done."""
+    import trio
+
+    Node.feed = trio.lowlevel.enable_ki_protection(Node.feed)  # type: ignore[method-assign]
 
 
 _PERFORM: dict[type[Effect], Callable[[Node, Any], None]] = {

@@ -151,6 +151,8 @@ def guarding(
 def actor(folder: Path) -> Path:
     """A command called ``actor``, so that the agent's derived name is that."""
     command = folder / "actor"
+    if command.exists():
+        return command  # another run may just be reading it
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {ACTOR} "$@"\n')
     command.chmod(0o755)
     return command

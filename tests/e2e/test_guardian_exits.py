@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,6 +14,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from ..support import ROOT
 from .guarded import LEAF, Guarded, Tables, guarding, names, runs
 
 TOGETHER = 4
@@ -92,12 +96,13 @@ def test_a_crash_in_the_cooldown_waits(backend: str, tmp_path: Path) -> None:
         asked = time.monotonic()
         run.program.send(signal.SIGTERM)
         assert run.finish().returncode == 139
-        assert time.monotonic() - asked < 5
+        assert time.monotonic() - asked < 15
 
-    first, second = run.named("child_restarted")
-    waited = second["monotonic"] - run.named("child_exited", generation=2)[0]["monotonic"]
-    assert waited == pytest.approx(run.named("restart_deferred")[0]["data"]["remaining"], abs=0.25)
-    assert first["monotonic"] - run.named("child_exited", generation=1)[0]["monotonic"] < 0.25
+    deferred = run.named("restart_deferred")
+    assert [event["generation"] for event in deferred] == [2, 3]
+    assert 0 < deferred[0]["data"]["remaining"] <= 0.3 < 20 < deferred[1]["data"]["remaining"] <= 30
+    waited = run.named("child_restarted")[1]["monotonic"] - deferred[0]["monotonic"]
+    assert deferred[0]["data"]["remaining"] - 0.01 <= waited < deferred[0]["data"]["remaining"] + 2
 
 
 def test_refused_controlled_restarts(backend: str, tmp_path: Path) -> None:
@@ -167,7 +172,20 @@ def test_a_deaf_leaf_is_killed_and_the_run_goes_on(backend: str, tmp_path: Path)
 
     captured, exited = run.named("state_captured")[-1], run.named("child_exited", generation=1)[0]
     assert exited["data"]["exit"]["signal"] == "SIGKILL" and exited["data"]["expected"]
-    assert 0.3 <= exited["monotonic"] - captured["monotonic"] < 2
+    assert 0.3 <= exited["monotonic"] - captured["monotonic"] < 4
+
+
+def test_a_filter_is_a_filter(backend: str, tmp_path: Path) -> None:
+    """Input and output are the command's own, byte by byte and however much it is; what the guardian says is on standard error."""
+    given = os.urandom(300_000)
+    (tmp_path / "given").write_bytes(given)
+    with (tmp_path / "given").open("rb") as stdin:
+        argv = [sys.executable, "-m", "supervisor", "--backend", backend, "--", "cat"]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(argv, stdin=stdin, capture_output=True, cwd=tmp_path, env=environ, timeout=30, check=False)
+
+    assert (done.returncode, done.stdout) == (0, given)
+    assert b"exit code    0" in done.stderr
 
 
 ENDINGS = {
@@ -199,7 +217,7 @@ def test_signals_end_a_run_in_order(backend: str, tmp_path: Path) -> None:
         for name, run in started.items():
             assert run.finish().returncode == ENDINGS[name][2], f"{name}\n{run.told}"
             assert run.events[-1]["data"]["source"] == "signal"
-        assert time.monotonic() - asked < 10
+        assert time.monotonic() - asked < 15
 
     about_leaf = [event["event"] for event in started["answers"].events if event["path"] == LEAF]
     assert about_leaf == ["child_started", "monitoring_started", "monitoring_stopped", "child_exited"]
@@ -222,4 +240,4 @@ def test_a_second_interrupt_hurries(backend: str, tmp_path: Path) -> None:
         for run in started:
             run.program.send(signal.SIGINT)
         assert [run.finish().returncode for run in started] == [137, 137]
-        assert time.monotonic() - asked < 10
+        assert time.monotonic() - asked < 15

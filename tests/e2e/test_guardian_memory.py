@@ -52,13 +52,13 @@ def test_an_emergency_does_not_wait(backend: str, tmp_path: Path) -> None:
     (changed,) = run.named("memory_level_changed", new="emergency")
     assert initiated["data"]["urgent"] and initiated["data"]["level"] == "emergency"
     assert initiated["seq"] < run.named("state_captured", reason=initiated["data"]["reason"])[0]["seq"]
-    assert initiated["monotonic"] - changed["monotonic"] < 0.2
+    assert initiated["monotonic"] - changed["monotonic"] < 1
 
 
 def test_restarts_that_do_not_help_open_the_circuit(backend: str, tmp_path: Path) -> None:
     """A new life that is critical at its first sample is a failed restart; two of them, and the third is refused."""
-    tables = {"restart": {"max_attempts": 10, "circuit_failures": 2}}
-    with guarding(tmp_path, backend, "grow:70", "stay", tables=tables) as run:
+    tables: Tables = {"restart": {"max_attempts": 10, "circuit_failures": 2}, "command": {"ready": "fd"}}
+    with guarding(tmp_path, backend, "grow:70", "ready", "stay", tables=tables) as run:
         refused = run.wait_for("restart_refused")
         run.wait_for("degradation_changed", new="read_only")
         run.program.send(signal.SIGTERM)

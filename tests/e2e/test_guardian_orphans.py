@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..support import eventually_sync, run_supervisor, running
-from .guarded import Guarded, actor, guarding, runs
+from .guarded import Guarded, Tables, actor, guarding, runs
 
 LEFT = ("stray", "child:10")
 
@@ -28,19 +28,23 @@ def records(folder: Path) -> list[Path]:
 
 
 def test_what_a_killed_guardian_leaves_is_swept_by_the_next(backend: str, tmp_path: Path) -> None:
-    """The leaf dies at once; what left the tree lives until the next start, which kills it, also where the guardian was killed before
-    its first look. A process that has come by a recorded pid since is let live, and so is the tree of a run that lives.
+    """The leaf dies at once; what left the tree lives until the next start, which kills it, also where the guardian had never looked at
+    its leaf. A process that has come by a recorded pid since is let live, and so is the tree of a run that lives.
     """
     early, late = tmp_path / "early", tmp_path / "late"
+    unwatched: Tables = {**FD, "guardian": {"enabled": False}}
     with ExitStack() as stack:
-        killed = {folder: stack.enter_context(guarding(folder, backend, *LEFT, "ready", "stay", tables=FD)) for folder in (early, late)}
+        killed = {
+            early: stack.enter_context(guarding(early, backend, *LEFT, "ready", "stay", tables=unwatched)),
+            late: stack.enter_context(guarding(late, backend, *LEFT, "ready", "stay", tables=FD)),
+        }
         beside = stack.enter_context(guarding(late, backend, *LEFT, "ready", "await:end", "exit:4", tables=FD, tag="-beside"))
         bystander = stack.enter_context(running("sleep", "60"))
         for run in (*killed.values(), beside):
-            run.wait_for("monitoring_started")
-        (record,) = records(early)
-        assert json.loads(record.read_text())["members"] == []
+            run.wait_for("child_started", path=["guardian", "agents"])
         kill(killed[early])
+        (record,) = records(early)
+        assert members(record) == []
         eventually_sync(lambda: all(len(members(record)) >= 3 for record in records(late)))
         kill(killed[late])
         strays = {folder: run.pids("stray") + run.pids("child") for folder, run in killed.items()}
@@ -66,7 +70,7 @@ def test_what_a_killed_guardian_leaves_is_swept_by_the_next(backend: str, tmp_pa
     assert records(early) == records(late) == []
 
 
-FD: dict[str, dict[str, object]] = {"command": {"ready": "fd"}}
+FD: Tables = {"command": {"ready": "fd"}}
 
 
 def members(record: Path) -> list[list[int]]:

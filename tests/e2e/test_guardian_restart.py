@@ -100,7 +100,7 @@ def test_the_sum_of_the_tree_counts(story: Story) -> None:
     (initiated,) = story.named("restart_initiated")
     _, state = story.captured()
 
-    assert initiated["data"]["memory_mb"] >= 60
+    assert initiated["data"]["memory_mb"] >= 60 and initiated["data"]["reason"].endswith("over 3 samples")
     assert state.process.memory[-1].total_bytes >= 60 * MIB
     assert state.process.pid == next(pid for life, role, pid in report(story.folder / "report") if (life, role) == (1, "leaf"))
     assert 0 < story.root_peak_bytes < 40 * MIB

@@ -54,9 +54,22 @@ def hostile(tmp_path: Path) -> Path:
 
 def test_the_script_is_not_fooled(script: Path, backend: str, hostile: Path) -> None:
     """Nothing of the current directory is imported, neither at the start nor late; the command runs there all the same."""
-    options = ("--backend", backend, "--state-dir", hostile / "state", "--interval", "0.02", "--warning", "16KiB", "--critical", "2GiB")
+    options = (
+        "--backend",
+        backend,
+        "--state-dir",
+        hostile / "state",
+        "--interval",
+        "0.02",
+        "--warning",
+        "16KiB",
+        "--critical",
+        "2GiB",
+        "--events",
+        "events",
+    )
     # until a capture has made it import everything there is
-    wait = "n=0; until ls state/*/*.json.gz >/dev/null 2>&1 || [ $n -ge 500 ]; do n=$((n+1)); sleep 0.02; done; pwd"
+    wait = "n=0; until grep -q state_captured events || [ $n -ge 500 ]; do n=$((n+1)); sleep 0.02; done; pwd"
     with running(script, *options, "--", "sh", "-c", wait, cwd=hostile, env={"PYTHONPATH": None}) as program:
         finished = program.wait()
 

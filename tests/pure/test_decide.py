@@ -153,6 +153,15 @@ def test_a_busy_leaf_is_restarted_at_the_latest_after_the_grace() -> None:
     assert kinds(leaf.send(Tick())) == ["Restart"]
 
 
+def test_further_samples_do_not_prolong_the_grace() -> None:
+    """The grace runs from when the restart became due, however many critical samples follow."""
+    leaf = Leaf()
+    leaf.send(IdleChanged(idle=False))
+    leaf.sample(250, 250, 250)
+    assert leaf.sample(*[250] * 59) == []
+    assert kinds(leaf.sample(250)) == ["Restart"]
+
+
 def test_a_due_restart_is_forgotten_when_memory_falls() -> None:
     """A leaf whose memory left critical while it was busy is not restarted when its turn ends."""
     leaf = Leaf()
@@ -419,6 +428,19 @@ def test_a_restart_by_somebody_else_is_not_acted_across() -> None:
     assert kinds(leaf.sample(20)) == ["LevelChanged", "Completed"]
 
 
+@pytest.mark.parametrize("refusal", [RestartRefused("no", None), RestartRefused("no", 900.0), RestartPostponed(900.0)])
+def test_an_admission_to_somebody_else_ends_the_wait(refusal: Event) -> None:
+    """What protection said before it admitted a restart to another caller no longer holds the guardian back."""
+    leaf = Leaf()
+    leaf.sample(250, 250, 250)
+    leaf.send(refusal)
+    leaf.send(RestartAdmitted(1))
+    leaf.send(RestartDone(2))
+    leaf.generation = 2
+    assert "Restart" not in kinds(leaf.sample(150, 250, 250))
+    assert kinds(leaf.sample(250)) == ["Restart"]
+
+
 @pytest.mark.parametrize("answer", [RestartRefused("no", 9.0), RestartPostponed(9.0), RestartBroken("x"), RestartDone(7)])
 def test_an_answer_to_nothing_changes_nothing(answer: Event) -> None:
     """Without an open request an answer is ignored."""
@@ -621,7 +643,7 @@ class Decisions(RuleBasedStateMachine):
         if retry is None:
             self.blocked, self.forbidden_until = True, -math.inf
         else:
-            self.forbidden_until = self.now + retry
+            self.forbidden_until = self.now + max(retry, RETRY_PAUSE)
         effects = self.send(RestartRefused("no", retry))
         assert isinstance(effects[0], fx.Refused)
         assert self.mode in (DegradationMode.READ_ONLY, DegradationMode.EMERGENCY)
@@ -630,7 +652,7 @@ class Decisions(RuleBasedStateMachine):
     @rule(remaining=st.sampled_from([0.0, 1.0, 30.0]))
     def postpone(self, remaining: float) -> None:
         self.open = False
-        self.forbidden_until = self.now + remaining
+        self.forbidden_until = self.now + max(remaining, RETRY_PAUSE)
         mode = self.mode
         self.send(RestartPostponed(remaining))
         assert self.mode is mode
@@ -660,7 +682,7 @@ class Decisions(RuleBasedStateMachine):
     def broken(self) -> None:
         self.open = self.admitted = False
         self.run, self.critical_since = 0, None
-        self.forbidden_until = self.now
+        self.forbidden_until = self.now + BROKEN_PAUSE
         effects = self.send(RestartBroken("x"))
         assert isinstance(effects[0], fx.Failed)
 

@@ -50,6 +50,16 @@ def test_an_exception_in_one_line(error: Exception, expected: str) -> None:
     assert describe(error) == expected
 
 
+def test_a_term_is_no_part_of_the_comparison() -> None:
+    """Exits are compared by what they say; a term may be anything."""
+
+    class Term:
+        def __str__(self) -> str:
+            return "x"
+
+    assert Exit.shutdown(Term()) == Exit.shutdown(Term())
+
+
 def test_signal_names() -> None:
     """POSIX names; unknown numbers are said as numbers."""
     assert signal_name(11) == "SIGSEGV"

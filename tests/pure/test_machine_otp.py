@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +95,19 @@ def test_all_specifications_are_checked_before_any_child_starts() -> None:
         initial(PATH, SupervisorFlags(), (child("a"), child("a")))
     with pytest.raises(BadCombination, match="root/b: "):
         initial(PATH, SupervisorFlags(), (child("a"), child("b", TRANSIENT, significant=True)))
+
+
+def test_a_supervisor_before_its_boot() -> None:
+    """Nothing has happened, and nothing will without an input."""
+    state = initial(PATH, SupervisorFlags(), (child("a"), child("b")))
+
+    assert (state.lifecycle, state.job, state.seed, state.buried, state.positions, state.brutal) == (Lifecycle.NEW, None, 0, 0, 2, False)
+    assert wake_at(state) == math.inf
+    row = state.children["a"]
+    assert (row.position, row.phase, row.generation, row.pid, row.restarts, row.exit) == (0, Phase.UNDEFINED, 0, None, 0, None)
+    assert row.since == -math.inf
+    assert not row.is_live
+    assert state.children["b"].position == 1
 
 
 def test_a_second_boot_is_ignored() -> None:
@@ -772,6 +787,17 @@ def test_a_hurry_during_a_stop_kills_the_child_that_is_asked() -> None:
     assert wake_at(late.state) == 6.0
 
 
+def test_after_a_hurry_nobody_is_asked_and_nobody_has_longer_than_its_kill_timeout() -> None:
+    """Also those whose turn comes later, whatever their `shutdown` says."""
+    run = Play([child("a", shutdown=100.0, kill_timeout=2.0), child("b", kill_timeout=3.0)])
+    run.boot()
+    run.immortal = {"a", "b"}
+    run.tell(Hurry(Exit.killed()))
+
+    assert run.wait(3.0) == ["abandon b", "kill a"]
+    assert run.wait(2.0) == ["abandon a", "finish abnormal"]
+
+
 def test_a_hurry_does_not_touch_the_dead() -> None:
     """Only what lives is killed."""
     run = Play([child("a", TRANSIENT), child("b")])
@@ -1054,3 +1080,17 @@ def test_the_story_of_a_failed_start_in_events() -> None:
     failed = Exit(ExitKind.ABNORMAL, "cannot start")
     assert run.events[2:] == [ChildStartFailed(("root", "a"), exit=failed, generation=2)]
     assert run.row("a").exit == failed
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_the_semantics_page_names_tests_that_exist() -> None:
+    """docs/semantics.md says which test holds which rule; none of them may have gone."""
+    folder = Path(__file__).parent
+    written = "\n".join(path.read_text() for path in folder.glob("test_*.py"))
+    page = (folder.parent.parent / "docs" / "semantics.md").read_text()
+
+    named = set(re.findall(r"`(test_\w+|Test\w+)`", page))
+    assert len(named) > 40
+    assert [name for name in sorted(named) if f"def {name}(" not in written and f"{name} = " not in written] == []

@@ -338,6 +338,23 @@ def test_a_trial_that_ends_cleanly_and_is_done_is_no_failure() -> None:
     assert run.crash("b") == ["start b"]
 
 
+def test_a_trial_that_ended_early_has_not_lasted_because_its_end_is_served_late() -> None:
+    """Only a life that runs can last: a clean end that waits in the mailbox is no success."""
+    specs = [child("a", Restart.TRANSIENT), child("b"), child("c", shutdown=1000.0)]
+    run = Play(specs, SupervisorFlags(intensity=50, **HOLD))
+    run.boot()
+    for _ in range(4):
+        run.crash("a")
+    run.wait(100.0)
+    run.stubborn = {"c"}
+    run.tell(Call(1, TerminateChild("c")))
+    run.tell(run.ends("b"), run.ends("a", Exit.normal()))
+    run.wait(500.0)
+    run.crash("c", Exit.shutdown())
+
+    assert run.state.crash.circuit.reopens is not None
+
+
 def test_a_group_attempt_that_fails_at_a_sibling_is_a_failed_attempt() -> None:
     """The attempt is the subject's, whoever fails to start in it; a subject that has failed already is not counted twice."""
     run = play("ab", **{**HOLD, "breaker": Breaker(1, 100.0)}, strategy=Strategy.ONE_FOR_ALL)

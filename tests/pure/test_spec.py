@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from enum import Enum
 from typing import Any
 
 import pytest
 
 from supervisor.core.backoff import Backoff
-from supervisor.core.breaker import Breaker
+from supervisor.core.breaker import Breaker, CircuitState
 from supervisor.core.errors import BadCombination, DuplicateChildName, InvalidField, SpecError, SupervisorError
 from supervisor.core.ports import ChildType
 from supervisor.core.spec import (
@@ -17,10 +18,12 @@ from supervisor.core.spec import (
     ChildSpec,
     GiveUp,
     Restart,
+    Shutdown,
     Strategy,
     SupervisorFlags,
     check_childspecs,
 )
+from supervisor.core.state import Lifecycle, Phase, Purpose
 
 from .machine_driver import Scripted, child
 
@@ -167,6 +170,12 @@ def test_holding_needs_a_breaker() -> None:
     """Time alone has to bring the next trial."""
     with pytest.raises(BadCombination, match="on_give_up = 'hold' with breaker = None: "):
         SupervisorFlags(on_give_up=GiveUp.HOLD)
+
+
+@pytest.mark.parametrize("words", [Restart, Strategy, AutoShutdown, Shutdown, GiveUp, ChildType, CircuitState, Phase, Lifecycle, Purpose])
+def test_the_words_of_an_enum_are_its_names(words: type[Enum]) -> None:
+    """Configuration, events and reports read and write them."""
+    assert [member.value for member in words] == [member.name.lower() for member in words]
 
 
 def test_specification_errors_are_value_errors_too() -> None:

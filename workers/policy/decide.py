@@ -295,7 +295,7 @@ def _done(guard: Guard, generation: int, effects: list[Effect]) -> Guard:
     if not guard.alive:
         effects.append(Failed("the new life ended at once"))
         return attrs.evolve(guard, phase=Phase.WATCHING)
-    return attrs.evolve(guard, phase=Phase.JUDGING, not_before=None, blocked=False)
+    return attrs.evolve(guard, phase=Phase.JUDGING)
 
 
 def _degraded(guard: Guard, reason: str, effects: list[Effect]) -> Guard:

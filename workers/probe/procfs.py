@@ -159,15 +159,25 @@ class ProcfsReader:
 
 def _children(pid: int) -> list[int]:
     found: list[int] = []
+    tasks = b"/proc/%d/task/" % pid
     try:
-        threads = os.listdir(b"/proc/%d/task" % pid)
+        threads = os.listdir(tasks)
     except _GONE:
         return found
     for thread in threads:
+        # a walk is these three calls, once for each thread of the tree: nothing else belongs in here
         try:
-            data = _read(b"/proc/%d/task/%b/children" % (pid, thread))
+            fd = os.open(tasks + thread + b"/children", _FLAGS)
         except _GONE:
             continue
+        try:
+            data = os.read(fd, 4096)
+            while len(data) >= 4000 and (more := os.read(fd, 4096)):
+                data += more
+        except _GONE:
+            continue
+        finally:
+            os.close(fd)
         if data:
             found += [int(child) for child in data.split()]
     return found

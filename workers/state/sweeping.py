@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-import anyio.to_thread
 import attrs
 
-from supervisor import ProcessId, identify, marked, sweep, walk
+from supervisor import ProcessId, identify, is_alive, marked, sweep, walk
 
 from .files import SUFFIX as TEMPORARY
 from .lock import Lock, try_lock
@@ -59,13 +58,14 @@ async def sweep_abandoned(
 
     **Cancellation:** what was not killed yet stays, and so does its record.
     """
-    directory = await anyio.to_thread.run_sync(runs_directory, state_dir, project)
+    # a directory or two, and nearly always nothing in them: not worth a thread, whose memory would stay
+    directory = runs_directory(state_dir, project)
     swept = []
     if claim is not None and claim.left_behind is not None:
         result = await _sweep_run(claim.left_behind, directory, bound)
         swept.append(result)
         claim.swept()
-    for name in await anyio.to_thread.run_sync(_names, directory):
+    for name in _names(directory):
         lock = try_lock(directory / (name + LOCK))
         if lock is None:
             continue  # alive, or being swept by another
@@ -87,7 +87,7 @@ async def _sweep_free(name: str, directory: Path, lock: Lock, bound: float) -> S
             return result
     else:
         result = SweptRun(name)
-    await anyio.to_thread.run_sync(_forget, path)
+    _forget(path)
     return result
 
 
@@ -103,6 +103,8 @@ def _forget(path: Path) -> None:
 async def _sweep_run(record: RunRecord, directory: Path, bound: float) -> SweptRun:
     if not record.is_of_this_boot:
         return SweptRun(record.name)
+    import anyio.to_thread
+
     spared = await anyio.to_thread.run_sync(_spared, directory.parent.parent)
     result = await sweep(lambda: _remains(record, spared), bound=bound)
     return SweptRun(record.name, result.killed, result.left)
