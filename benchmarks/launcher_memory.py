@@ -25,8 +25,8 @@ def measure(effort: Effort) -> list[Figure]:
             modules = here.modules(backend, program, effort.pick(1.5, 1.5, 0.1))
             programs = {
                 "launcher": here.words(backend, program.argv),
-                "only its libraries": idle(third_party(modules)),
-                "its libraries and what it has of Python's own": idle(modules),
+                "only its libraries, Python's included": idle(modules),
+                "only those that are not Python's": idle(third_party(modules)),
                 "bare interpreter": idle([]),
             }
             taken: dict[str, list[dict[str, float]]] = {name: [] for name in programs}

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .core.spec import Strategy as Strategy
     from .core.spec import SupervisorFlags as SupervisorFlags
     from .core.spec import check_childspecs as check_childspecs
+    from .core.value import Value as Value
     from .edge.application import Session as Session
     from .edge.config import ConfigSection as ConfigSection
     from .edge.config import LoadedConfig as LoadedConfig
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from .host.proctree import walk as walk
     from .host.reaper import own_all_sessions as own_all_sessions
     from .host.sweep import sweep as sweep
+    from .host.terminal import hung_up as hung_up
     from .host.waitstatus import AbnormalExit as AbnormalExit
     from .host.waitstatus import exit_code as exit_code
     from .leaf.command import RunningCommand as RunningCommand
@@ -178,6 +180,7 @@ _MODULES = {
         "SupervisorFlags",
         "check_childspecs",
     ),
+    "core.value": ("Value",),
     "edge.application": ("Session",),
     "edge.config": (
         "ConfigSection",
@@ -233,6 +236,7 @@ _MODULES = {
     ),
     "host.reaper": ("own_all_sessions",),
     "host.sweep": ("sweep",),
+    "host.terminal": ("hung_up",),
     "host.waitstatus": (
         "AbnormalExit",
         "exit_code",

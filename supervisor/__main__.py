@@ -14,7 +14,10 @@ def main() -> int:
     keep_no_generated_sources()
     from .edge.command_line import main as run
 
-    return run()
+    code = run()
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, signal.SIG_IGN)  # it is over: nothing is left to be stopped, and the exit code is decided
+    return code
 
 
 def leave_at_interrupt() -> None:

@@ -14,7 +14,7 @@ from .policy.pressure import MemoryState
 MIB = 1024 * 1024
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class MonitoringStarted(Event):
     """The memory of this leaf is watched from now on, by `reader`."""
 
@@ -25,7 +25,7 @@ class MonitoringStarted(Event):
     emergency_bytes: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class MonitoringStopped(Event):
     """It no longer is; `samples` is how many were taken."""
 
@@ -34,7 +34,7 @@ class MonitoringStopped(Event):
     peak_bytes: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class MonitoringDegraded(Event):
     """Memory cannot be read (`blind`), or can be again."""
 
@@ -43,7 +43,7 @@ class MonitoringDegraded(Event):
     reason: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class MemoryLevelChanged(Event):
     """The level of the leaf's whole tree changed."""
 
@@ -54,7 +54,7 @@ class MemoryLevelChanged(Event):
     memory_mb: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class MemoryThresholdExceeded(Event):
     """The total passed a threshold on its way up."""
 
@@ -65,7 +65,7 @@ class MemoryThresholdExceeded(Event):
     memory_mb: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class MemoryWarning(Event):
     """For the user: memory is above normal, and the guardian prepares."""
 
@@ -74,7 +74,7 @@ class MemoryWarning(Event):
     memory_mb: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class RestartInitiated(Event):
     """A controlled restart was admitted and begins; `attempt_number` counts within the window."""
 
@@ -86,7 +86,7 @@ class RestartInitiated(Event):
     urgent: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class RestartCompleted(Event):
     """The new life is up and below critical; `seconds` from `RestartInitiated` to its first sample."""
 
@@ -97,7 +97,7 @@ class RestartCompleted(Event):
     seconds: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class RestartFailed(Event):
     """A restart that was admitted did not help, or did not come up."""
 
@@ -106,7 +106,7 @@ class RestartFailed(Event):
     memory_mb: float | None = None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class RestartRefused(Event):
     """A restart was wanted and is not done; the leaf was left alone. `retry_in` seconds, None when time alone does not help."""
 
@@ -116,7 +116,7 @@ class RestartRefused(Event):
     wanted: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class DegradationChanged(Event):
     """The mode changed, and why."""
 
@@ -126,7 +126,7 @@ class DegradationChanged(Event):
     reason: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class StateCaptured(Event):
     """A snapshot is on disk."""
 
@@ -137,7 +137,7 @@ class StateCaptured(Event):
     seconds: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class CaptureFailed(Event):
     """No snapshot was written; earlier ones are untouched."""
 
@@ -146,7 +146,7 @@ class CaptureFailed(Event):
     cause: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class RunFinished(Event):
     """The run is over; `source` says who decided: the command, a signal, restart protection, or a fault of ours."""
 

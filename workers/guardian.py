@@ -32,8 +32,10 @@ from supervisor import (
     StartFailed,
     Strategy,
     Supervisor,
+    Value,
     command,
     exit_code,
+    hung_up,
     subtree,
     task,
 )
@@ -120,8 +122,8 @@ def leaves_of(run: GuardianRun) -> list[Leaf]:
     return [Leaf(agent, ("guardian", "agents", agent.name, "leaf"), decide.watch(policy, agent.thresholds)) for agent in run.agents]
 
 
-@attrs.frozen
-class Outcome:
+@attrs.frozen(repr=False, eq=False)
+class Outcome(Value):
     """What a run came to.
 
     Attributes:
@@ -152,7 +154,7 @@ async def run_guardian(
 
     **Cancellation:** stops the tree in order.
     """
-    ledger.began = anyio.current_time()
+    ledger.began, ledger.interactive = anyio.current_time(), session.is_interactive
     tree = ledger.tree = guardian(ledger)
     tree.run_id = session.run
     for sink in (*sinks, ledger.observe):
@@ -240,6 +242,8 @@ async def over(ledger: Ledger) -> str:
 
 def finished(ledger: Ledger) -> str | None:
     """Whether the leaves leave nothing to guard, and because of whom."""
+    if ledger.interactive and hung_up() and any(leaf.exit is not None for leaf in ledger.leaves):
+        return "command"  # nobody is there any more to use a new life
     if len(ledger.leaves) == 1 and ledger.leaves[0].gave_up is not None:
         return "protection"
     return "command" if all(ledger.is_down(leaf) for leaf in ledger.leaves) else None

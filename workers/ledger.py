@@ -29,6 +29,7 @@ from supervisor import (
     Supervisor,
     SupervisorGaveUp,
     SupervisorRef,
+    Value,
 )
 
 from .config import Agent, GuardianRun
@@ -46,8 +47,8 @@ HISTORY: Final = 120
 T = TypeVar("T")
 
 
-@attrs.frozen
-class RestartNote:
+@attrs.frozen(repr=False, eq=False)
+class RestartNote(Value):
     """One restart of a leaf, for snapshots. `time` is seconds since the epoch."""
 
     time: float
@@ -111,8 +112,8 @@ class Leaf:
         self.history.append((sample.at, sample.total_bytes))
 
 
-@attrs.frozen
-class News:
+@attrs.frozen(repr=False, eq=False)
+class News(Value):
     """Something that the decision about a leaf has to know."""
 
     leaf: Leaf
@@ -136,8 +137,8 @@ class CaptureRequest:
     overdue: bool = False
 
 
-@attrs.frozen
-class ModeRequest:
+@attrs.frozen(repr=False, eq=False)
+class ModeRequest(Value):
     """The mode of a leaf changes."""
 
     leaf: Leaf
@@ -180,6 +181,7 @@ class Ledger:
         leaves: In the order of the agents.
         tree: The running tree.
         began: When the run began, monotonic.
+        interactive: Whether a person sits at the leaf.
         news: For health.
         captures: For state.
         modes: For degradation.
@@ -191,6 +193,7 @@ class Ledger:
         self.intervals: Intervals = run.config.monitoring.intervals()
         self.tree: Supervisor | None = None
         self.began = 0.0
+        self.interactive = False
         self.news: Channel[News] = Channel()
         self.captures: Channel[CaptureRequest] = Channel()
         self.modes: Channel[ModeRequest] = Channel()

@@ -7,10 +7,11 @@ import math
 import attrs
 
 from .errors import InvalidField
+from .value import Value
 
 
-@attrs.frozen
-class Backoff:
+@attrs.frozen(repr=False, eq=False)
+class Backoff(Value):
     """Pauses that grow from `initial` by `multiplier` up to `maximum`.
 
     Attributes:

@@ -12,6 +12,7 @@ from enum import Enum
 import attrs
 
 from .errors import InvalidField, is_count
+from .value import Value
 
 
 class CircuitState(Enum):
@@ -22,8 +23,8 @@ class CircuitState(Enum):
     HALF_OPEN = "half_open"
 
 
-@attrs.frozen
-class Breaker:
+@attrs.frozen(repr=False, eq=False)
+class Breaker(Value):
     """The policy of a circuit.
 
     Attributes:
@@ -41,8 +42,8 @@ class Breaker:
             raise InvalidField("reset", self.reset, "seconds > 0", where="breaker")
 
 
-@attrs.frozen
-class Circuit:
+@attrs.frozen(repr=False, eq=False)
+class Circuit(Value):
     """The history of one circuit.
 
     Attributes:

@@ -15,22 +15,23 @@ from rpds import HashTrieMap
 from .breaker import CLOSED, Circuit, CircuitState
 from .intensity import EMPTY, Window
 from .spec import SupervisorFlags
+from .value import Value
 
 
-@attrs.frozen
-class Admitted:
+@attrs.frozen(repr=False, eq=False)
+class Admitted(Value):
     """Yes, now."""
 
 
-@attrs.frozen
-class Wait:
+@attrs.frozen(repr=False, eq=False)
+class Wait(Value):
     """Not before `until`: a cooldown is not over."""
 
     until: float
 
 
-@attrs.frozen
-class Refused:
+@attrs.frozen(repr=False, eq=False)
+class Refused(Value):
     """No, for `reason`. At `until` the answer may be another; None when time alone does not change it."""
 
     reason: str
@@ -43,8 +44,8 @@ ADMITTED = Admitted()
 NOTHING: Final[HashTrieMap[str, int]] = HashTrieMap()
 
 
-@attrs.frozen
-class Budget:
+@attrs.frozen(repr=False, eq=False)
+class Budget(Value):
     """What has been spent.
 
     Attributes:

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import attrs
 
 from .exits import Exit
+from .value import Value
 
 
-@attrs.frozen
-class Event:
+@attrs.frozen(repr=False, eq=False)
+class Event(Value):
     """Base of all events.
 
     Attributes:
@@ -36,7 +37,7 @@ class Event:
         }
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class ChildStarted(Event):
     """A child acknowledged its start; `pid` is None for a child in this process."""
 
@@ -44,7 +45,7 @@ class ChildStarted(Event):
     pid: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class ChildExited(Event):
     """A life ended, by itself or because it was stopped; `expected` says which."""
 
@@ -55,7 +56,7 @@ class ChildExited(Event):
     uptime: float | None = None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class ChildRestarted(Event):
     """The new life of a restarted child is up. Follows its `ChildStarted`.
 
@@ -69,14 +70,14 @@ class ChildRestarted(Event):
     budget_left: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class ChildTerminated(Event):
     """A child was stopped on request and stays down."""
 
     name: ClassVar[str] = "child_terminated"
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class ChildStartFailed(Event):
     """A start or a restart failed, or was declined."""
 
@@ -84,7 +85,7 @@ class ChildStartFailed(Event):
     exit: Exit = attrs.field(kw_only=True)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class ChildUnresponsive(Event):
     """A child outlived its `shutdown` and its kill: it is given up, counted and no longer in the table."""
 
@@ -93,7 +94,7 @@ class ChildUnresponsive(Event):
     waited: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class RestartDeferred(Event):
     """A restart waits for the end of a cooldown; `remaining` seconds from now. Waiting is no attempt."""
 
@@ -103,7 +104,7 @@ class RestartDeferred(Event):
     remaining: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class SupervisorGaveUp(Event):
     """The restart budget is spent. `hold`: the supervisor stays up and tries again in `retry_in` seconds, if that is known."""
 
@@ -115,7 +116,7 @@ class SupervisorGaveUp(Event):
     exit: Exit | None = None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class OrphansSwept(Event):
     """Processes that outlived their leaf were killed; `pids` are the ones that were still alive."""
 
@@ -124,7 +125,7 @@ class OrphansSwept(Event):
     reason: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class EventsLost(Event):
     """A reader was too slow: the records from `first` to `last` (both inclusive sequence numbers) never reached it."""
 
@@ -137,8 +138,8 @@ class EventsLost(Event):
         return {"from": self.first, "to": self.last}
 
 
-@attrs.frozen
-class Record:
+@attrs.frozen(repr=False, eq=False)
+class Record(Value):
     """An event on its way to readers: numbered without gaps within a run, and dated.
 
     Attributes:

@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from .value import Value
+
 
 class ExitKind(Enum):
     """OTP's three classes of exit reason; `NORMAL` and `SHUTDOWN` are clean."""
@@ -17,8 +19,8 @@ class ExitKind(Enum):
     ABNORMAL = "abnormal"
 
 
-@attrs.frozen
-class Exit:
+@attrs.frozen(repr=False, eq=False)
+class Exit(Value):
     """The end of one life of a child.
 
     Attributes:

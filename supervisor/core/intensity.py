@@ -7,10 +7,11 @@ import math
 import attrs
 
 from .fifo import EMPTY_QUEUE, Queue
+from .value import Value
 
 
-@attrs.frozen
-class Window:
+@attrs.frozen(repr=False, eq=False)
+class Window(Value):
     """The restarts that still count. Source: `add_restart/1` and `can_restart/4` of OTP's ``supervisor.erl``.
 
     A restart at time t counts until t + period, inclusive, as in OTP; times are float seconds where OTP rounds to whole ones.

@@ -11,17 +11,18 @@ import attrs
 from .event import Event
 from .exits import Exit
 from .spec import ChildSpec
+from .value import Value
 
 # ---------------------------------------------------------------- inputs
 
 
-@attrs.frozen
-class Boot:
+@attrs.frozen(repr=False, eq=False)
+class Boot(Value):
     """Start all children, in order."""
 
 
-@attrs.frozen
-class Acknowledged:
+@attrs.frozen(repr=False, eq=False)
+class Acknowledged(Value):
     """A child is up. `value` is what it acknowledged with."""
 
     id: str
@@ -30,16 +31,16 @@ class Acknowledged:
     value: object = attrs.field(default=None, eq=False)
 
 
-@attrs.frozen
-class Declined:
+@attrs.frozen(repr=False, eq=False)
+class Declined(Value):
     """A child declined to start: OTP's ``ignore``."""
 
     id: str
     generation: int
 
 
-@attrs.frozen
-class Ended:
+@attrs.frozen(repr=False, eq=False)
+class Ended(Value):
     """A life is over; before its acknowledgement this is a failed start."""
 
     id: str
@@ -47,79 +48,79 @@ class Ended:
     exit: Exit
 
 
-@attrs.frozen
-class Tick:
+@attrs.frozen(repr=False, eq=False)
+class Tick(Value):
     """Time has passed; sent when `wake_at` is due."""
 
 
-@attrs.frozen
-class Stop:
+@attrs.frozen(repr=False, eq=False)
+class Stop(Value):
     """Stop all children and finish with this exit: the parent asks, or the owner leaves."""
 
     exit: Exit
 
 
-@attrs.frozen
-class Hurry:
+@attrs.frozen(repr=False, eq=False)
+class Hurry(Value):
     """As `Stop`, and kill instead of asking."""
 
     exit: Exit
 
 
-@attrs.frozen
-class StartChild:
+@attrs.frozen(repr=False, eq=False)
+class StartChild(Value):
     """Add a child at the end of the start order and start it."""
 
     spec: ChildSpec
 
 
-@attrs.frozen
-class TerminateChild:
+@attrs.frozen(repr=False, eq=False)
+class TerminateChild(Value):
     """Stop a child, or cancel its restart, and leave it down."""
 
     id: str
 
 
-@attrs.frozen
-class RestartChild:
+@attrs.frozen(repr=False, eq=False)
+class RestartChild(Value):
     """Start a child that is not running."""
 
     id: str
 
 
-@attrs.frozen
-class DeleteChild:
+@attrs.frozen(repr=False, eq=False)
+class DeleteChild(Value):
     """Forget a child that is not running."""
 
     id: str
 
 
-@attrs.frozen
-class CycleChild:
+@attrs.frozen(repr=False, eq=False)
+class CycleChild(Value):
     """Stop and start a running child, if the budget for controlled restarts admits it."""
 
     id: str
     reason: str = ""
 
 
-@attrs.frozen
-class ResetBudgets:
+@attrs.frozen(repr=False, eq=False)
+class ResetBudgets(Value):
     """Forget all restarts, cooldowns and failures; a child that waited for one of them is restarted now."""
 
 
 Request = StartChild | TerminateChild | RestartChild | DeleteChild | CycleChild | ResetBudgets
 
 
-@attrs.frozen
-class Call:
+@attrs.frozen(repr=False, eq=False)
+class Call(Value):
     """A request; the answer is a `Reply` with the same `ref`."""
 
     ref: int
     request: Request
 
 
-@attrs.frozen
-class Judge:
+@attrs.frozen(repr=False, eq=False)
+class Judge(Value):
     """Somebody who knows says whether the controlled restart that began this life helped."""
 
     id: str
@@ -132,47 +133,47 @@ Input = Boot | Acknowledged | Declined | Ended | Tick | Stop | Hurry | Call | Ju
 # ---------------------------------------------------------------- effects
 
 
-@attrs.frozen
-class LaunchChild:
+@attrs.frozen(repr=False, eq=False)
+class LaunchChild(Value):
     """Start this life."""
 
     id: str
     generation: int
 
 
-@attrs.frozen
-class AskChild:
+@attrs.frozen(repr=False, eq=False)
+class AskChild(Value):
     """Ask this life to end."""
 
     id: str
     generation: int
 
 
-@attrs.frozen
-class KillChild:
+@attrs.frozen(repr=False, eq=False)
+class KillChild(Value):
     """Insist that this life ends."""
 
     id: str
     generation: int
 
 
-@attrs.frozen
-class AbandonChild:
+@attrs.frozen(repr=False, eq=False)
+class AbandonChild(Value):
     """Give this life up: it did not end when it was killed."""
 
     id: str
     generation: int
 
 
-@attrs.frozen
-class ForgetChild:
+@attrs.frozen(repr=False, eq=False)
+class ForgetChild(Value):
     """The specification of this child is gone from the table."""
 
     id: str
 
 
-@attrs.frozen
-class Reply:
+@attrs.frozen(repr=False, eq=False)
+class Reply(Value):
     """The answer to a call: a value, or an error to be raised at the caller."""
 
     ref: int
@@ -180,20 +181,20 @@ class Reply:
     error: Exception | None = attrs.field(default=None, eq=False)
 
 
-@attrs.frozen
-class Emit:
+@attrs.frozen(repr=False, eq=False)
+class Emit(Value):
     """Publish an event."""
 
     event: Event
 
 
-@attrs.frozen
-class Ready:
+@attrs.frozen(repr=False, eq=False)
+class Ready(Value):
     """All children are up: the supervisor's own acknowledgement."""
 
 
-@attrs.frozen
-class Finish:
+@attrs.frozen(repr=False, eq=False)
+class Finish(Value):
     """All children are gone, and so is the supervisor. `error` is what its owner is to be told, if anything."""
 
     exit: Exit

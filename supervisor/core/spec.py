@@ -13,6 +13,7 @@ from .backoff import Backoff
 from .breaker import Breaker
 from .errors import BadCombination, DuplicateChildName, InvalidField, is_count, is_duration, is_name
 from .ports import ChildType, Launch
+from .value import Value
 
 
 class Restart(Enum):
@@ -55,8 +56,8 @@ class GiveUp(Enum):
 BRUTAL_KILL: Final = Shutdown.BRUTAL_KILL
 
 
-@attrs.frozen
-class ChildSpec:
+@attrs.frozen(repr=False, eq=False)
+class ChildSpec(Value):
     """What a supervisor knows of a child before it runs.
 
     Attributes:
@@ -108,8 +109,8 @@ class ChildSpec:
         return self.start.type
 
 
-@attrs.frozen
-class SupervisorFlags:
+@attrs.frozen(repr=False, eq=False)
+class SupervisorFlags(Value):
     """What a supervisor is told about itself; OTP's flags and defaults, and the two extensions OTP lacks.
 
     Attributes:

@@ -15,6 +15,7 @@ from .exits import Exit
 from .fifo import EMPTY_QUEUE, Queue
 from .message import Input
 from .spec import ChildSpec, SupervisorFlags, check_childspecs
+from .value import Value
 
 
 class Phase(Enum):
@@ -50,8 +51,8 @@ class Purpose(Enum):
     CLOSE = "close"
 
 
-@attrs.frozen
-class Child:
+@attrs.frozen(repr=False, eq=False)
+class Child(Value):
     """One row of the table.
 
     Attributes:
@@ -80,8 +81,8 @@ class Child:
 Operation = Literal["stop", "start"]
 
 
-@attrs.frozen
-class Job:
+@attrs.frozen(repr=False, eq=False)
+class Job(Value):
     """What the supervisor is busy with: steps taken one at a time, each waited for.
 
     Attributes:
@@ -114,8 +115,8 @@ class Job:
     error: Exception | None = attrs.field(default=None, eq=False)
 
 
-@attrs.frozen
-class State:
+@attrs.frozen(repr=False, eq=False)
+class State(Value):
     """A supervisor, as a value.
 
     Attributes:

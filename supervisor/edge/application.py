@@ -12,6 +12,7 @@ import attrs
 
 from ..core.errors import SpecError
 from ..core.exits import describe
+from ..core.value import Value
 from .usage import UsageError
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from .signals import StopRequest
 
 
-@attrs.frozen
-class Session:
+@attrs.frozen(repr=False, eq=False)
+class Session(Value):
     """What the launcher gives a run.
 
     Attributes:

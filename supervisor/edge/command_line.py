@@ -16,11 +16,14 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from io import TextIOWrapper
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .application import Application, Session, load_attribute, load_tree, new_run_id, run_tree
 from .parser import Formatter, Parser, joined_values, takes_next
 from .usage import Fault, UsageError, did_you_mean, printable, quote, raise_all
+
+if TYPE_CHECKING:
+    from .event_file import EventFile
 
 USAGE, FAULT, GAVE_UP, INTERRUPTED = 2, 70, 75, 130
 DEFAULT_APPLICATION: Final = "workers.application:application"
@@ -155,11 +158,10 @@ class _Program:
 
     def _in_loop(self, backend: str, run: Callable[[Session], Awaitable[int]], events: str | None) -> int:
         from ..core.errors import RestartIntensityExceeded, StartFailed
-        from .event_file import EventFile
         from .signals import StopRequest, run_with_signals
 
         run_id = new_run_id()
-        event_file = EventFile(events) if events is not None else None
+        event_file = _open_events(events) if events is not None else None
 
         async def body(stop: StopRequest) -> int:
             return await run(
@@ -283,6 +285,12 @@ def version() -> str:
 def printable_lines(text: str) -> str:
     """A text of several lines without other control characters."""
     return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _open_events(path: str) -> EventFile:
+    from .event_file import EventFile
+
+    return EventFile(path)
 
 
 def _loop_faults(options: argparse.Namespace) -> list[Fault]:

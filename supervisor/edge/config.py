@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from ..core.value import Value
 from .config_file import read_config_file, read_toml_value
 from .kinds import Kind
 from .usage import Clash, Fault, UsageError, did_you_mean, quote, raise_all
@@ -52,8 +53,8 @@ def config_platforms(cls: type[Any], table: str) -> Any:
     return attrs.field(factory=cls, metadata={_PLATFORM: cls, _TABLE: table})
 
 
-@attrs.frozen
-class ConfigSection:
+@attrs.frozen(repr=False, eq=False)
+class ConfigSection(Value):
     """Base of configuration classes; made in Python they are checked by the same rules as a file.
 
     Raises:
@@ -77,8 +78,8 @@ class ConfigSection:
         return ()
 
 
-@attrs.frozen
-class Placed:
+@attrs.frozen(repr=False, eq=False)
+class Placed(Value):
     """A value and where it was written; a higher rank overrides a lower."""
 
     value: Any
@@ -122,8 +123,8 @@ class LoadedConfig(Generic[C]):
         return (table, name) in self.values
 
 
-@attrs.frozen
-class Layout:
+@attrs.frozen(repr=False, eq=False)
+class Layout(Value):
     """The tables and keys of a configuration class.
 
     Attributes:

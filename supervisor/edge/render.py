@@ -27,6 +27,7 @@ from ..core.event import (
     RestartDeferred,
     SupervisorGaveUp,
 )
+from ..core.value import Value
 from .usage import printable
 
 ERASE = "\r\x1b[K"
@@ -41,8 +42,8 @@ class Tone(Enum):
     BAD = "\x1b[31m"
 
 
-@attrs.frozen
-class Line:
+@attrs.frozen(repr=False, eq=False)
+class Line(Value):
     """The words for an event."""
 
     text: str

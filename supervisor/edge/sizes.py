@@ -7,6 +7,7 @@ import re
 
 import attrs
 
+from ..core.value import Value
 from .usage import quote
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
@@ -19,8 +20,8 @@ _BY_LOWER = {name.lower(): factor for name, factor in UNITS.items()}
 _SHORT = {"k": "KiB", "m": "MiB", "g": "GiB", "t": "TiB", "ki": "KiB", "mi": "MiB", "gi": "GiB", "ti": "TiB"}
 
 
-@attrs.frozen
-class Size:
+@attrs.frozen(repr=False, eq=False)
+class Size(Value):
     """An amount of memory or disk: bytes, or a share of a whole that is known later.
 
     Exactly one of the two is set.

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from ..core.errors import SupervisorError
+from ..core.value import Value
 
 LONGEST_QUOTE = 60
 
 
-@attrs.frozen
-class Fault:
+@attrs.frozen(repr=False, eq=False)
+class Fault(Value):
     """One thing that is wrong.
 
     Attributes:

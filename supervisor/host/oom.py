@@ -7,11 +7,12 @@ import sys
 
 import attrs
 
+from ..core.value import Value
 from .procstat import KeptFile, read_bytes
 
 
-@attrs.frozen
-class OomKills:
+@attrs.frozen(repr=False, eq=False)
+class OomKills(Value):
     """How many processes the out-of-memory killer has killed: of our own cgroup, and of the host. None: not told."""
 
     cgroup: int | None = None

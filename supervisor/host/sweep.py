@@ -17,6 +17,7 @@ from typing import Final
 import anyio
 import attrs
 
+from ..core.value import Value
 from . import reaper
 from .identity import ProcessId, has_pidfd, is_alive, open_pidfd, send_signal
 from .procstat import read_bytes
@@ -33,8 +34,8 @@ Members = Callable[[], Iterable[ProcessId]]
 """Says which processes are to go, afresh with every call; parents before their children."""
 
 
-@attrs.frozen
-class Swept:
+@attrs.frozen(repr=False, eq=False)
+class Swept(Value):
     """What a sweep did: `killed` had to be killed, `left` could not be, for want of permission or of time."""
 
     killed: tuple[ProcessId, ...] = ()

@@ -7,7 +7,9 @@ screen, mouse reports, bracketed paste, ...); one that was killed leaves them on
 from __future__ import annotations
 
 import os
+import select
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -193,6 +195,18 @@ def borrow() -> Terminal | None:
         _borrowed = True
         return made
     return None
+
+
+def hung_up(fd: int = 0) -> bool:
+    """Whether a descriptor was a terminal that has gone since; a pipe whose other end is closed is none."""
+    if sys.platform == "win32":
+        return False
+    poll = select.poll()
+    poll.register(fd, 0)
+    try:
+        return stat.S_ISCHR(os.fstat(fd).st_mode) and any(event & select.POLLHUP for _, event in poll.poll(0))
+    except OSError:
+        return False
 
 
 def is_lent() -> bool:

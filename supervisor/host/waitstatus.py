@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from ..core.exits import Exit, ExitKind, signal_name
+from ..core.value import Value
 
 _CLD_EXITED: Final = getattr(os, "CLD_EXITED", 1)
 _CLD_DUMPED: Final = getattr(os, "CLD_DUMPED", 3)
@@ -26,8 +27,8 @@ class AbnormalExit(Enum):
     and the codes 134, 137 and 139, with which a wrapper passes on SIGABRT, SIGKILL and SIGSEGV. Every other code is an answer."""
 
 
-@attrs.frozen
-class WaitStatus:
+@attrs.frozen(repr=False, eq=False)
+class WaitStatus(Value):
     """How a process ended: `code`, or `signal` and whether a core was written (None: not told)."""
 
     code: int | None = None

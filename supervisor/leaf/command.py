@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Mapping
@@ -12,11 +13,12 @@ import attrs
 
 from ..core.errors import InvalidField
 from ..core.ports import ChildType, Ticket
+from ..core.value import Value
 from ..host import launching, reaper
 from ..host.marker import new_marker
 from ..host.oom import oom_kills
 from ..host.spawn import Redirect, acknowledgement_pipe, spawn
-from ..host.terminal import borrow, is_lent
+from ..host.terminal import borrow, hung_up, is_lent
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit
 from .running import RunningCommand as RunningCommand
@@ -28,8 +30,8 @@ _SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 Ready = Literal["spawn", "fd"]
 
 
-@attrs.frozen
-class Command:
+@attrs.frozen(repr=False, eq=False)
+class Command(Value):
     """What `command` makes: a `Launch`. See there for the fields."""
 
     argv: tuple[str, ...]
@@ -78,8 +80,10 @@ class Command:
             FileNotFoundError: No such command, working directory or input file.
             NotADirectoryError: The working directory is none.
             PermissionError: The command is not executable, or a file may not be opened.
-            OSError: No program for this machine, or no resources to run it.
+            OSError: No program for this machine, no resources to run it, or the terminal that it would share has hung up.
         """
+        if self.terminal == "auto" and self.stdin == "inherit" and hung_up():
+            raise OSError(errno.EIO, "the terminal has hung up")
         marker = new_marker(ticket.path, ticket.generation)
         terminal = borrow() if self.terminal == "auto" and self.stdin == self.stdout == "inherit" else None
         acknowledgement = reader = None

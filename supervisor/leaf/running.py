@@ -17,7 +17,6 @@ from ..core.exits import Exit
 from ..core.ports import Ticket
 from ..host import reaper
 from ..host.identity import ProcessId, send_signal
-from ..host.jobcontrol import job_control
 from ..host.oom import OomKills, oom_kills, was_out_of_memory
 from ..host.procstat import read_stat
 from ..host.spawn import Spawned
@@ -121,6 +120,8 @@ class RunningCommand:
                     if self._reader is not None:
                         group.start_soon(self._await_newline)
                     if self._terminal is not None:
+                        from ..host.jobcontrol import job_control  # here: most leaves have no terminal
+
                         group.start_soon(job_control, self._spawned, self._terminal, lambda: self._insisted)
                     await self._death()
                     group.cancel_scope.cancel()

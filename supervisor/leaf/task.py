@@ -14,6 +14,7 @@ import attrs
 
 from ..core.exits import Exit
 from ..core.ports import Cancellable, ChildType, Handle, Ticket
+from ..core.value import Value
 
 
 class Ignore(Exception):
@@ -50,8 +51,8 @@ def _takes_task_status(run: Callable[..., Any]) -> bool:
         return False
 
 
-@attrs.frozen
-class TaskLaunch:
+@attrs.frozen(repr=False, eq=False)
+class TaskLaunch(Value):
     """Starts a task; see `task`."""
 
     run: Callable[..., Awaitable[Any]]

@@ -180,8 +180,11 @@ class Node:
                     event = self._with_pid(event)
                 try:
                     self.state, effects = step(self.state, event, clock())
-                except Exception as error:  # the boundary where a fault of the machine stops the tree, as far as it still can
-                    self.tree.fail(error)
+                except Exception as error:  # the boundary where a fault of the machine stops the tree
+                    if isinstance(event, Stop | Hurry):
+                        self._collapse(error)
+                    else:
+                        self.tree.fail(error)
                     continue
                 for effect in effects:
                     try:
@@ -193,6 +196,16 @@ class Node:
         at = wake_at(self.state)
         if at != self.armed:
             self.tree.timer.arm(self, at)
+
+    def _collapse(self, fault: Exception) -> None:
+        # a machine that cannot even stop must not hang the program: the block still waits for what is killed here
+        if self.state.lifecycle is Lifecycle.FINISHED:
+            return
+        self.state = attrs.evolve(self.state, lifecycle=Lifecycle.FINISHED)
+        for life in reversed(tuple(self.lives.values())):
+            if life.handle is not None:
+                life.handle.kill()
+        self._finished(Exit.failed(fault), fault)
 
     def _with_pid(self, event: Acknowledged) -> Acknowledged:
         # asked now and not by the life itself: a launch may acknowledge before it has returned its handle

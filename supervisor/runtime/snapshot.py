@@ -7,10 +7,11 @@ import attrs
 from ..core.exits import Exit
 from ..core.ports import ChildType
 from ..core.state import Child, Phase, State
+from ..core.value import Value
 
 
-@attrs.frozen
-class ChildInfo:
+@attrs.frozen(repr=False, eq=False)
+class ChildInfo(Value):
     """One child at one moment.
 
     Attributes:
@@ -35,8 +36,8 @@ class ChildInfo:
     value: object = attrs.field(default=None, eq=False)
 
 
-@attrs.frozen
-class ChildCounts:
+@attrs.frozen(repr=False, eq=False)
+class ChildCounts(Value):
     """OTP's ``count_children``: all specifications, living children, and by type, dead or alive."""
 
     specs: int

@@ -9,12 +9,13 @@ import attrs
 
 from ..core.ports import ChildType, Handle, Ticket
 from ..core.spec import ChildSpec, SupervisorFlags, check_childspecs
+from ..core.value import Value
 from .node import Life, Node
 from .supervisor import Flags
 
 
-@attrs.frozen
-class Subtree:
+@attrs.frozen(repr=False, eq=False)
+class Subtree(Value):
     """Starts a supervisor; see `subtree`."""
 
     specs: tuple[ChildSpec, ...]

@@ -318,6 +318,15 @@ async def test_a_thousand_children() -> None:
     assert stopped == list(range(count))[::-1]
 
 
+@pytest.mark.deadline(120)
+async def test_many_children_that_are_up_at_once_need_no_deep_stack() -> None:
+    """News that comes while news is served waits for its turn: a long row of starts, or of failed ones, is no recursion."""
+    play = Play()
+    specs = [ChildSpec(f"c{number}", task(idle)) for number in range(2000)]
+    async with Supervisor("root", [*specs, play.child("last")]) as root:
+        assert root.count_children().active == 2001
+
+
 async def test_the_cancellations_of_siblings_are_not_chained() -> None:
     """A stop must not keep every stopped child's frames alive, nor cost O(n) for each: no cancellation has another's as context."""
     contexts: list[BaseException | None] = []

@@ -32,6 +32,9 @@ from supervisor import (
     subtree,
     task,
 )
+from supervisor.core.machine import step
+from supervisor.core.message import Call, Effect, Hurry, Input, Stop
+from supervisor.core.state import State
 from tests.play import PATIENCE, Crash, Play, watched
 
 pytestmark = pytest.mark.anyio
@@ -563,3 +566,23 @@ async def test_a_sink_that_raises_costs_the_tree_nothing() -> None:
     assert len(calls) == 1
     assert len(seen) == 3 + 3 + 3
     assert play.log[-6:] == IN_ORDER
+
+
+@pytest.mark.parametrize("stops", [True, False], ids=["can still stop", "cannot even stop"])
+async def test_a_fault_of_the_machine_ends_the_tree(monkeypatch: pytest.MonkeyPatch, stops: bool) -> None:
+    """Should the interpreter's own machine fail, children are stopped, at the least killed, and the fault leaves bare; nothing hangs."""
+
+    def faulty(state: State, event: Input, now: float) -> tuple[State, tuple[Effect, ...]]:
+        if isinstance(event, Call) or (isinstance(event, Stop | Hurry) and not stops):
+            raise Crash("machine")
+        return step(state, event, now)
+
+    monkeypatch.setattr("supervisor.runtime.node.step", faulty)
+    play = Play()
+    mid = ChildSpec("mid", subtree([play.child("b"), play.child("c")]))
+    with pytest.raises(Crash, match="machine"):
+        async with Supervisor("root", [play.child("a"), mid, play.child("d")]) as root:
+            play.take()
+            await root.start_child(play.child("e"))
+    asked = [line for line in play.log if line.startswith("asked")]
+    assert asked == [f"asked {id}" for id in "dcba"] if stops else sorted(asked) == [f"asked {id}" for id in "abcd"]

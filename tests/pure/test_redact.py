@@ -84,7 +84,7 @@ def test_a_secret_inside_something_is_cut_out(text: str, expected: str) -> None:
         "task-runner-with-a-long-name-0123456789",
         "0123456789abcdef0123456789abcdef01234567",
         "bearer of good news",
-        "/home/sk-user/project",
+        "/srv/sk-user/project",
         "eyJ",
         "-----BEGIN PUBLIC KEY-----",
         "",

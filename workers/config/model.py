@@ -12,6 +12,7 @@ import attrs
 from supervisor import (
     ConfigSection,
     Size,
+    Value,
     boolean,
     config_key,
     config_platforms,
@@ -67,7 +68,7 @@ def illegal_name(name: str) -> str | None:
     return None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class CommandConfig(ConfigSection):
     """``[command]``: what to run. `name` is None when nobody gave one; it is then derived from the command."""
 
@@ -81,7 +82,7 @@ class CommandConfig(ConfigSection):
     watchdog: float = config_key(seconds(), 0.0)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class MemoryThresholds(ConfigSection):
     """``[thresholds]``: as they were given; None is not given. `resolve` makes bytes of them."""
 
@@ -90,7 +91,7 @@ class MemoryThresholds(ConfigSection):
     emergency: Size | None = config_key(size(), None)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class RestartPolicy(ConfigSection):
     """``[restart]``: restart protection, and how a leaf is stopped. Times in seconds."""
 
@@ -114,7 +115,7 @@ class RestartPolicy(ConfigSection):
             yield ("initial_cooldown", "max_cooldown"), message
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class MonitoringConfig(ConfigSection):
     """``[monitoring]``: how often to look, and how long to wait. Times in seconds."""
 
@@ -137,21 +138,21 @@ class MonitoringConfig(ConfigSection):
         return Intervals(normal, warning, critical, emergency, minimum=min(0.1, emergency))
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class WorkersConfig(ConfigSection):
     """``[workers]``."""
 
     isolation: Isolation = config_key(word(Isolation), Isolation.TASK)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class HooksConfig(ConfigSection):
     """``[hooks]``: `on_event` is an argv that gets each event as JSON on its standard input; empty is none."""
 
     on_event: tuple[str, ...] = config_key(words(), ())
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class AgentConfig(ConfigSection):
     """One of ``[[agents]]``: its own keys over those of the file."""
 
@@ -160,8 +161,8 @@ class AgentConfig(ConfigSection):
     restart_policy: RestartPolicy = config_table(RestartPolicy, "restart")
 
 
-@attrs.frozen
-class PlatformOverrides:
+@attrs.frozen(repr=False, eq=False)
+class PlatformOverrides(Value):
     """``[platform.*]``: what the file says for each platform, by table and key; the one that applies is merged already."""
 
     linux: Mapping[str, Mapping[str, object]] = attrs.field(factory=dict)
@@ -169,7 +170,7 @@ class PlatformOverrides:
     windows: Mapping[str, Mapping[str, object]] = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class MemoryGuardianConfig(ConfigSection):
     """The whole configuration. `state_dir` None is the platform's own place for state."""
 

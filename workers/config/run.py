@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from supervisor import Fault, LoadedConfig, format_bytes, load_config, raise_all
+from supervisor import Fault, LoadedConfig, Value, format_bytes, load_config, raise_all
 
 from ..policy.errors import PolicyError, ThresholdOrder
 from ..policy.pressure import Thresholds
@@ -23,8 +23,8 @@ PREFIX: Final = "MEMORY_GUARDIAN_"
 LATER: Final = "has no effect in this version"
 
 
-@attrs.frozen
-class Agent:
+@attrs.frozen(repr=False, eq=False)
+class Agent(Value):
     """One agent of a run, with nothing left to decide.
 
     Attributes:
@@ -42,8 +42,8 @@ class Agent:
     restart_policy: RestartPolicy
 
 
-@attrs.frozen
-class GuardianRun:
+@attrs.frozen(repr=False, eq=False)
+class GuardianRun(Value):
     """A checked configuration with the options of one run.
 
     Attributes:

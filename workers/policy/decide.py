@@ -13,6 +13,8 @@ from typing import Final
 
 import attrs
 
+from supervisor import Value
+
 from .effects import (
     Blinded,
     Completed,
@@ -77,8 +79,8 @@ BROKEN_PAUSE: Final = 1.0
 _MIB: Final = 1024 * 1024
 
 
-@attrs.frozen
-class Policy:
+@attrs.frozen(repr=False, eq=False)
+class Policy(Value):
     """How the guardian decides.
 
     Attributes:
@@ -114,8 +116,8 @@ class Phase(Enum):
     """The new life is up; its first sample says whether the restart helped."""
 
 
-@attrs.frozen
-class Guard:
+@attrs.frozen(repr=False, eq=False)
+class Guard(Value):
     """The state of the decision about one leaf. Times are monotonic seconds.
 
     Attributes:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import attrs
 
+from supervisor import Value
+
 from .ladder import DegradationMode
 from .pressure import MemoryState
 
 
-@attrs.frozen
-class LevelChanged:
+@attrs.frozen(repr=False, eq=False)
+class LevelChanged(Value):
     """Say that the level changed."""
 
     old: MemoryState
@@ -17,8 +19,8 @@ class LevelChanged:
     total_bytes: int
 
 
-@attrs.frozen
-class ThresholdExceeded:
+@attrs.frozen(repr=False, eq=False)
+class ThresholdExceeded(Value):
     """Say that the total passed the threshold of `level` on its way up; of several passed at once, the highest."""
 
     level: MemoryState
@@ -26,15 +28,15 @@ class ThresholdExceeded:
     threshold_bytes: int
 
 
-@attrs.frozen
-class Prepare:
+@attrs.frozen(repr=False, eq=False)
+class Prepare(Value):
     """Capture in the background and tell the user; once for each excursion above normal."""
 
     reason: str
 
 
-@attrs.frozen
-class Restart:
+@attrs.frozen(repr=False, eq=False)
+class Restart(Value):
     """Ask the supervisor for a controlled restart now; `urgent`: the leaf may be in the middle of a turn and may not wait."""
 
     reason: str
@@ -43,8 +45,8 @@ class Restart:
     total_bytes: int
 
 
-@attrs.frozen
-class WouldRestart:
+@attrs.frozen(repr=False, eq=False)
+class WouldRestart(Value):
     """A dry run says what it would have asked for; once for each time above critical."""
 
     reason: str
@@ -53,38 +55,38 @@ class WouldRestart:
     total_bytes: int
 
 
-@attrs.frozen
-class Completed:
+@attrs.frozen(repr=False, eq=False)
+class Completed(Value):
     """The restart helped: the new life is up and below critical."""
 
     total_bytes: int
 
 
-@attrs.frozen
-class Ineffective:
+@attrs.frozen(repr=False, eq=False)
+class Ineffective(Value):
     """The restart did not help: the new life is up and at critical already. Counts as a failed attempt."""
 
     reason: str
     total_bytes: int
 
 
-@attrs.frozen
-class Failed:
+@attrs.frozen(repr=False, eq=False)
+class Failed(Value):
     """The restart failed."""
 
     reason: str
 
 
-@attrs.frozen
-class Refused:
+@attrs.frozen(repr=False, eq=False)
+class Refused(Value):
     """Say that protection refused a restart."""
 
     reason: str
     retry_in: float | None
 
 
-@attrs.frozen
-class Degrade:
+@attrs.frozen(repr=False, eq=False)
+class Degrade(Value):
     """Go to another rung of the degradation ladder; back to normal included."""
 
     mode: DegradationMode
@@ -92,15 +94,15 @@ class Degrade:
     old: DegradationMode = DegradationMode.NORMAL
 
 
-@attrs.frozen
-class Blinded:
+@attrs.frozen(repr=False, eq=False)
+class Blinded(Value):
     """Say that memory cannot be read any more."""
 
     reason: str
 
 
-@attrs.frozen
-class Sighted:
+@attrs.frozen(repr=False, eq=False)
+class Sighted(Value):
     """Say that memory can be read again."""
 
 

@@ -13,6 +13,8 @@ from typing import Final
 
 import attrs
 
+from supervisor import Value
+
 
 class DegradationMode(Enum):
     """How much of the ordinary service is left."""
@@ -63,16 +65,16 @@ class Cause(Enum):
     REQUEST = "request"
 
 
-@attrs.frozen
-class ModeChange:
+@attrs.frozen(repr=False, eq=False)
+class ModeChange(Value):
     """The mode went from `old` to `new`."""
 
     old: DegradationMode
     new: DegradationMode
 
 
-@attrs.frozen
-class Ladder:
+@attrs.frozen(repr=False, eq=False)
+class Ladder(Value):
     """Who asks for which mode: at most one mode for each cause."""
 
     asked: frozenset[tuple[Cause, DegradationMode]] = frozenset()

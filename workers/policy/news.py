@@ -4,88 +4,90 @@ from __future__ import annotations
 
 import attrs
 
+from supervisor import Value
 
-@attrs.frozen
-class Sampled:
+
+@attrs.frozen(repr=False, eq=False)
+class Sampled(Value):
     """The memory of the leaf's whole tree was read."""
 
     total_bytes: int
     generation: int
 
 
-@attrs.frozen
-class Unread:
+@attrs.frozen(repr=False, eq=False)
+class Unread(Value):
     """It could not be read."""
 
     reason: str
 
 
-@attrs.frozen
-class LeafStarted:
+@attrs.frozen(repr=False, eq=False)
+class LeafStarted(Value):
     """A life of the leaf is up."""
 
     generation: int
 
 
-@attrs.frozen
-class LeafExited:
+@attrs.frozen(repr=False, eq=False)
+class LeafExited(Value):
     """A life of the leaf is over."""
 
     generation: int
 
 
-@attrs.frozen
-class IdleChanged:
+@attrs.frozen(repr=False, eq=False)
+class IdleChanged(Value):
     """A turn of the leaf began or ended."""
 
     idle: bool
 
 
-@attrs.frozen
-class RestartAdmitted:
+@attrs.frozen(repr=False, eq=False)
+class RestartAdmitted(Value):
     """Protection admitted a controlled restart; `attempt` counts within its window."""
 
     attempt: int
 
 
-@attrs.frozen
-class RestartRefused:
+@attrs.frozen(repr=False, eq=False)
+class RestartRefused(Value):
     """Protection refused one; `retry_in` seconds until it may admit one, None when it cannot say."""
 
     reason: str
     retry_in: float | None = None
 
 
-@attrs.frozen
-class RestartPostponed:
+@attrs.frozen(repr=False, eq=False)
+class RestartPostponed(Value):
     """A cooldown is not over."""
 
     remaining: float
 
 
-@attrs.frozen
-class RestartDone:
+@attrs.frozen(repr=False, eq=False)
+class RestartDone(Value):
     """The new life is up."""
 
     generation: int
 
 
-@attrs.frozen
-class RestartBroken:
+@attrs.frozen(repr=False, eq=False)
+class RestartBroken(Value):
     """The restart was admitted and failed, or could not even be asked for."""
 
     reason: str
 
 
-@attrs.frozen
-class Prepared:
+@attrs.frozen(repr=False, eq=False)
+class Prepared(Value):
     """The capture that a `Prepare` asked for has ended. A failure changes nothing: the restart itself captures again."""
 
     ok: bool
 
 
-@attrs.frozen
-class Tick:
+@attrs.frozen(repr=False, eq=False)
+class Tick(Value):
     """The time that `next_wake` named has come."""
 
 

@@ -12,6 +12,8 @@ from typing import Final
 
 import attrs
 
+from supervisor import Value
+
 from .errors import InvalidPolicy, ThresholdOrder
 
 SAMPLES: Final = 32
@@ -41,8 +43,8 @@ LEVELS: Final = tuple(MemoryState)
 _RANK: Final = {level: rank for rank, level in enumerate(LEVELS)}
 
 
-@attrs.frozen
-class Thresholds:
+@attrs.frozen(repr=False, eq=False)
+class Thresholds(Value):
     """Where the levels begin.
 
     Attributes:
@@ -82,8 +84,8 @@ class Thresholds:
         return self.enter_bytes(level) * (1 - self.leave_ratio)
 
 
-@attrs.frozen
-class Intervals:
+@attrs.frozen(repr=False, eq=False)
+class Intervals(Value):
     """Seconds between two samples, by level; `minimum` bounds what fast growth can ask for.
 
     Raises:
@@ -107,8 +109,8 @@ class Intervals:
         return (self.normal, self.warning, self.critical, self.emergency)[level.rank]
 
 
-@attrs.frozen
-class LevelChange:
+@attrs.frozen(repr=False, eq=False)
+class LevelChange(Value):
     """The level went from `old` to `new`, perhaps over several levels at once."""
 
     old: MemoryState
@@ -122,8 +124,8 @@ class LevelChange:
         return self.new.rank > self.old.rank
 
 
-@attrs.frozen
-class Pressure:
+@attrs.frozen(repr=False, eq=False)
+class Pressure(Value):
     """What is known of the memory of one leaf.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from supervisor import ProcessId
+from supervisor import ProcessId, Value
 
 Strays = Callable[[], Iterable[int]]
 """Yields pids that belong to the tree and do not hang below its root, such as adopted orphans. Called at each refresh."""
@@ -19,16 +19,16 @@ PROCFS: Final = "procfs"
 PSUTIL: Final = "psutil"
 
 
-@attrs.frozen
-class ProcessMemory:
+@attrs.frozen(repr=False, eq=False)
+class ProcessMemory(Value):
     """What one process would give back if it ended: its private resident memory, without shared memory and file pages."""
 
     process: ProcessId
     bytes: int
 
 
-@attrs.frozen
-class MemorySample:
+@attrs.frozen(repr=False, eq=False)
+class MemorySample(Value):
     """The memory of a tree at one time.
 
     Attributes:

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from supervisor import ProcessId, identify
+from supervisor import ProcessId, Value, identify
 
 from .git import LIMIT, git_status
 from .model import CompleteState, MemoryPoint, PastRestart, ProcessSnapshot, ProjectState, RestartState, StateMetadata
@@ -20,8 +20,8 @@ from .redact import redact_arguments, redact_environment, redact_text
 from .store import new_state_id
 
 
-@attrs.frozen
-class Subject:
+@attrs.frozen(repr=False, eq=False)
+class Subject(Value):
     """What a guardian knows of a leaf without asking the system; what it does not know is None.
 
     Attributes:
@@ -94,8 +94,8 @@ async def capture(
     )
 
 
-@attrs.frozen
-class _Seen:
+@attrs.frozen(repr=False, eq=False)
+class _Seen(Value):
     working_directory: str
     environment: Mapping[str, str]
     cwd: str | None

@@ -10,6 +10,8 @@ from typing import Final
 import anyio
 import attrs
 
+from supervisor import Value
+
 LIMIT: Final = 2.0
 DIRTY_FILES: Final = 1000
 
@@ -27,8 +29,8 @@ _COMMAND: Final = (
 )
 
 
-@attrs.frozen
-class GitStatus:
+@attrs.frozen(repr=False, eq=False)
+class GitStatus(Value):
     """The work tree's state: `head` is a commit, None before the first; `branch` is None when detached."""
 
     head: str | None

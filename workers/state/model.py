@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from supervisor import Value
+
 if TYPE_CHECKING:
     from cattrs import Converter
 
@@ -16,16 +18,16 @@ class StateInvalid(ValueError):
     """Data that is no captured state: another format, changed, or incomplete."""
 
 
-@attrs.frozen
-class MemoryPoint:
+@attrs.frozen(repr=False, eq=False)
+class MemoryPoint(Value):
     """A total `age` seconds before the capture."""
 
     age: float
     total_bytes: int
 
 
-@attrs.frozen
-class ProcessSnapshot:
+@attrs.frozen(repr=False, eq=False)
+class ProcessSnapshot(Value):
     """The leaf's root process; what is not known is None. `argv` and `environment` carry no secrets.
 
     Attributes:
@@ -51,8 +53,8 @@ class ProcessSnapshot:
     level: str | None = None
 
 
-@attrs.frozen
-class ProjectState:
+@attrs.frozen(repr=False, eq=False)
+class ProjectState(Value):
     """The project the leaf works on; the parts from git are None where there is no git, or where it took too long.
 
     Attributes:
@@ -67,8 +69,8 @@ class ProjectState:
     dirty_count: int | None = None
 
 
-@attrs.frozen
-class PastRestart:
+@attrs.frozen(repr=False, eq=False)
+class PastRestart(Value):
     """A restart before this one; `time` is seconds since the epoch."""
 
     time: float
@@ -76,8 +78,8 @@ class PastRestart:
     outcome: str
 
 
-@attrs.frozen
-class RestartState:
+@attrs.frozen(repr=False, eq=False)
+class RestartState(Value):
     """Why the state was captured."""
 
     reason: str
@@ -87,8 +89,8 @@ class RestartState:
     history: tuple[PastRestart, ...] = ()
 
 
-@attrs.frozen
-class StateMetadata:
+@attrs.frozen(repr=False, eq=False)
+class StateMetadata(Value):
     """Where and when the state was captured, and how it is written.
 
     Attributes:
@@ -112,8 +114,8 @@ class StateMetadata:
     checksum: str = ""
 
 
-@attrs.frozen
-class CompleteState:
+@attrs.frozen(repr=False, eq=False)
+class CompleteState(Value):
     """Everything that is captured of an agent. `conversation` is None where there is none that is understood."""
 
     process: ProcessSnapshot

@@ -12,6 +12,8 @@ from typing import Final
 
 import attrs
 
+from supervisor import Value
+
 _EMPTY_OR_FLAG: Final = frozenset({"", "0", "1", "true", "false", "yes", "no", "on", "off", "none", "null"})
 
 _SECRET_WORDS: Final = frozenset(
@@ -58,8 +60,8 @@ _OPTION: Final = re.compile(r"--[A-Za-z]")
 _SHORT_PASSWORD_OPTION: Final = frozenset({"-u", "--user", "--proxy-user"})
 
 
-@attrs.frozen
-class _Format:
+@attrs.frozen(repr=False, eq=False)
+class _Format(Value):
     """What one kind of secret looks like; `pattern`'s groups `before` and `after`, if any, are kept."""
 
     kind: str

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import attrs
 
-from supervisor import ProcessId, identify, is_alive
+from supervisor import ProcessId, Value, identify, is_alive
 
 from .files import private_directory, write_atomic
 from .lock import Lock, try_lock
@@ -51,8 +51,8 @@ class NameInUse(Exception):
         return type(self), (self.name, self.pid)
 
 
-@attrs.frozen
-class RunRecord:
+@attrs.frozen(repr=False, eq=False)
+class RunRecord(Value):
     """What is written down about a run.
 
     Attributes:

@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from supervisor import ProcessId, identify, is_alive, marked, sweep, walk
+from supervisor import ProcessId, Value, identify, is_alive, marked, sweep, walk
 
 from .files import SUFFIX as TEMPORARY
 from .lock import Lock, try_lock
@@ -21,8 +21,8 @@ BOUND: Final = 2.0
 """Seconds after which the sweep of one run gives up on processes that the kernel cannot end."""
 
 
-@attrs.frozen
-class SweptRun:
+@attrs.frozen(repr=False, eq=False)
+class SweptRun(Value):
     """What was found of one abandoned run.
 
     Attributes:

@@ -10,6 +10,7 @@ import anyio.to_thread
 from supervisor import describe
 
 from ..event import CaptureFailed, StateCaptured
+from ..policy.pressure import MemoryState
 from .files import StateWriteFailed
 
 if TYPE_CHECKING:
@@ -46,13 +47,16 @@ async def served(ledger: Ledger, request: CaptureRequest) -> None:
     began = anyio.current_time()
     # imported at the first capture: most guardians never come to one, and half a megabyte of theirs is saved
     from .capture import capture
+    from .git import LIMIT
     from .model import StateInvalid
     from .store import StateStore
 
     store = StateStore(ledger.run.state_dir)
     attempt = leaf.attempt if leaf.restarting_since is not None else None
     try:
-        captured = await capture(subject(ledger, leaf), request.reason, attempt=attempt, history=past(leaf))
+        # in an emergency git may not take what the whole capture has
+        patience = 0.5 if leaf.guard.level is MemoryState.EMERGENCY else LIMIT
+        captured = await capture(subject(ledger, leaf), request.reason, attempt=attempt, history=past(leaf), git_limit=patience)
         # abandoned when the tree ends: what it leaves is a temporary file at worst
         path = await anyio.to_thread.run_sync(store.save, leaf.agent.command.working_directory, captured, abandon_on_cancel=True)
     except (StateWriteFailed, StateInvalid, OSError) as error:
