@@ -52,7 +52,7 @@ QUICK = [
 ]
 SLOW = ["test_machine.py"]
 EXAMPLES = 120
-CPU_SECONDS = 40
+CPU_SECONDS = 120
 MEMORY_BYTES = 2 << 30
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -412,8 +412,16 @@ Killers = dict[tuple[str, str], list[str]]
 class Loop:
     """A pytest plugin: instead of running the tests once, it runs them in forks of itself, each with another mutant."""
 
-    def __init__(self, todo: Sequence[Mutant | None], jobs: int, killers: Killers, done: Callable[[Outcome], None]) -> None:
-        self.todo, self.jobs, self.done = todo, jobs, done
+    def __init__(
+        self,
+        todo: Sequence[Mutant | None],
+        killers: Killers,
+        done: Callable[[Outcome], None],
+        *,
+        jobs: int = 1,
+        cpu_seconds: int = CPU_SECONDS,
+    ) -> None:
+        self.todo, self.jobs, self.done, self.cpu_seconds = todo, jobs, done, cpu_seconds
         self.failed = ""
         self.killers = killers
 
@@ -457,7 +465,7 @@ class Loop:
 
     def child(self, items: list[Any], mutant: Mutant | None, out: int) -> None:
         """Run the tests until one fails, those first that have killed a neighbour."""
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_seconds, self.cpu_seconds))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         silence = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
@@ -511,7 +519,7 @@ def session(plugin: object, names: Sequence[str]) -> int:
     return int(pytest.main([*arguments, *(str(ROOT / "tests" / "pure" / name) for name in names)], plugins=[plugin]))
 
 
-def run(todo: Sequence[Mutant], jobs: int, done: Callable[[Outcome], None]) -> None:
+def run(todo: Sequence[Mutant], jobs: int, cpu_seconds: int, done: Callable[[Outcome], None]) -> None:
     """Run every mutant: those outside of functions change what an import does, and need a process that has imported nothing."""
     killers: Killers = {}
     inside = [mutant for mutant in todo if mutant.function]
@@ -525,7 +533,7 @@ def run(todo: Sequence[Mutant], jobs: int, done: Callable[[Outcome], None]) -> N
             pid = os.fork()
             if pid == 0:
                 os.close(inner)
-                alone(mutant, killers.get((mutant.file, ""), []), outer)
+                alone(mutant, killers.get((mutant.file, ""), []), cpu_seconds, outer)
             os.close(outer)
             running[inner] = pid
         for inner in select.select(list(running), [], [])[0]:
@@ -538,7 +546,7 @@ def run(todo: Sequence[Mutant], jobs: int, done: Callable[[Outcome], None]) -> N
                 if result == "killed":
                     remember(killers, mutant, by)
                 done(Outcome(mutant, result, by, seconds))
-    session(Loop(inside, jobs, killers, done), [*QUICK, *SLOW])
+    session(Loop(inside, killers, done, jobs=jobs, cpu_seconds=cpu_seconds), [*QUICK, *SLOW])
 
 
 def key(mutant: Mutant) -> str:
@@ -546,14 +554,14 @@ def key(mutant: Mutant) -> str:
     return f"{mutant.file}:{mutant.start}:{mutant.end}:{mutant.text}"
 
 
-def alone(mutant: Mutant, first: list[str], out: int) -> None:
+def alone(mutant: Mutant, first: list[str], cpu_seconds: int, out: int) -> None:
     """One mutant of an import, in a process of its own: a module that cannot be imported is a kill."""
     sys.meta_path.insert(0, Mutated(mutant))
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)
     outcomes: list[Outcome] = []
-    session(Loop([None], 1, {ALONE: first}, outcomes.append), [*QUICK, *SLOW])
+    session(Loop([None], {ALONE: first}, outcomes.append, cpu_seconds=cpu_seconds), [*QUICK, *SLOW])
     outcome = outcomes[0] if outcomes else Outcome(mutant, "killed", "import", 0.0)
     os.write(out, json.dumps([key(mutant), outcome.result, outcome.by, outcome.seconds]).encode())
     os._exit(0)
@@ -619,14 +627,17 @@ def main() -> int:
     pid = os.fork()
     if pid == 0:
         healthy: list[Outcome] = []
-        session(Loop([None], 1, {}, healthy.append), [*QUICK, *SLOW])
+        session(Loop([None], {}, healthy.append), [*QUICK, *SLOW])
         if healthy and healthy[0].result == "killed":
             say(f"fails without a mutant: {healthy[0].by}")
         os._exit(0 if healthy and healthy[0].result == "survived" else 1)
-    if os.waitpid(pid, 0)[1]:
+    _, status, usage = os.wait4(pid, 0)
+    if status:
         return 2
-    say(f"{len(todo)} mutants; the tests without one take {time.monotonic() - began:.1f} s")
-    run(todo, options.jobs, done)
+    # a mutant that loops for ever is ended by the processor time it takes, which does not depend on what else the machine does
+    cpu = usage.ru_utime + usage.ru_stime
+    say(f"{len(todo)} mutants; the tests without one take {cpu:.1f} s of processor time")
+    run(todo, options.jobs, max(5, round(2 * cpu)), done)
     return report(outcomes, time.monotonic() - began, options.json)
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..core.errors import NoProc
 from ..core.event import Event
 from ..core.exits import Exit
 from ..core.machine import step
@@ -151,13 +150,7 @@ class Node:
     # ------------------------------------------------------------ inputs
 
     def call(self, request: Request, answer: Answer) -> None:
-        """Ask for something; `answer(value, error)` is called once, now or later.
-
-        Raises:
-            NoProc: The supervisor has finished.
-        """
-        if self.state.lifecycle is Lifecycle.FINISHED:
-            raise NoProc(self.path)
+        """Ask for something; `answer(value, error)` is called once, now or later."""
         self._refs += 1
         self._answers[self._refs] = answer
         self.feed(Call(self._refs, request))
