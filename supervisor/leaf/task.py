@@ -70,7 +70,7 @@ class TaskLaunch(Value):
         """Start one life in the tree's task group."""
         life = TaskLife(self, ticket)
         if not self.acknowledges:
-            # before the task exists: an eager event loop may run it to its end within `spawn`
+            # before the task exists: should the event loop run it to its end within `spawn`, it was up
             ticket.started()
         life.scope = ticket.spawn(life.run, "/".join(ticket.path))
         return life

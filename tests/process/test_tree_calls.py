@@ -311,6 +311,22 @@ async def test_a_stopping_and_a_starting_child_are_shown_as_such() -> None:
         play.tell("a")
 
 
+async def test_a_child_whose_end_waits_to_be_served_is_still_shown_as_running() -> None:
+    """As in OTP: while the supervisor is busy an exit is unread, and nobody has been told."""
+    play = Play()
+    async with Supervisor("root", [play.child("a")]) as root, anyio.create_task_group() as tasks:
+        tasks.start_soon(root.start_child, play.child("g", gate=True))
+        await play.saw("start g")
+        play.crash("a")
+        await play.saw("end a")
+        await anyio.wait_all_tasks_blocked()
+        assert (root.which_child("a").state, root.which_child("a").generation) == ("running", 1)
+        assert root.count_children().active == 2
+        play.open("g")
+        await play.saw("up a", 2)
+        assert root.which_child("a").generation == 2
+
+
 # ---------------------------------------------------------------- cycle_child
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -17,6 +18,8 @@ from supervisor import (
     AlreadyStarted,
     ChildSpec,
     ChildType,
+    Event,
+    Exit,
     Handle,
     Ignore,
     NoProc,
@@ -417,7 +420,7 @@ async def test_a_child_may_call_its_supervisor_while_that_starts_up() -> None:
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in Python 3.12")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_eager_tasks_change_nothing() -> None:
-    """Where asyncio runs a new task to its first wait at once, a child may end within its own launch: a normal end is no failed start."""
+    """A tree runs on a loop with asyncio's eager tasks as on any other."""
     if sys.version_info >= (3, 12):
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
     play = Play()
@@ -435,3 +438,63 @@ async def test_eager_tasks_change_nothing() -> None:
     finally:
         asyncio.get_running_loop().set_task_factory(None)
     assert not play.overlap
+
+
+async def test_a_child_that_runs_to_its_end_within_its_launch_was_up() -> None:
+    """Should an event loop run a new task at once, the acknowledgement of a plain function still comes before its end."""
+    calls: list[str] = []
+
+    @attrs.frozen
+    class Eager:
+        path: tuple[str, ...] = ("root", "a")
+        generation: int = 1
+
+        def started(self, value: object = None) -> None:
+            calls.append("started")
+
+        def ignored(self) -> None:
+            calls.append("ignored")
+
+        def exited(self, exit: Exit) -> None:
+            calls.append(f"exited {exit.reason}")
+
+        def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> anyio.CancelScope:
+            with pytest.raises(StopIteration):
+                run().send(None)
+            return anyio.CancelScope()
+
+        def emit(self, event: Event) -> None:
+            raise AssertionError(event)
+
+    async def short() -> None:
+        calls.append("ran")
+
+    task(short).launch(Eager())
+    assert calls == ["started", "ran", "exited normal"]
+
+
+async def test_a_branch_is_known_by_its_path_from_its_first_child_on() -> None:
+    """Whatever starts a child may already look at the supervisor it is under."""
+    play = Play()
+    seen: list[str] = []
+
+    @attrs.frozen
+    class Curious:
+        type = ChildType.WORKER
+        kill_timeout = 1.0
+
+        def launch(self, ticket: Ticket) -> Handle:
+            seen.extend(f"{info.id} {info.state}" for info in root.supervisor("mid").which_children())
+            return task(idle).launch(ticket)
+
+        def describe(self) -> dict[str, Any]:
+            return {}
+
+    mid = ChildSpec("mid", subtree([play.child("a"), ChildSpec("curious", Curious()), play.child("c")]))
+    root = Supervisor("root", [mid, ChildSpec("first", subtree([ChildSpec("x", task(idle))]))])
+    async with root:
+        assert seen == ["c undefined", "curious starting", "a running"]
+    root = Supervisor("root", [ChildSpec("mid", subtree([ChildSpec("curious", Curious())]))])
+    seen.clear()
+    async with root:
+        assert seen == ["curious starting"]

@@ -623,6 +623,7 @@ def test_a_child_that_survives_its_kill_is_given_up() -> None:
     run = Play([child("a"), child("b", shutdown=1.0, kill_timeout=3.0)])
     run.boot()
     run.immortal = {"b"}
+    run.wait(50.0)
     run.stop()
 
     assert run.wait(1.0) == ["kill b"]
