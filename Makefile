@@ -23,7 +23,7 @@ $(call current,$(VENV))
 $(call current,$(LOWEST))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-lowest check bench clean
+.PHONY: help run test test-lowest check bench mutation clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -50,6 +50,9 @@ check: $(VENV)/.ready-dev ## Check format, style, types and layers, and build th
 
 bench: $(VENV)/.ready-run ## Measure, and print each figure beside its floor; ARGS goes to the suite
 	$(PY) -m benchmarks $(ARGS)
+
+mutation: $(VENV)/.ready-dev ## Change the pure core in every small way, and see whether its tests notice
+	$(PY) tools/mutation.py $(ARGS)
 
 clean: ## Remove environments, caches and build results
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
