@@ -130,6 +130,10 @@ def cannot_start(ledger: Ledger, error: StartFailed) -> Fault | None:
     if leaf is None:
         return None
     cause = failed.__cause__
+    if isinstance(cause, TimeoutError) and leaf.agent.command.ready != "spawn":
+        return Fault(
+            "command.start_timeout", f"{leaf.agent.command.argv[0]!r} was started and did not say that it is ready: {error.exit.reason}"
+        )
     why = cause.strerror if isinstance(cause, OSError) and cause.strerror else failed.exit.reason
     return Fault("command.argv", f"{leaf.agent.command.argv[0]!r} cannot be started: {why}")
 

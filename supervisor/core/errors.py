@@ -106,7 +106,7 @@ class CallError(SupervisorError):
 
     def __init__(self, path: Path, id: str | None = None, *, text: str | None = None) -> None:
         self.path, self.id = path, id
-        name = "/".join((*path, id) if id is not None else path)
+        name = "/".join(map(str, (*path, id) if id is not None else path))
         super().__init__(f"{name}: {text or self.text}")
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import attrs
 
-from .waitstatus import WRAPPED_CRASHES, WaitStatus
+from .waitstatus import ORDERLY, WRAPPED_CRASHES, WaitStatus
 
 if sys.platform != "win32":
     import termios
@@ -125,7 +125,7 @@ class Terminal:
                 termios.tcsetattr(self.fd, termios.TCSANOW, self._modes)
                 # modes of the kernel left changed tell of modes of the screen left changed
                 if changed or (status is not None and (status.signal is not None or status.code in WRAPPED_CRASHES)):
-                    _write(self.fd, reset_sequence(os.environ.get("TERM", "")))
+                    _write(self.fd, reset_sequence(os.environ.get("TERM", ""), crashed=changed or _is_crash(status)))
                     # answers and mouse reports meant for the leaf would be typed into the shell
                     termios.tcflush(self.fd, termios.TCIFLUSH)
 
@@ -214,12 +214,22 @@ def is_lent() -> bool:
     return _borrowed
 
 
-def reset_sequence(term: str) -> str:
-    """What puts a terminal of this type (``$TERM``) back to normal; empty for one that knows no sequences."""
+def reset_sequence(term: str, *, crashed: bool = True) -> str:
+    """What puts a terminal of this type (``$TERM``) back to normal; empty for one that knows no sequences.
+
+    The alternate screen is left after a crash only: a program that was on it handles the signals that ask it to end, and on a main
+    screen some terminals (tmux) answer by moving the cursor to where an earlier program had left it.
+    """
     if term in ("", "dumb"):
         return ""
+    screen = _LEAVE_ALTERNATE_SCREEN if crashed else ""
     # the Linux console misreads the two keyboard sequences
-    return _LEAVE_ALTERNATE_SCREEN + _RESET if term.startswith("linux") else MODES_RESET
+    return screen + _RESET + ("" if term.startswith("linux") else _RESET_KEYBOARD)
+
+
+def _is_crash(status: WaitStatus | None) -> bool:
+    """Whether the program was given no chance to clean up behind itself."""
+    return status is not None and (status.code in WRAPPED_CRASHES or (status.signal is not None and status.signal not in ORDERLY))
 
 
 def _write(fd: int, text: str) -> None:

@@ -48,7 +48,7 @@ class WaitStatus(Value):
         return cls(code=returncode) if returncode >= 0 else cls(signal=-returncode)
 
 
-_ORDERLY: Final = frozenset(
+ORDERLY: Final = frozenset(
     number
     for name in ("SIGHUP", "SIGINT", "SIGTERM", "SIGQUIT", "SIGPIPE")
     if (number := getattr(signal, name, None)) is not None
@@ -76,7 +76,7 @@ def classify(
         if status.core_dumped:
             reason += " (core dumped)"
         kind = ExitKind.ABNORMAL
-        if number == asked or (policy is AbnormalExit.CRASH and number in _ORDERLY):
+        if number == asked or (policy is AbnormalExit.CRASH and number in ORDERLY):
             kind = ExitKind.SHUTDOWN
         return Exit(kind, reason, signal=number, core_dumped=status.core_dumped, out_of_memory=out_of_memory)
     if code == 0:

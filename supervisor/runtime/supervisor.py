@@ -201,6 +201,9 @@ class SupervisorRef:
         return await self._call(request, lambda value: _answered(node, spec, value))
 
     async def _call(self, request: Request, result: Callable[[object], T] = _nothing) -> T:
+        id = getattr(request, "id", None)
+        if hasattr(request, "id") and not is_name(id):
+            raise InvalidField("id", id, "a child's id, a non-empty string", where="/".join(self.path))
         answered = anyio.Event()
         results: list[T] = []
         errors: list[Exception] = []

@@ -476,3 +476,17 @@ def test_no_words_are_a_traceback(tmp_path_factory: pytest.TempPathFactory, word
     assert code in (0, 2, 99)
     assert bool(err.getvalue()) == (code == 2)
     assert "Traceback" not in err.getvalue()
+
+
+def test_a_current_directory_that_is_gone(tmp_path: Path) -> None:
+    """Started from a directory that was removed, the program says so and starts nothing."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = 'cd "$1" && rmdir "$1" && exec "$2" -m supervisor --state-dir "$3" -- touch "$3.started"'
+    words = ["sh", "-c", script, "sh", str(gone), sys.executable, str(tmp_path / "state")]
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=30)
+
+    assert done.returncode == 2
+    assert "working_directory: the current directory has been removed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "state.started").exists()

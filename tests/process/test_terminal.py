@@ -297,3 +297,5 @@ def test_reset_suits_the_terminal() -> None:
     assert reset_sequence("xterm-256color") == MODES_RESET
     assert "\x1b[<u" not in reset_sequence("linux")
     assert MODES_RESET.index("\x1b7") < MODES_RESET.index("\x1b[?1049l")
+    assert "?1049l" not in reset_sequence("xterm", crashed=False)
+    assert "?25h" in reset_sequence("xterm", crashed=False)

@@ -157,7 +157,9 @@ def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry
         name = part.command.name or _free_name(part.command.argv, [*names, *(other.command.name for other, _ in parts)])
         names.append(name)
         directory = absolute(part.command.working_directory)
-        if not os.path.isdir(directory):
+        if not os.path.isabs(directory):
+            said.fault("command", "working_directory", "the current directory has been removed; change to one that exists")
+        elif not os.path.isdir(directory):
             said.fault(
                 "command", "working_directory", f"{directory!r} {'is no directory' if os.path.lexists(directory) else 'is not there'}"
             )
