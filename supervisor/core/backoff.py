@@ -45,7 +45,8 @@ class Backoff(Value):
         """
         if self.initial == 0:
             return 0.0
-        # beyond this exponent the cap is reached whatever the numbers, and float power would overflow
-        ceiling = math.log(self.maximum / self.initial) / math.log(self.multiplier) if self.multiplier > 1 else 0.0
-        base = self.maximum if self.multiplier > 1 and attempt >= ceiling else self.initial * self.multiplier**attempt
-        return min(self.maximum, base * (1 + self.jitter * (2 * u - 1)))
+        try:
+            growth = self.multiplier**attempt
+        except OverflowError:
+            growth = math.inf
+        return min(self.maximum, min(self.maximum, self.initial * growth) * (1 + self.jitter * (2 * u - 1)))

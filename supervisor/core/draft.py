@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import insort
 
 import attrs
@@ -13,7 +12,7 @@ from .event import Event
 from .exits import Exit
 from .message import Effect, Emit, ForgetChild, Reply
 from .spec import Restart, Strategy
-from .state import Child, Job, Operation, Phase, State
+from .state import Child, Job, Phase, State
 from .strategy import affected
 
 
@@ -107,7 +106,7 @@ class Draft:
 
     def retry(self, child: Child, at: float) -> None:
         """The child waits for its next restart."""
-        self.put(attrs.evolve(child, phase=Phase.RESTARTING, pid=None, since=self.now))
+        self.put(attrs.evolve(child, phase=Phase.RESTARTING))
         retries = list(self.retries)
         insort(retries, (at, child.spec.id), key=lambda retry: retry[0])
         self.retries = tuple(retries)
@@ -116,17 +115,17 @@ class Draft:
         """The child waits no longer."""
         self.retries = tuple(retry for retry in self.retries if retry[1] != id)
 
-    def awaits(self, operation: Operation, id: str) -> bool:
-        """Whether the job waits for exactly this."""
-        return self.job is not None and self.job.waiting and self.job.steps[self.job.index] == (operation, id)
+    def awaits_start(self, id: str) -> Job | None:
+        """The job, if it waits for the start of this child, which has been launched."""
+        job = self.job
+        assert job is not None  # a child starts within a job, and that can only give way to another: to the one that closes
+        return job if job.steps[job.index] == ("start", id) else None
 
     def next_step(self, value: object = None) -> None:
         """The step that was begun is done."""
         job = self.job
         assert job is not None
-        self.job = attrs.evolve(
-            job, index=job.index + 1, waiting=False, killed=False, deadline=math.inf, value=job.value if value is None else value
-        )
+        self.job = attrs.evolve(job, index=job.index + 1, waiting=False, value=job.value if value is None else value)
 
     # ------------------------------------------------------------ what was attempted
 

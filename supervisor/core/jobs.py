@@ -27,18 +27,15 @@ def advance(draft: Draft, job: Job) -> None:
         complete(draft, job)
         return
     operation, id = job.steps[job.index]
-    child = draft.children.get(id)
-    if child is None:
-        draft.next_step()
-    elif operation == "start":
-        begin_start(draft, job, child)
+    if operation == "start":
+        begin_start(draft, job, draft.children[id])
     else:
-        begin_stop(draft, job, child)
+        begin_stop(draft, job, draft.children[id])
 
 
 def begin_start(draft: Draft, job: Job, child: Child) -> None:
     """A new life, with the next generation."""
-    born = attrs.evolve(child, phase=Phase.STARTING, generation=child.generation + 1, pid=None, since=draft.now)
+    born = attrs.evolve(child, phase=Phase.STARTING, generation=child.generation + 1, since=draft.now)
     draft.put(born)
     draft.effects.append(LaunchChild(born.spec.id, born.generation))
     draft.job = attrs.evolve(job, waiting=True, began=draft.now, deadline=draft.now + born.spec.start_timeout)
@@ -67,8 +64,7 @@ def insist(draft: Draft, job: Job, child: Child) -> None:
     """Kill the child that the job waits for; from here on the job waits for its end."""
     draft.effects.append(KillChild(child.spec.id, child.generation))
     draft.put(attrs.evolve(child, phase=Phase.STOPPING))
-    steps = (*job.steps[: job.index], ("stop", child.spec.id), *job.steps[job.index + 1 :])
-    draft.job = attrs.evolve(job, steps=steps, killed=True, deadline=draft.now + child.spec.start.kill_timeout)
+    draft.job = attrs.evolve(job, killed=True, deadline=draft.now + child.spec.start.kill_timeout)
 
 
 def overdue(draft: Draft, job: Job) -> Child | None:
@@ -77,7 +73,8 @@ def overdue(draft: Draft, job: Job) -> Child | None:
     child = draft.children[id]
     if operation == "start":
         silence = TimeoutError(f"no acknowledgement within {child.spec.start_timeout:g} s")
-        insist(draft, attrs.evolve(job, failure=Exit.failed(silence)), child)
+        # the job ends with the child's end: its other steps are of no use any more
+        insist(draft, attrs.evolve(job, steps=(*job.steps[: job.index], ("stop", id)), failure=Exit.failed(silence)), child)
     elif not job.killed:
         insist(draft, job, child)
     else:
@@ -125,9 +122,10 @@ def close(draft: Draft, exit: Exit, error: Exception | None = None) -> None:
     job = draft.job
     if job is not None:
         draft.reply(job, error=NoProc(draft.path))
-        if job.waiting and job.steps[job.index][0] == "stop":
+        present = job.steps[job.index]
+        if present in stops:
             # it has been asked already: its own ladder goes on, before the others'
-            steps = (job.steps[job.index], *stops)
+            steps = (present, *(stop for stop in stops if stop != present))
             closing = attrs.evolve(closing, steps=steps, waiting=True, began=job.began, deadline=job.deadline, killed=job.killed)
     draft.job = closing
 

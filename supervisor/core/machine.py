@@ -69,7 +69,7 @@ def take(draft: Draft, event: Input) -> None:
 
 def run(draft: Draft) -> None:
     """Advance the job, then take what waits, until there is something to wait for."""
-    while draft.lifecycle is not Lifecycle.FINISHED:
+    while True:
         if draft.job is not None:
             if draft.job.waiting:
                 return
@@ -106,14 +106,15 @@ def acknowledged(draft: Draft, event: Acknowledged) -> None:
     child = draft.life(event.id, event.generation)
     if child is None or child.phase is not Phase.STARTING:
         return
-    job, awaited = draft.job, draft.awaits("start", event.id)
-    again = awaited and job is not None and job.purpose in (Purpose.RESTART, Purpose.CYCLE)
-    draft.put(attrs.evolve(child, phase=Phase.RUNNING, pid=event.pid, since=draft.now, restarts=child.restarts + again))
+    draft.put(attrs.evolve(child, phase=Phase.RUNNING, pid=event.pid, since=draft.now))
     draft.emit(ChildStarted(draft.path_of(event.id), generation=event.generation, pid=event.pid))
-    if again and job is not None:
+    job = draft.awaits_start(event.id)
+    if job is None:
+        return
+    if job.purpose in (Purpose.RESTART, Purpose.CYCLE):
+        draft.put(attrs.evolve(draft.children[event.id], restarts=child.restarts + 1))
         draft.emit(restarted(draft, job, event))
-    if awaited:
-        draft.next_step(value=event.value if job is not None and event.id == job.subject else None)
+    draft.next_step(value=event.value if event.id == job.subject else None)
 
 
 def restarted(draft: Draft, job: Job, event: Acknowledged) -> ChildRestarted:
@@ -136,7 +137,7 @@ def declined(draft: Draft, event: Declined) -> None:
         return
     if child.phase is Phase.STARTING:
         draft.down(child, None)
-        if draft.awaits("start", event.id):
+        if draft.awaits_start(event.id) is not None:
             draft.next_step()
     elif child.phase is Phase.STOPPING:
         # it had been asked to end, or was overdue, before it declined: nothing runs, and nothing more will be heard
@@ -149,12 +150,14 @@ def ended(draft: Draft, event: Ended) -> None:
     if child is None:
         return
     match child.phase:
-        case Phase.STARTING if draft.awaits("start", event.id) and draft.job is not None:
-            start_failed(draft, draft.job, child, event.exit)
         case Phase.STARTING:
-            # the supervisor was told to stop meanwhile: nobody waits for this start any more
-            draft.emit(ChildStartFailed(draft.path_of(event.id), generation=event.generation, exit=event.exit))
-            draft.down(child, event.exit)
+            job = draft.awaits_start(event.id)
+            if job is not None:
+                start_failed(draft, job, child, event.exit)
+            else:
+                # the supervisor was told to stop meanwhile: nobody waits for this start any more
+                draft.emit(ChildStartFailed(draft.path_of(event.id), generation=event.generation, exit=event.exit))
+                draft.down(child, event.exit)
         case Phase.STOPPING:
             exited(draft, child, event.exit, expected=True)
             stopped(draft, child, event.exit)
@@ -201,4 +204,5 @@ def tick(draft: Draft) -> None:
         draft.retries = draft.retries[1:]
         child = attrs.evolve(draft.children[id], phase=Phase.UNDEFINED)
         draft.put(child)
-        request_restart(draft, child, child.exit or Exit.killed())
+        assert child.exit is not None  # what waits for a restart has ended, or has failed to start
+        request_restart(draft, child, child.exit)

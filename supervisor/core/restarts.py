@@ -17,7 +17,7 @@ from .state import FAILURES_KEPT, Child, Job, Phase, Purpose
 def ended_by_itself(draft: Draft, child: Child, exit: Exit) -> None:
     """A running child ended and nobody had asked it to; the supervisor is idle."""
     if wants_restart(child, exit):
-        child = attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, exit=exit)
+        child = attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, since=draft.now, exit=exit)
         draft.put(child)
         request_restart(draft, child, exit)
         return
@@ -44,10 +44,9 @@ def settle(draft: Draft, child: Child, exit: Exit) -> None:
 
 
 def auto_shutdown(draft: Draft) -> None:
-    """A significant child ended by itself and is not restarted."""
+    """A significant child ended by itself and is not restarted; it could not be significant under a supervisor that never shuts down."""
     alive = any(child.spec.significant and child.phase is not Phase.UNDEFINED for child in draft.children.values())
-    rule = draft.flags.auto_shutdown
-    if rule is AutoShutdown.ANY_SIGNIFICANT or (rule is AutoShutdown.ALL_SIGNIFICANT and not alive):
+    if draft.flags.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or not alive:
         close(draft, Exit.shutdown())
 
 
@@ -91,13 +90,12 @@ def start_failed(draft: Draft, job: Job, child: Child, exit: Exit) -> None:
     id = child.spec.id
     draft.emit(ChildStartFailed(draft.path_of(id), generation=child.generation, exit=exit))
     error = StartFailed(draft.path_of(id), exit)
-    child = attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, since=draft.now, exit=exit)
+    child = attrs.evolve(child, phase=Phase.UNDEFINED, since=draft.now, exit=exit)
     draft.put(child)
     draft.job = None
     match job.purpose:
         case Purpose.BOOT:
             close(draft, Exit.failed(error), error)
-            return
         case Purpose.START_CHILD:
             draft.drop(id)
         case Purpose.RESTART:

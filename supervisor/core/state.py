@@ -88,7 +88,8 @@ class Job(Value):
     Attributes:
         steps: Stops and starts, in order.
         index: The step that is waited for, or is next.
-        waiting: Whether step `index` has begun.
+        waiting: Whether step `index` has begun; between two inputs it always has.
+        began: When the present wait began, monotonic.
         deadline: When the present wait is over, monotonic.
         killed: Whether the child that is being stopped has been killed already.
         failure: Set when the child that is being stopped failed to start in time.
@@ -163,7 +164,7 @@ def initial(path: Path, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], *,
 def wake_at(state: State) -> float:
     """When the machine needs a `Tick`, monotonic seconds; ``math.inf`` when only news can change anything."""
     if state.job is not None:
-        return state.job.deadline if state.job.waiting else math.inf
+        return state.job.deadline
     return state.retries[0][0] if state.retries else math.inf
 
 

@@ -379,8 +379,7 @@ def begun(old: Job | None, new: Job | None) -> Job | None:
         return None
     if old is None or new.purpose is not old.purpose or new.subject != old.subject:
         return new
-    insisted = new.killed and new.index == old.index
-    return new if new.steps is not old.steps and not insisted else None
+    return new if new.steps is not old.steps and new.failure is None else None
 
 
 def new_size(budget: Budget, flags: SupervisorFlags, now: float) -> int:

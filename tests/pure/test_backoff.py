@@ -34,6 +34,9 @@ def test_the_defaults_double_from_a_second_to_a_minute() -> None:
         (Backoff(1.0, 2.0, 4.0), [1, 2, 4, 4]),
         (Backoff(3.0, 1.0, 5.0), [3, 3, 3, 3]),
         (Backoff(3.0, 2.0, 3.0), [3, 3, 3, 3]),
+        (Backoff(0.25, 2.0, 1.0), [0.25, 0.5, 1, 1]),
+        (Backoff(0.25, 2.0, 60.0), [0.25, 0.5, 1, 2]),
+        (Backoff(5e-324, 2.0, 60.0), [5e-324, 1e-323, 2e-323, 4e-323]),
         (Backoff(0.0, 2.0, 5.0), [0, 0, 0, 0]),
         (Backoff(0.0, 2.0, 0.0), [0, 0, 0, 0]),
     ],
@@ -75,6 +78,13 @@ def test_pauses_never_shrink(backoff: Backoff, attempt: int) -> None:
 def test_growing_pauses_reach_the_cap(backoff: Backoff) -> None:
     """With a multiplier above 1 the maximum is reached, and without overflow."""
     assert backoff.delay(10**9) == backoff.maximum
+
+
+def test_a_vast_range_does_not_overflow() -> None:
+    """What grows beyond all floats is beyond every cap."""
+    assert Backoff(5e-324, 2.0, 1e308).delay(1000) == 5e-324 * 2.0**1000
+    assert Backoff(5e-324, 2.0, 1e308).delay(1080) == 1e308
+    assert Backoff(1e308, 2.0, 1e308, 1.0).delay(5, 0.0) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def test_a_refused_call_names_the_child(kind: type[CallError]) -> None:
     assert str(error) == f"root/a/b: {kind.text}"
     assert kind.text != CallError.text
     assert str(CallError(PATH, "b", text="so")) == "root/a/b: so"
+    assert str(CallError(PATH, "b")) == "root/a/b: refused"
 
 
 def test_what_a_refused_call_carries() -> None:

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import attrs
 import pytest
 
 from supervisor.core import event as events
-from supervisor.core.event import ChildExited, Event, EventsLost, Record, SupervisorGaveUp, jsonable
+from supervisor.core.event import (
+    ChildExited,
+    ChildRestarted,
+    ChildStarted,
+    ChildStartFailed,
+    ChildTerminated,
+    ChildUnresponsive,
+    Event,
+    EventsLost,
+    OrphansSwept,
+    Record,
+    RestartDeferred,
+    SupervisorGaveUp,
+    jsonable,
+)
 from supervisor.core.exits import Exit, ExitKind
 from supervisor.core.spec import Restart
 
@@ -49,6 +64,23 @@ def test_the_fields_of_an_event_by_name() -> None:
     exited = ChildExited(("root", "a"), exit=Exit.killed(), pid=7, generation=3)
     assert exited.as_data() == {"exit": {"kind": "abnormal", "reason": "killed"}, "pid": 7, "expected": False, "uptime": None}
     assert SupervisorGaveUp(("root",), child="a").as_data()["exit"] is None
+
+
+def test_the_defaults_of_events() -> None:
+    """Unknown is null; what was not said is empty, false or zero."""
+    path = ("root", "a")
+    assert ChildStarted(path).as_data() == {"pid": None}
+    assert ChildRestarted(path).as_data() == {"reason": "", "controlled": False, "attempt": 0, "budget_left": None}
+    assert ChildTerminated(path).as_data() == {}
+    assert ChildUnresponsive(path).as_data() == {"pid": None, "waited": 0.0}
+    assert RestartDeferred(path).as_data() == {"reason": "", "controlled": False, "remaining": 0.0}
+    assert SupervisorGaveUp(path).as_data() == {"child": "", "reason": "", "hold": False, "retry_in": None, "exit": None}
+    assert OrphansSwept(path).as_data() == {"pids": [], "reason": ""}
+    assert EventsLost(path).as_data() == {"from": 0, "to": 0}
+    kinds: list[Any] = [ChildExited, ChildStartFailed]
+    for kind in kinds:
+        with pytest.raises(TypeError):
+            kind(path, Exit.normal())
 
 
 def test_lost_events_are_a_range() -> None:

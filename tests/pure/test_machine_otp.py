@@ -84,6 +84,7 @@ def test_children_start_one_at_a_time_in_order() -> None:
     run = Play([child("a"), child("b")], a=["silent"], b=["silent"])
 
     assert run.boot() == ["start a"]
+    assert run.state.lifecycle is Lifecycle.BOOTING
     assert run.tell(Acknowledged("a", 1)) == ["start b"]
     assert run.tell(Acknowledged("b", 1)) == ["ready"]
     assert [row.spec.id for row in in_start_order(run.state)] == ["a", "b"]
@@ -268,6 +269,18 @@ def test_a_second_exit_is_consumed_by_a_group_restart() -> None:
     assert run.up() == "a b c d"
 
 
+def test_an_exit_of_a_child_that_was_terminated_meanwhile_is_never_looked_at() -> None:
+    """18: it was on record, but a call that came before it has dealt with the child."""
+    run = play("ab")
+    run.stubborn = {"b"}
+    run.tell(Call(1, TerminateChild("b")), Call(2, TerminateChild("a")))
+    run.crash("a")
+
+    assert run.tell(Ended("b", 1, BOOM)) == []
+    assert list(run.replies) == [1, 2]
+    assert run.row("a").phase is Phase.UNDEFINED
+
+
 def test_an_exit_on_its_way_when_its_child_is_asked_is_an_expected_one() -> None:
     """18: the same where the group restart is faster than the news."""
     run = play("ab", ONE_FOR_ALL)
@@ -352,6 +365,7 @@ def test_a_restart_may_be_declined(flags: SupervisorFlags | None, expected: list
     run = play("ab", flags, a=["ignore"])
 
     assert run.crash("a") == expected
+    assert run.row("a").exit == BOOM
     assert run.up() == "b"
     assert wake_at(run.state) == math.inf
 
@@ -419,7 +433,7 @@ def test_the_error_carries_the_failures_that_spent_the_budget_and_no_older_ones(
     many = play("a", SupervisorFlags(intensity=200, period=1000.0))
     while many.finished is None:
         many.crash("a")
-    assert len(many.state.failures) == FAILURES_KEPT
+    assert len(many.state.failures) == FAILURES_KEPT == 50
     assert many.state.crash.window.size == 200
 
 
@@ -553,6 +567,60 @@ def test_hanging_restart_loop_rest_for_one() -> None:
     assert run.wait(100.0) == []
     assert run.up() == "a"
     assert run.row("c").phase is Phase.UNDEFINED
+
+
+def test_of_several_failed_restarts_one_is_tried_at_a_time() -> None:
+    """30, 31: in the order in which they failed; a tick before its time does nothing."""
+    run = play("abc", SupervisorFlags(intensity=9), a=["fail"], b=["fail", "silent"])
+    run.crash("b")
+    run.crash("a")
+
+    assert list(run.state.retries) == [(0.0, "b"), (0.0, "a")]
+    assert run.tell(Tick()) == ["start b"]
+    assert run.row("a").phase is Phase.RESTARTING
+    assert run.tell(Tick()) == []
+    assert run.tell(Acknowledged("b", 3)) == []
+    assert run.tell(Tick()) == ["start a"]
+
+
+def test_a_tick_before_its_time_does_nothing() -> None:
+    """A deadline is a deadline, whoever else has set a timer."""
+    run = Play([child("a", start_timeout=2.0)], a=["silent"])
+    run.boot()
+    run.now = 1.9
+    assert run.tell(Tick()) == []
+    run.tell(Acknowledged("a", 1))
+    run.stubborn = {"a"}
+    run.stop()
+    run.now = 6.8
+
+    assert run.tell(Tick()) == []
+
+
+def test_calls_are_served_before_the_restart_of_a_child_that_was_given_up() -> None:
+    """30: also where the failed attempt ends by giving the child up."""
+    run = Play([child("a", start_timeout=2.0, kill_timeout=3.0), child("b")], SupervisorFlags(intensity=5))
+    run.boot()
+    run.wait(10.0)
+    run.starts, run.immortal = {"a": ["silent"]}, {"a"}
+    run.crash("a")
+    assert run.row("a").since == 10.0
+    run.now = 12.0
+    run.tell(Tick(), Call(1, TerminateChild("b")))
+    run.now = 15.0
+
+    assert run.tell(Tick()) == ["abandon a", "ask b"]
+    assert [event.waited for event in run.events if isinstance(event, ChildUnresponsive)] == [5.0]
+    assert run.tell(Tick()) == ["start a"]
+
+
+def test_a_call_before_the_boot_is_served_after_it() -> None:
+    """A supervisor that has not started has no children to speak of."""
+    run = Play([child("a")], a=["silent"])
+
+    assert run.tell(Call(1, TerminateChild("a"))) == []
+    assert run.boot() == ["start a"]
+    assert run.tell(Acknowledged("a", 1)) == ["ready", "ask a"]
 
 
 def test_a_supervisor_in_its_retry_loop_can_be_stopped() -> None:
@@ -701,6 +769,17 @@ def test_a_stop_in_the_middle_of_a_start_is_served_at_once() -> None:
     assert not run.ready
 
 
+def test_a_stop_while_a_temporary_child_is_stopped() -> None:
+    """35: it is awaited first, forgotten, and not looked for again."""
+    run = Play([child("t", TEMPORARY), child("b")])
+    run.boot()
+    run.stubborn = {"t"}
+    run.tell(Call(1, TerminateChild("t")))
+    run.stop()
+
+    assert run.tell(Ended("t", 1, BOOM)) == ["forget t", "ask b", "finish shutdown"]
+
+
 @pytest.mark.parametrize("news", [Acknowledged("a", 2), Ended("a", 2, BOOM), Declined("a", 2)])
 def test_a_starting_child_answers_while_another_is_stopped_first(news: Any) -> None:
     """Deliberate difference 1: whatever becomes of the start, the stop goes on, and nothing restarts."""
@@ -712,6 +791,9 @@ def test_a_starting_child_answers_while_another_is_stopped_first(news: Any) -> N
     assert run.tell(news) == []
     alive = isinstance(news, Acknowledged)
     assert run.row("a").phase is (Phase.RUNNING if alive else Phase.UNDEFINED)
+    failed = [ChildStartFailed(("root", "a"), exit=BOOM, generation=2)] if isinstance(news, Ended) else []
+    assert [event for event in run.events if isinstance(event, ChildStartFailed)] == failed
+    assert run.row("a").restarts == 0
     assert run.crash("b", Exit.shutdown()) == (["ask a"] if alive else []) + ["finish shutdown"]
 
 
@@ -741,8 +823,10 @@ def test_a_stop_in_the_middle_of_a_stop_keeps_the_ladder() -> None:
 
 def test_a_stop_after_the_kill_waits_for_no_second_kill() -> None:
     """35: the ladder goes on where it was."""
-    run = Play([child("a", shutdown=1.0, kill_timeout=3.0), child("b")])
+    run = Play([child("a", shutdown=1.0, kill_timeout=3.0), child("b")], a=["silent"])
     run.boot()
+    run.now = 20.0
+    run.tell(Acknowledged("a", 1, pid=4711))
     run.immortal = {"a"}
     run.tell(Call(1, TerminateChild("a")))
     run.wait(2.0)
@@ -750,7 +834,7 @@ def test_a_stop_after_the_kill_waits_for_no_second_kill() -> None:
 
     assert run.wait(2.0) == ["abandon a", "ask b", "finish shutdown"]
     unresponsive = [event for event in run.events if isinstance(event, ChildUnresponsive)]
-    assert [event.waited for event in unresponsive] == [4.0]
+    assert [(event.waited, event.pid) for event in unresponsive] == [(4.0, 4711)]
 
 
 def test_a_hurry_kills_all_that_live_in_reverse_order() -> None:
@@ -797,6 +881,14 @@ def test_after_a_hurry_nobody_is_asked_and_nobody_has_longer_than_its_kill_timeo
 
     assert run.wait(3.0) == ["abandon b", "kill a"]
     assert run.wait(2.0) == ["abandon a", "finish abnormal"]
+
+
+def test_a_hurry_after_the_end_is_ignored() -> None:
+    """There is nobody left to kill."""
+    run = play("a")
+    run.stop()
+
+    assert run.tell(Hurry(Exit.killed())) == []
 
 
 def test_a_hurry_does_not_touch_the_dead() -> None:
@@ -957,10 +1049,15 @@ def test_a_failed_restart_child_leaves_the_child_down() -> None:
     """section 10: the specification is kept, and nothing is tried again."""
     run = play("a", a=["fail"])
     run.ask(TerminateChild("a"))
+    run.starts = {"a": ["silent"]}
+    run.now = 5.0
+    run.tell(Call(9, RestartChild("a")))
+    assert (run.row("a").phase, run.row("a").since) == (Phase.STARTING, 5.0)
+    run.now = 8.0
+    run.tell(Ended("a", 2, Exit(ExitKind.ABNORMAL, "cannot start")))
 
-    with pytest.raises(StartFailed):
-        run.ask(RestartChild("a"))
-    assert run.row("a").phase is Phase.UNDEFINED
+    assert isinstance(run.replies[9].error, StartFailed)
+    assert (run.row("a").phase, run.row("a").since) == (Phase.UNDEFINED, 8.0)
     assert run.row("a").exit == Exit(ExitKind.ABNORMAL, "cannot start")
     assert wake_at(run.state) == math.inf
     assert run.ask(RestartChild("a")) == "a3"
@@ -990,8 +1087,9 @@ def test_a_new_child_is_last_in_start_order() -> None:
     run.ask(TerminateChild("a"))
     run.ask(DeleteChild("a"))
     run.ask(StartChild(child("a")))
+    run.ask(StartChild(child("c")))
 
-    assert [row.spec.id for row in in_start_order(run.state)] == ["b", "a"]
+    assert [(row.spec.id, row.position) for row in in_start_order(run.state)] == [("b", 1), ("a", 2), ("c", 3)]
 
 
 def test_a_generation_never_repeats() -> None:
@@ -1060,6 +1158,26 @@ def test_the_story_of_a_restart_in_events() -> None:
     ]
     row = run.row("a")
     assert (row.pid, row.since, row.exit) == (12, 6.0, BOOM)
+
+
+@pytest.mark.parametrize("restart", [PERMANENT, TRANSIENT])
+def test_a_child_that_does_not_run_has_no_pid(restart: Restart) -> None:
+    """Down, or waiting for its restart: since its end, and without the pid of the life that is over."""
+    run = Play([child("a", restart)], SupervisorFlags(intensity=5), a=["silent", "silent"])
+    run.boot()
+    run.tell(Acknowledged("a", 1, pid=11))
+    run.now = 3.0
+    run.crash("a")
+    assert (run.row("a").pid, run.row("a").since, run.row("a").phase) == (None, 3.0, Phase.STARTING)
+    run.tell(Acknowledged("a", 2, pid=12))
+    run.starts = {"a": ["fail"]}
+    run.now = 4.0
+    run.crash("a")
+    assert (run.row("a").pid, run.row("a").since, run.row("a").phase) == (None, 4.0, Phase.RESTARTING)
+    run.starts = {"a": ["silent"]}
+    run.tell(Tick(), Acknowledged("a", 4, pid=13))
+    run.ask(TerminateChild("a"))
+    assert (run.row("a").pid, run.row("a").phase) == (None, Phase.UNDEFINED)
 
 
 def test_the_story_of_a_termination_in_events() -> None:

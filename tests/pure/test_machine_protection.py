@@ -9,6 +9,8 @@ import pytest
 
 from supervisor.core.backoff import Backoff
 from supervisor.core.breaker import CLOSED, Breaker, CircuitState
+from supervisor.core.budget import Admitted, Refused
+from supervisor.core.calls import cycle_verdict
 from supervisor.core.errors import (
     ChildNotFound,
     ChildNotRunning,
@@ -25,12 +27,14 @@ from supervisor.core.message import (
     Acknowledged,
     Call,
     CycleChild,
+    DeleteChild,
     Ended,
     Judge,
     ResetBudgets,
     RestartChild,
     StartChild,
     TerminateChild,
+    Tick,
 )
 from supervisor.core.spec import AutoShutdown, GiveUp, Restart, Strategy, SupervisorFlags
 from supervisor.core.state import Phase, wake_at
@@ -99,11 +103,13 @@ def test_the_pause_is_placed_within_its_jitter_by_the_seed() -> None:
     assert all(5.0 <= pause <= 15.0 for pause in pauses(1))
     assert min(pauses(1)) < 8.0
     assert max(pauses(1)) > 12.0
-    assert play("a", backoff=BACKOFF).state.seed == 0
+    steady = play("a", backoff=BACKOFF)
+    steady.crash("a")
+    assert steady.state.seed == 0
 
 
 def test_the_numbers_of_the_generator_are_known() -> None:
-    """Knuth's MMIX generator: the first number after seed 0."""
+    """Knuth's MMIX generator: the first numbers after seed 0."""
     run = Play([child("a")], SupervisorFlags(backoff=Backoff(10.0, 1.0, 100.0, 0.5)))
     run.boot()
     run.crash("a")
@@ -111,6 +117,8 @@ def test_the_numbers_of_the_generator_are_known() -> None:
     u = (1442695040888963407 >> 11) / 2**53
     assert run.state.seed == 1442695040888963407
     assert run.state.crash.ready_at == pytest.approx(10.0 * (1 + 0.5 * (2 * u - 1)), abs=1e-12)
+    run.crash("a")
+    assert run.state.seed == 1876011003808476466
 
 
 def test_a_life_that_lasts_ends_the_growth_of_the_pauses() -> None:
@@ -177,6 +185,32 @@ def test_waiting_restarts_are_made_in_order_of_time() -> None:
 
     assert run.wait(10.0) == ["start b"]
     assert list(run.state.retries) == [(30.0, "c")]
+
+
+def test_of_two_waiting_restarts_the_one_whose_time_comes_is_taken() -> None:
+    """Each has its own time; those of one time keep the order in which they came."""
+    run = play("ab", backoff=BACKOFF)
+    run.now = 100.0
+    run.crash("a")
+    run.now = 101.0
+    run.crash("a")
+    assert run.events[-1] == RestartDeferred(("root", "a"), "boom", False, 9.0, generation=2)
+    assert (run.row("a").phase, run.row("a").since) == (Phase.RESTARTING, 101.0)
+    run.now = 104.0
+    run.starts = {"b": ["fail"]}
+    with pytest.raises(StartFailed):
+        run.ask(CycleChild("b"))
+    assert list(run.state.retries) == [(104.0, "b"), (110.0, "a")]
+    assert run.row("b").since == 104.0
+    assert wake_at(run.state) == 104.0
+    run.tell(Tick())
+
+    assert list(run.state.retries) == [(110.0, "a"), (110.0, "b")]
+    assert wake_at(run.state) == 110.0
+    last = play("ba", backoff=BACKOFF)
+    for id in "aba":
+        last.crash(id)
+    assert list(last.state.retries) == [(10.0, "b"), (10.0, "a")]
 
 
 def test_a_restart_that_is_due_during_a_job_is_made_after_it() -> None:
@@ -297,6 +331,7 @@ def test_a_trial_that_is_terminated_is_none() -> None:
     run.wait(100.0)
     run.ask(TerminateChild("a"))
 
+    run.ask(DeleteChild("a"))
     assert run.crash("b") == ["start b"]
     assert run.crash("b") == []
 
@@ -310,7 +345,7 @@ def test_a_trial_that_is_restarted_with_a_group_is_none() -> None:
     run.cycle("b")
     run.wait(1.0)
 
-    assert run.crash("a") == ["ask b", "start a", "start b"]
+    assert run.crash("b") == ["ask a", "start a", "start b"]
 
 
 def test_a_trial_that_lasted_before_it_was_terminated_has_succeeded() -> None:
@@ -631,3 +666,18 @@ def test_holding_does_not_stop_an_automatic_shutdown() -> None:
 
     run.wait(100.0)
     assert run.crash("a", Exit.normal()) == ["finish shutdown"]
+
+
+def test_asking_for_the_verdict_costs_nothing() -> None:
+    """`cycle_verdict` answers what `cycle_child` would be told, time's judgement included."""
+    run = play("a", breaker=Breaker(1, 100.0), stability=30.0)
+    assert cycle_verdict(run.state, run.now) == Admitted()
+    run.cycle("a")
+    run.tell(Judge("a", 2, success=False))
+    run.wait(100.0)
+    run.cycle("a")
+    before = run.state
+    assert isinstance(cycle_verdict(run.state, run.now + 29.9), Refused)
+
+    assert cycle_verdict(run.state, run.now + 30.0) == Admitted()
+    assert run.state == before

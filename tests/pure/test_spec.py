@@ -81,6 +81,8 @@ def test_legal_shutdowns(shutdown: Any) -> None:
 def test_fields_other_than_id_and_start_are_named() -> None:
     """No positional surprise."""
     with pytest.raises(TypeError):
+        SupervisorFlags(Strategy.ONE_FOR_ONE, 3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
         ChildSpec("a", WORKER, Restart.TEMPORARY)  # type: ignore[call-arg]
 
 
