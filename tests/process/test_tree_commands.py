@@ -195,6 +195,7 @@ async def test_two_hundred_starts_and_stops_leave_nothing_behind() -> None:
 
 
 PROGRAM = """
+import os
 import sys
 import anyio
 from supervisor import ChildSpec, Supervisor, command
@@ -203,7 +204,8 @@ async def main():
     children = [ChildSpec(f"c{number}", command("sleep", "40", stdin="null")) for number in range(int(sys.argv[2]))]
     stubborn = command("sh", "-c", "trap '' TERM; echo up; sleep 40 & wait; sleep 40 & wait", stdin="null")
     root = Supervisor("root", [ChildSpec("s", stubborn, shutdown=30.0), *children])
-    root.add_sink(lambda record: print(record.event.name, flush=True))
+    # whole lines, also where Python's output is unbuffered: the stubborn child writes to the same pipe
+    root.add_sink(lambda record: os.write(1, f"{record.event.name}\\n".encode()))
     print("starting", flush=True)
     try:
         async with root:
