@@ -10,7 +10,7 @@ import anyio
 import attrs
 from anyio.abc import TaskStatus
 
-from supervisor import ChildSpec, Event, Record, Supervisor, task
+from supervisor import Breaker, ChildSpec, Event, GiveUp, Record, Supervisor, task
 
 E = TypeVar("E", bound=Event)
 
@@ -196,3 +196,16 @@ def watched(root: Supervisor, play: Play) -> Watch:
     watch = Watch(play)
     root.add_sink(watch)
     return watch
+
+
+async def in_retry_loop(play: Play, root: Supervisor, id: str) -> None:
+    """Let a child's restart wait for a cooldown that outlasts the test."""
+    play.crash(id)
+    await play.until(lambda: root.which_child(id).state == "restarting")
+
+
+def holding(play: Play, *ids: str, **flags: Any) -> Supervisor:
+    """Make a supervisor that holds after the first failure, so that the child stays in its retry loop."""
+    root = Supervisor("root", [play.child(id) for id in ids], intensity=0, breaker=Breaker(), on_give_up=GiveUp.HOLD, **flags)
+    watched(root, play)
+    return root

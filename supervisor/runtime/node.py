@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..core.errors import NoProc
 from ..core.event import Event
 from ..core.exits import Exit
 from ..core.machine import step
@@ -125,7 +126,7 @@ class Node:
         self.armed = math.inf
         self._ready, self._finished = ready, finished
         self._inbox: deque[Input] = deque()
-        self._busy = False
+        self._busy = self._collapsed = False
         self._answers: dict[int, Answer] = {}
         self._refs = 0
 
@@ -162,12 +163,12 @@ class Node:
     def feed(self, event: Input) -> None:
         """Serve an input, after those that came before it."""
         self._inbox.append(event)
-        if self._busy:
+        if self._busy or self._collapsed:
             return
         self._busy = True
         clock = self.tree.clock
         try:
-            while self._inbox:
+            while self._inbox and not self._collapsed:
                 event = self._inbox.popleft()
                 if type(event) is Acknowledged:
                     event = self._with_pid(event)
@@ -192,13 +193,12 @@ class Node:
 
     def _collapse(self, fault: Exception) -> None:
         # a machine that cannot even stop must not hang the program: the block still waits for what is killed here
-        if self.state.lifecycle is Lifecycle.FINISHED:
-            return
+        self._collapsed = True
         self.state = attrs.evolve(self.state, lifecycle=Lifecycle.FINISHED)
         for life in reversed(tuple(self.lives.values())):
             if life.handle is not None:
                 life.handle.kill()
-        self._finished(Exit.failed(fault), fault)
+        self._finish(Finish(Exit.failed(fault), fault))
 
     def _with_pid(self, event: Acknowledged) -> Acknowledged:
         # asked now and not by the life itself: a launch may acknowledge before it has returned its handle
@@ -241,6 +241,9 @@ class Node:
         self._ready()
 
     def _finish(self, effect: Finish) -> None:
+        # none is left, unless the machine has failed over it
+        while self._answers:
+            self._answers.popitem()[1](None, NoProc(self.path))
         self._finished(effect.exit, effect.error)
 
     def _forget(self, _effect: ForgetChild) -> None:
