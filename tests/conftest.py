@@ -28,6 +28,11 @@ settings.register_profile(
 settings.register_profile("thorough", deadline=None, max_examples=5_000, stateful_step_count=100, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
+# A shell ignores the terminal's signals for what it runs in the background, as nohup does, and ignoring is inherited.
+for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, default)
+
 _numbers = itertools.count(1)
 
 
