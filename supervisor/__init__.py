@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from .core.errors import ChildRunning as ChildRunning
     from .core.errors import DuplicateChildName as DuplicateChildName
     from .core.errors import InvalidField as InvalidField
+    from .core.errors import MaxChildren as MaxChildren
     from .core.errors import NoProc as NoProc
     from .core.errors import RestartIntensityExceeded as RestartIntensityExceeded
     from .core.errors import RestartPostponed as RestartPostponed
     from .core.errors import RestartRefused as RestartRefused
+    from .core.errors import SimpleOneForOne as SimpleOneForOne
     from .core.errors import SpecError as SpecError
     from .core.errors import StartFailed as StartFailed
     from .core.errors import SupervisorError as SupervisorError
@@ -109,11 +111,13 @@ if TYPE_CHECKING:
     from .leaf.task import Ignore as Ignore
     from .leaf.task import task as task
     from .runtime.bus import Subscription as Subscription
+    from .runtime.ref import SupervisorRef as SupervisorRef
     from .runtime.snapshot import ChildCounts as ChildCounts
     from .runtime.snapshot import ChildInfo as ChildInfo
+    from .runtime.subtree import dynamic as dynamic
     from .runtime.subtree import subtree as subtree
+    from .runtime.supervisor import DynamicSupervisor as DynamicSupervisor
     from .runtime.supervisor import Supervisor as Supervisor
-    from .runtime.supervisor import SupervisorRef as SupervisorRef
 
 _MODULES = {
     "core.backoff": ("Backoff",),
@@ -137,10 +141,12 @@ _MODULES = {
         "ChildRunning",
         "DuplicateChildName",
         "InvalidField",
+        "MaxChildren",
         "NoProc",
         "RestartIntensityExceeded",
         "RestartPostponed",
         "RestartRefused",
+        "SimpleOneForOne",
         "SpecError",
         "StartFailed",
         "SupervisorError",
@@ -250,14 +256,18 @@ _MODULES = {
         "task",
     ),
     "runtime.bus": ("Subscription",),
+    "runtime.ref": ("SupervisorRef",),
     "runtime.snapshot": (
         "ChildCounts",
         "ChildInfo",
     ),
-    "runtime.subtree": ("subtree",),
+    "runtime.subtree": (
+        "dynamic",
+        "subtree",
+    ),
     "runtime.supervisor": (
+        "DynamicSupervisor",
         "Supervisor",
-        "SupervisorRef",
     ),
 }
 

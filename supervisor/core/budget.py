@@ -124,6 +124,15 @@ class Budget(Value):
             return self
         return attrs.evolve(self, circuit=self.circuit.trip(policy.breaker, now), pending=NOTHING, window=EMPTY)
 
+    def under(self, policy: SupervisorFlags) -> Budget:
+        """The same history under a new policy: without a backoff there is no cooldown, without a breaker no circuit."""
+        return attrs.evolve(
+            self,
+            ready_at=self.ready_at if policy.backoff else -math.inf,
+            circuit=self.circuit if policy.breaker else CLOSED,
+            pending=self.pending if policy.backoff or policy.breaker else NOTHING,
+        )
+
     def left(self, policy: SupervisorFlags, now: float) -> int:
         """Attempts that the window still admits at `now`."""
         return max(0, policy.intensity - self.window.pruned(policy.period, now).size)

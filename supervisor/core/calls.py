@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import attrs
+from rpds import HashTrieMap
+
 from .budget import FRESH, Refused, Verdict, Wait
 from .draft import Draft
 from .errors import (
     AlreadyPresent,
     AlreadyStarted,
+    BadCombination,
     ChildNotFound,
     ChildNotRunning,
     ChildRestarting,
     ChildRunning,
+    MaxChildren,
     RestartPostponed,
     RestartRefused,
+    SimpleOneForOne,
 )
 from .event import RestartDeferred
 from .jobs import group_steps
-from .message import CycleChild, DeleteChild, Reply, Request, ResetBudgets, RestartChild, StartChild, TerminateChild
-from .spec import ChildSpec, Restart, check_childspecs
+from .message import CycleChild, DeleteChild, Reconfigure, Reply, Request, ResetBudgets, RestartChild, StartChild, TerminateChild
+from .spec import ChildSpec, Restart, SupervisorFlags, check_childspecs
 from .state import Child, Job, Phase, Purpose, State
 
 
@@ -43,6 +49,9 @@ def call(draft: Draft, ref: int, request: Request) -> None:
             draft.effects.append(Reply(ref))
         case CycleChild(id=id, reason=reason):
             cycle_child(draft, ref, id, reason)
+        case Reconfigure(flags=flags, specs=specs):
+            reconfigure(draft, flags, specs)
+            draft.effects.append(Reply(ref))
         case ResetBudgets():
             draft.crash = draft.cycle = FRESH
             draft.failures = ()
@@ -54,11 +63,24 @@ def start_child(draft: Draft, ref: int, spec: ChildSpec) -> None:
     """Add a child at the end of the start order and start it."""
     check_childspecs([spec], draft.flags.auto_shutdown, where="/".join(draft.path))
     present = draft.children.get(spec.id)
-    if present is not None:
+    if draft.flags.dynamic:
+        if len(draft.children) >= draft.flags.max_children:
+            raise MaxChildren(draft.path, spec.id, draft.flags.max_children)
+        spec = instance(draft, spec)
+    elif present is not None:
         raise AlreadyStarted(draft.path, spec.id, present.pid) if present.is_live else AlreadyPresent(draft.path, spec.id)
     draft.put(Child(spec, draft.positions, generation=draft.buried))
     draft.positions += 1
     draft.job = Job(Purpose.START_CHILD, (("start", spec.id),), subject=spec.id, ref=ref)
+
+
+def instance(draft: Draft, spec: ChildSpec) -> ChildSpec:
+    """The specification under an id that no other child has; the number in it is never used again."""
+    id, number = spec.id, draft.positions + 1
+    while id in draft.children:
+        id = f"{spec.id}-{number}"
+        number += 1
+    return spec if id == spec.id else attrs.evolve(spec, id=id)
 
 
 def cycle_child(draft: Draft, ref: int, id: str, reason: str) -> None:
@@ -92,11 +114,42 @@ def find(draft: Draft, id: str) -> Child:
 
 def require_down(draft: Draft, id: str) -> None:
     """Refuse a call that only makes sense for a child that is not running."""
+    if draft.flags.dynamic:
+        raise SimpleOneForOne(draft.path, id)
     child = find(draft, id)
     if child.phase is Phase.RESTARTING:
         raise ChildRestarting(draft.path, id)
     if child.is_live:
         raise ChildRunning(draft.path, id)
+
+
+def reconfigure(draft: Draft, flags: SupervisorFlags, specs: tuple[ChildSpec, ...]) -> None:
+    """Take new flags and specifications as OTP's ``code_change`` does.
+
+    Known ids get their new specification and stay as they are, new ones are added and not started, and those that are
+    no longer named are kept, after the others in the start order.
+    """
+    checked = flags.check(specs, where="/".join(draft.path))
+    if flags.dynamic is not draft.flags.dynamic:
+        raise BadCombination(
+            {"strategy": flags.strategy, "before": draft.flags.strategy},
+            "a supervisor is dynamic, or it is not",
+            where="/".join(draft.path),
+        )
+    named = {spec.id: spec for spec in checked}
+    rows = [
+        attrs.evolve(draft.children[id], spec=spec) if id in draft.children else Child(spec, 0, generation=draft.buried)
+        for id, spec in named.items()
+    ]
+    rows += [child for child in draft.ordered() if child.spec.id not in named]
+    draft.children = HashTrieMap({child.spec.id: attrs.evolve(child, position=position) for position, child in enumerate(rows)})
+    draft.positions = max(draft.positions, len(rows))
+    draft.flags = flags
+    for child in rows:
+        if child.phase is Phase.RESTARTING and child.spec.restart is Restart.TEMPORARY:
+            draft.cancel_retry(child.spec.id)
+            draft.drop(child.spec.id)  # it is never restarted, as of now
+    draft.crash, draft.cycle = draft.crash.under(flags), draft.cycle.under(flags)
 
 
 def cycle_verdict(state: State, now: float) -> Verdict:

@@ -86,8 +86,8 @@ class Draft:
         self.effects.append(ForgetChild(id))
 
     def down(self, child: Child, exit: Exit | None) -> None:
-        """It no longer runs: a temporary child is forgotten, any other keeps its place."""
-        if child.spec.restart is Restart.TEMPORARY:
+        """It no longer runs: a temporary child is forgotten, and so is any of a dynamic supervisor; any other keeps its place."""
+        if child.spec.restart is Restart.TEMPORARY or self.flags.dynamic:
             self.drop(child.spec.id)
         else:
             self.put(attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, since=self.now, exit=exit or child.exit))
@@ -98,7 +98,7 @@ class Draft:
 
     def group(self, id: str) -> list[str]:
         """The ids that restart with `id`, in start order."""
-        if self.flags.strategy is Strategy.ONE_FOR_ONE:
+        if self.flags.strategy in (Strategy.ONE_FOR_ONE, Strategy.SIMPLE_ONE_FOR_ONE):
             return [id]
         return list(affected(self.flags.strategy, [child.spec.id for child in self.ordered()], id))
 
@@ -160,7 +160,7 @@ class Draft:
     def reply(self, job: Job, *, value: object = None, error: Exception | None = None) -> None:
         """Answer the call that the job was for, if there was one."""
         if job.ref is not None:
-            self.effects.append(Reply(job.ref, value, error))
+            self.effects.append(Reply(job.ref, value, error, id=job.subject))
 
     def random(self) -> float:
         """The next number in [0, 1); Knuth's MMIX generator. Drawn only where there is a jitter to place."""

@@ -15,6 +15,8 @@ SupervisorError
     ├── ChildRestarting                   it waits for its next restart
     ├── AlreadyStarted                    the id exists and runs: .pid
     ├── AlreadyPresent                    the id exists and does not run
+    ├── SimpleOneForOne                   a dynamic supervisor does not know such a call
+    ├── MaxChildren                       a dynamic supervisor is full: .max_children
     ├── RestartRefused                    restart protection says no: .reason .retry_in
     └── RestartPostponed                  a cooldown is not over: .remaining
 """
@@ -154,6 +156,20 @@ class AlreadyPresent(CallError):
     """A child of that id exists and does not run: `restart_child` starts it, `delete_child` forgets it."""
 
     text = "exists already; restart_child starts it, delete_child forgets it"
+
+
+class SimpleOneForOne(CallError):
+    """A dynamic supervisor keeps no child that does not run, so there is none to restart or to delete."""
+
+    text = "belongs to a dynamic supervisor; terminate_child forgets it, start_child starts another"
+
+
+class MaxChildren(CallError):
+    """A dynamic supervisor has as many children as it may have; those that wait for a restart count."""
+
+    def __init__(self, path: Path, id: str, max_children: float) -> None:
+        self.max_children = max_children
+        super().__init__(path, id, text=f"there are {max_children} children already, and no more are allowed")
 
 
 class RestartRefused(CallError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
+
 import attrs
 
 from .draft import Draft
@@ -11,7 +14,7 @@ from .exits import Exit
 from .fifo import EMPTY_QUEUE
 from .message import AbandonChild, AskChild, Call, Finish, KillChild, LaunchChild, Ready, Reply
 from .spec import Restart, Shutdown
-from .state import Child, Job, Lifecycle, Operation, Phase, Purpose
+from .state import Child, Job, Lifecycle, Operation, Phase, Purpose, Wave
 
 
 def group_steps(draft: Draft, stops: list[str], starts: list[str]) -> tuple[tuple[Operation, str], ...]:
@@ -27,10 +30,13 @@ def advance(draft: Draft, job: Job) -> None:
         complete(draft, job)
         return
     operation, id = job.steps[job.index]
-    if operation == "start":
-        begin_start(draft, job, draft.children[id])
-    else:
-        begin_stop(draft, job, draft.children[id])
+    match operation:
+        case "start":
+            begin_start(draft, job, draft.children[id])
+        case "stop":
+            begin_stop(draft, job, draft.children[id])
+        case "stop_all":
+            begin_stop_all(draft, job)
 
 
 def begin_start(draft: Draft, job: Job, child: Child) -> None:
@@ -48,16 +54,63 @@ def begin_stop(draft: Draft, job: Job, child: Child) -> None:
         draft.down(child, None)
         draft.next_step()
         return
+    deadline, killed = ask(draft, child)
+    draft.job = attrs.evolve(job, waiting=True, killed=killed, began=draft.now, deadline=deadline)
+
+
+def ask(draft: Draft, child: Child) -> tuple[float, bool]:
+    """Ask a living child to end, or kill it where its specification says so. Returns its deadline, and whether it was killed."""
     draft.review(child.spec.id)
-    shutdown = child.spec.shutdown
     draft.put(attrs.evolve(child, phase=Phase.STOPPING))
+    shutdown = child.spec.shutdown
     if draft.brutal or isinstance(shutdown, Shutdown):
         draft.effects.append(KillChild(child.spec.id, child.generation))
-        killed, patience = True, child.spec.start.kill_timeout
+        return draft.now + child.spec.start.kill_timeout, True
+    draft.effects.append(AskChild(child.spec.id, child.generation))
+    return draft.now + shutdown, False
+
+
+def begin_stop_all(draft: Draft, job: Job) -> None:
+    """Ask all children at the same time; those that have as long have one timer, as in Elixir's ``DynamicSupervisor``."""
+    timers: dict[tuple[float, bool], list[str]] = {}
+    draft.retries = ()
+    for child in draft.ordered():
+        id = child.spec.id
+        if child.phase in (Phase.UNDEFINED, Phase.RESTARTING, Phase.EXITED):
+            draft.down(child, None)
+        elif child.phase is Phase.STOPPING and not draft.brutal:
+            # it has been asked already: its own ladder goes on
+            timers.setdefault((job.deadline, job.killed), []).append(id)
+        else:
+            timers.setdefault(ask(draft, child), []).append(id)
+    if timers:
+        draft.job = in_waves(attrs.evolve(job, waiting=True, began=draft.now), [Wave(*timer, tuple(ids)) for timer, ids in timers.items()])
     else:
-        draft.effects.append(AskChild(child.spec.id, child.generation))
-        killed, patience = False, shutdown
-    draft.job = attrs.evolve(job, waiting=True, killed=killed, began=draft.now, deadline=draft.now + patience)
+        draft.next_step()
+
+
+def in_waves(job: Job, waves: Iterable[Wave]) -> Job:
+    """The job with these timers."""
+    waves = tuple(sorted(waves, key=lambda wave: wave.deadline))
+    return attrs.evolve(job, waves=waves, deadline=waves[0].deadline)
+
+
+def expire(draft: Draft, job: Job, due: Callable[[Wave], bool]) -> list[Child]:
+    """Timers have run out: kill who is left of those that were asked, and return who survived its kill."""
+    waves: dict[float, list[str]] = {}
+    survivors: list[Child] = []
+    for wave in filter(due, job.waves):
+        for child in filter(None, map(draft.children.get, wave.ids)):
+            if wave.killed:
+                survivors.append(give_up_on(draft, job, child))
+            else:
+                draft.effects.append(KillChild(child.spec.id, child.generation))
+                waves.setdefault(draft.now + child.spec.start.kill_timeout, []).append(child.spec.id)
+    left = [wave for wave in job.waves if not due(wave)]
+    # a timer that nobody waits for any more is not a time to wake up at
+    left += [Wave(deadline, True, tuple(ids)) for deadline, ids in waves.items()]
+    draft.job = in_waves(job, left or [Wave(math.inf, True, ())])
+    return survivors
 
 
 def insist(draft: Draft, job: Job, child: Child) -> None:
@@ -67,9 +120,19 @@ def insist(draft: Draft, job: Job, child: Child) -> None:
     draft.job = attrs.evolve(job, killed=True, deadline=draft.now + child.spec.start.kill_timeout)
 
 
-def overdue(draft: Draft, job: Job) -> Child | None:
-    """The deadline of a waiting job is over: kill, or give up on, the child. Returns a child that was given up."""
+def give_up_on(draft: Draft, job: Job, child: Child) -> Child:
+    """It did not end when it was killed: nobody waits for it any longer."""
+    path, waited = draft.path_of(child.spec.id), draft.now - job.began
+    draft.emit(ChildUnresponsive(path, generation=child.generation, pid=child.pid, waited=waited))
+    draft.effects.append(AbandonChild(child.spec.id, child.generation))
+    return child
+
+
+def overdue(draft: Draft, job: Job) -> list[Child]:
+    """The deadline of a waiting job is over: kill, or give up on, whom it waits for. Returns the children that were given up."""
     operation, id = job.steps[job.index]
+    if operation == "stop_all":
+        return expire(draft, job, lambda wave: wave.deadline <= draft.now)
     child = draft.children[id]
     if operation == "start":
         silence = TimeoutError(f"no acknowledgement within {child.spec.start_timeout:g} s")
@@ -78,11 +141,8 @@ def overdue(draft: Draft, job: Job) -> Child | None:
     elif not job.killed:
         insist(draft, job, child)
     else:
-        waited = draft.now - job.began
-        draft.emit(ChildUnresponsive(draft.path_of(id), generation=child.generation, pid=child.pid, waited=waited))
-        draft.effects.append(AbandonChild(id, child.generation))
-        return child
-    return None
+        return [give_up_on(draft, job, child)]
+    return []
 
 
 def complete(draft: Draft, job: Job) -> None:
@@ -113,11 +173,13 @@ def finish(draft: Draft, job: Job) -> None:
 
 
 def close(draft: Draft, exit: Exit, error: Exception | None = None) -> None:
-    """Stop every child, in reverse start order, and finish. What is under way is abandoned, its caller told so."""
+    """Stop every child, in reverse start order or, if they are dynamic, all at once, and finish. Whoever called is told so."""
     if draft.lifecycle in (Lifecycle.CLOSING, Lifecycle.FINISHED):
         return
     draft.lifecycle = Lifecycle.CLOSING
-    stops: list[tuple[Operation, str]] = [("stop", child.spec.id) for child in reversed(draft.ordered())]
+    stops: list[tuple[Operation, str]] = [("stop_all", "")]
+    if not draft.flags.dynamic:
+        stops = [("stop", child.spec.id) for child in reversed(draft.ordered())]
     closing = Job(Purpose.CLOSE, tuple(stops), exit=exit, error=error)
     job = draft.job
     if job is not None:
@@ -127,6 +189,8 @@ def close(draft: Draft, exit: Exit, error: Exception | None = None) -> None:
             # it has been asked already: its own ladder goes on, before the others'
             steps = (present, *(stop for stop in stops if stop != present))
             closing = attrs.evolve(closing, steps=steps, waiting=True, began=job.began, deadline=job.deadline, killed=job.killed)
+        elif draft.flags.dynamic:
+            closing = attrs.evolve(closing, deadline=job.deadline, killed=job.killed)
     draft.job = closing
 
 
@@ -136,10 +200,15 @@ def hurry(draft: Draft, exit: Exit) -> None:
     if draft.brutal:
         return
     draft.brutal = True
+    job = draft.job
+    if draft.flags.dynamic:
+        # one that does not wait yet kills them when it begins
+        if job is not None and job.waiting:
+            expire(draft, job, lambda wave: not wave.killed)
+        return
     for child in reversed(draft.ordered()):
         if child.phase in (Phase.STARTING, Phase.RUNNING, Phase.STOPPING):
             draft.effects.append(KillChild(child.spec.id, child.generation))
-    job = draft.job
     if job is not None and job.waiting and not job.killed:
         patience = draft.children[job.steps[job.index][1]].spec.start.kill_timeout
         draft.job = attrs.evolve(job, killed=True, deadline=draft.now + patience)

@@ -185,8 +185,9 @@ def stopped(draft: Draft, child: Child, exit: Exit | None) -> None:
     assert job is not None
     if job.failure is not None:
         start_failed(draft, job, child, job.failure)
-    else:
-        draft.down(child, exit)
+        return
+    draft.down(child, exit)
+    if not job.waves or not draft.children:
         draft.next_step()
 
 
@@ -195,8 +196,7 @@ def tick(draft: Draft) -> None:
     job = draft.job
     if job is not None:
         if draft.now >= job.deadline:
-            abandoned = overdue(draft, job)
-            if abandoned is not None:
+            for abandoned in overdue(draft, job):
                 stopped(draft, abandoned, Exit.killed())
         return
     while draft.job is None and draft.retries and draft.retries[0][0] <= draft.now:

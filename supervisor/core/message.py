@@ -10,7 +10,7 @@ import attrs
 
 from .event import Event
 from .exits import Exit
-from .spec import ChildSpec
+from .spec import ChildSpec, SupervisorFlags
 from .value import Value
 
 # ---------------------------------------------------------------- inputs
@@ -104,11 +104,19 @@ class CycleChild(Value):
 
 
 @attrs.frozen(repr=False, eq=False)
+class Reconfigure(Value):
+    """New flags, and new specifications for the present and for further children; nothing is started or stopped."""
+
+    flags: SupervisorFlags
+    specs: tuple[ChildSpec, ...]
+
+
+@attrs.frozen(repr=False, eq=False)
 class ResetBudgets(Value):
     """Forget all restarts, cooldowns and failures; a child that waited for one of them is restarted now."""
 
 
-Request = StartChild | TerminateChild | RestartChild | DeleteChild | CycleChild | ResetBudgets
+Request = StartChild | TerminateChild | RestartChild | DeleteChild | CycleChild | Reconfigure | ResetBudgets
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -174,11 +182,12 @@ class ForgetChild(Value):
 
 @attrs.frozen(repr=False, eq=False)
 class Reply(Value):
-    """The answer to a call: a value, or an error to be raised at the caller."""
+    """The answer to a call: a value, or an error to be raised at the caller; `id` is the child's that the call was about."""
 
     ref: int
     value: object = attrs.field(default=None, eq=False)
     error: Exception | None = attrs.field(default=None, eq=False)
+    id: str = ""
 
 
 @attrs.frozen(repr=False, eq=False)

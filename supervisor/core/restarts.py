@@ -44,9 +44,12 @@ def settle(draft: Draft, child: Child, exit: Exit) -> None:
 
 
 def auto_shutdown(draft: Draft) -> None:
-    """A significant child ended by itself and is not restarted; it could not be significant under a supervisor that never shuts down."""
+    """A significant child ended by itself and is not restarted."""
+    rule = draft.flags.auto_shutdown
+    if rule is AutoShutdown.NEVER:
+        return  # the flag was another when the child came
     alive = any(child.spec.significant and child.phase is not Phase.UNDEFINED for child in draft.children.values())
-    if draft.flags.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or not alive:
+    if rule is AutoShutdown.ANY_SIGNIFICANT or not alive:
         close(draft, Exit.shutdown())
 
 

@@ -25,11 +25,12 @@ class Restart(Enum):
 
 
 class Strategy(Enum):
-    """Which siblings a restart takes along: none, all, those started after it."""
+    """Which siblings a restart takes along: none, all, those started after it; the last is that of a dynamic supervisor: none."""
 
     ONE_FOR_ONE = "one_for_one"
     ONE_FOR_ALL = "one_for_all"
     REST_FOR_ONE = "rest_for_one"
+    SIMPLE_ONE_FOR_ONE = "simple_one_for_one"
 
 
 class AutoShutdown(Enum):
@@ -122,10 +123,11 @@ class SupervisorFlags(Value):
         breaker: A circuit over the restarts; None has none.
         on_give_up: What a spent budget does. `HOLD` needs a breaker: time alone brings the next trial.
         stability: Seconds of running after which a restart counts as a success.
+        max_children: How many children a dynamic supervisor may have, those that wait for a restart included.
 
     Raises:
         InvalidField: A field has an illegal value.
-        BadCombination: `HOLD` without a breaker.
+        BadCombination: `HOLD` without a breaker; `auto_shutdown` of a dynamic supervisor, or `max_children` of any other.
     """
 
     strategy: Strategy = Strategy.ONE_FOR_ONE
@@ -136,6 +138,7 @@ class SupervisorFlags(Value):
     breaker: Breaker | None = attrs.field(default=None, kw_only=True)
     on_give_up: GiveUp = attrs.field(default=GiveUp.ESCALATE, kw_only=True)
     stability: float = attrs.field(default=30.0, kw_only=True)
+    max_children: float = attrs.field(default=math.inf, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.strategy, Strategy):
@@ -146,6 +149,10 @@ class SupervisorFlags(Value):
             raise InvalidField("period", self.period, "seconds > 0")
         if not isinstance(self.auto_shutdown, AutoShutdown):
             raise InvalidField("auto_shutdown", self.auto_shutdown, "a member of AutoShutdown")
+        if self.dynamic and self.auto_shutdown is not AutoShutdown.NEVER:
+            raise BadCombination(
+                {"strategy": self.strategy, "auto_shutdown": self.auto_shutdown}, "a dynamic supervisor has no significant children"
+            )
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
             raise InvalidField("backoff", self.backoff, "a Backoff or None")
         if self.breaker is not None and not isinstance(self.breaker, Breaker):
@@ -154,8 +161,24 @@ class SupervisorFlags(Value):
             raise InvalidField("on_give_up", self.on_give_up, "a member of GiveUp")
         if not is_duration(self.stability):
             raise InvalidField("stability", self.stability, "seconds >= 0 or math.inf")
+        if self.max_children != math.inf and not is_count(self.max_children):
+            raise InvalidField("max_children", self.max_children, "an integer >= 0 or math.inf")
+        if self.max_children != math.inf and not self.dynamic:
+            raise BadCombination({"strategy": self.strategy, "max_children": self.max_children}, "only a dynamic supervisor has a limit")
         if self.on_give_up is GiveUp.HOLD and self.breaker is None:
             raise BadCombination({"on_give_up": self.on_give_up, "breaker": None}, "a supervisor that holds needs a breaker=Breaker(...)")
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether children come and go by `start_child` alone, and a child that is not restarted is forgotten."""
+        return self.strategy is Strategy.SIMPLE_ONE_FOR_ONE
+
+    def check(self, specs: Iterable[ChildSpec], *, where: str = "") -> tuple[ChildSpec, ...]:
+        """The specifications of the first children, see `check_childspecs`; a dynamic supervisor has none."""
+        checked = check_childspecs(specs, self.auto_shutdown, where=where)
+        if checked and self.dynamic:
+            raise InvalidField("children", [spec.id for spec in checked], "none: a dynamic supervisor starts empty", where=where)
+        return checked
 
 
 def check_childspecs(specs: Iterable[ChildSpec], auto_shutdown: AutoShutdown | None = None, *, where: str = "") -> tuple[ChildSpec, ...]:

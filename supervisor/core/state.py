@@ -14,7 +14,7 @@ from .errors import Path
 from .exits import Exit
 from .fifo import EMPTY_QUEUE, Queue
 from .message import Input
-from .spec import ChildSpec, SupervisorFlags, check_childspecs
+from .spec import ChildSpec, SupervisorFlags
 from .value import Value
 
 
@@ -56,7 +56,7 @@ class Child(Value):
     """One row of the table.
 
     Attributes:
-        position: Place in the start order; it never changes.
+        position: Place in the start order; only new specifications change it.
         generation: The number of the present or latest life, 0 before the first.
         since: When the present phase began, monotonic seconds.
         restarts: Lives after the first that were started by the supervisor.
@@ -78,7 +78,20 @@ class Child(Value):
         return self.phase not in (Phase.UNDEFINED, Phase.RESTARTING)
 
 
-Operation = Literal["stop", "start"]
+Operation = Literal["stop", "start", "stop_all"]
+
+
+@attrs.frozen(repr=False, eq=False)
+class Wave(Value):
+    """Children that are stopped at the same time and have one timer.
+
+    Attributes:
+        deadline: When those that are left are killed, or given up if they have been `killed`; monotonic.
+    """
+
+    deadline: float
+    killed: bool
+    ids: tuple[str, ...]
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -86,12 +99,13 @@ class Job(Value):
     """What the supervisor is busy with: steps taken one at a time, each waited for.
 
     Attributes:
-        steps: Stops and starts, in order.
+        steps: Stops and starts, in order; ``("stop_all", "")`` stops all children at the same time.
         index: The step that is waited for, or is next.
         waiting: Whether step `index` has begun; between two inputs it always has.
         began: When the present wait began, monotonic.
         deadline: When the present wait is over, monotonic.
         killed: Whether the child that is being stopped has been killed already.
+        waves: The timers of a ``stop_all``; `deadline` is the first of them.
         failure: Set when the child that is being stopped failed to start in time.
         subject: The child that the job is about.
         reason: Why, for events.
@@ -107,6 +121,7 @@ class Job(Value):
     began: float = 0.0
     deadline: float = math.inf
     killed: bool = False
+    waves: tuple[Wave, ...] = ()
     failure: Exit | None = None
     subject: str = ""
     reason: str = ""
@@ -154,9 +169,9 @@ def initial(path: Path, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], *,
     """A supervisor before its `Boot`.
 
     Raises:
-        SpecError: See `check_childspecs`; nothing has started.
+        SpecError: See `SupervisorFlags.check`; nothing has started.
     """
-    checked = check_childspecs(specs, flags.auto_shutdown, where="/".join(path))
+    checked = flags.check(specs, where="/".join(path))
     table = HashTrieMap({spec.id: Child(spec, position) for position, spec in enumerate(checked)})
     return State(path, flags, children=table, positions=len(checked), seed=seed)
 

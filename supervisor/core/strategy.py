@@ -16,7 +16,7 @@ def affected(strategy: Strategy, ids: Sequence[str], failed: str) -> Sequence[st
         ValueError: `failed` is not among `ids`.
     """
     match strategy:
-        case Strategy.ONE_FOR_ONE:
+        case Strategy.ONE_FOR_ONE | Strategy.SIMPLE_ONE_FOR_ONE:
             return (failed,)
         case Strategy.ONE_FOR_ALL:
             return ids

@@ -48,7 +48,7 @@ from ..core.state import Lifecycle, initial, wake_at
 if TYPE_CHECKING:
     from .tree import Tree
 
-Answer = Callable[[object, "Exception | None"], None]
+Answer = Callable[[Reply], None]
 
 
 class Life:
@@ -151,7 +151,7 @@ class Node:
     # ------------------------------------------------------------ inputs
 
     def call(self, request: Request, answer: Answer) -> None:
-        """Ask for something; `answer(value, error)` is called once, now or later."""
+        """Ask for something; `answer(reply)` is called once, now or later."""
         self._refs += 1
         self._answers[self._refs] = answer
         self.feed(Call(self._refs, request))
@@ -229,7 +229,7 @@ class Node:
             life.handle.kill()
 
     def _reply(self, effect: Reply) -> None:
-        self._answers.pop(effect.ref)(effect.value, effect.error)
+        self._answers.pop(effect.ref)(effect)
 
     def _abandon(self, effect: AbandonChild) -> None:
         life = self._life(effect)
@@ -243,7 +243,8 @@ class Node:
     def _finish(self, effect: Finish) -> None:
         # none is left, unless the machine has failed over it
         while self._answers:
-            self._answers.popitem()[1](None, NoProc(self.path))
+            ref, answer = self._answers.popitem()
+            answer(Reply(ref, error=NoProc(self.path)))
         self._finished(effect.exit, effect.error)
 
     def _forget(self, _effect: ForgetChild) -> None:

@@ -8,10 +8,10 @@ from typing import Any, Unpack
 import attrs
 
 from ..core.ports import ChildType, Handle, Ticket
-from ..core.spec import ChildSpec, SupervisorFlags, check_childspecs
+from ..core.spec import ChildSpec, Strategy, SupervisorFlags
 from ..core.value import Value
 from .node import Life, Node
-from .supervisor import Flags
+from .ref import DynamicFlags, Flags
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -54,4 +54,16 @@ def subtree(children: Iterable[ChildSpec] = (), **flags: Unpack[Flags]) -> Subtr
         SpecError: Also for anything wrong in its children.
     """
     checked = SupervisorFlags(**flags)
-    return Subtree(check_childspecs(children, checked.auto_shutdown, where="subtree"), checked)
+    return Subtree(checked.check(children, where="subtree"), checked)
+
+
+def dynamic(**flags: Unpack[DynamicFlags]) -> Subtree:
+    """A dynamic supervisor as a child: see `DynamicSupervisor`. It starts empty, also when it is restarted.
+
+    Args:
+        flags: Those of `SupervisorFlags` that a dynamic supervisor has, `max_children` among them.
+
+    Raises:
+        SpecError: A flag has an illegal value.
+    """
+    return Subtree((), SupervisorFlags(Strategy.SIMPLE_ONE_FOR_ONE, **flags))

@@ -1,225 +1,22 @@
-"""The tree as its users see it: `Supervisor` owns one, `SupervisorRef` calls a supervisor anywhere in it."""
+"""The tree as its users see it: `Supervisor` owns one, `DynamicSupervisor` one whose children come by call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Unpack
 
-import anyio
-
-from ..core.backoff import Backoff
-from ..core.breaker import Breaker
-from ..core.budget import Verdict
-from ..core.calls import cycle_verdict
-from ..core.errors import ChildNotFound, InvalidField, NoProc, is_name
+from ..core.errors import InvalidField, NoProc, is_name
 from ..core.event import Event
 from ..core.exits import Exit
-from ..core.message import CycleChild, DeleteChild, Hurry, Request, ResetBudgets, RestartChild, StartChild, Stop, TerminateChild
-from ..core.ports import Handle
-from ..core.spec import AutoShutdown, ChildSpec, GiveUp, Strategy, SupervisorFlags, check_childspecs
-from ..core.state import Lifecycle, State
+from ..core.message import Hurry, Stop
+from ..core.spec import ChildSpec, Strategy, SupervisorFlags
+from ..core.state import Lifecycle
 from .block import Block
 from .bus import Sink, Subscription
 from .node import Node
-from .snapshot import ChildCounts, ChildInfo, child_info, count
-
-T = TypeVar("T")
-
-
-class Flags(TypedDict, total=False):
-    """The keyword arguments of `Supervisor` and `subtree`: the fields of `SupervisorFlags`."""
-
-    strategy: Strategy
-    intensity: int
-    period: float
-    auto_shutdown: AutoShutdown
-    backoff: Backoff | None
-    breaker: Breaker | None
-    on_give_up: GiveUp
-    stability: float
-
-
-def _nothing(_value: object) -> Any:
-    return None
-
-
-def _answered(node: Node, spec: ChildSpec, value: object) -> ChildInfo:
-    child = node.state.children.get(spec.id)
-    if child is None:
-        return ChildInfo(spec.id, (*node.path, spec.id), spec.type, "undefined", None, 0, 0, None, None)
-    return child_info(node.state, child, node.tree.clock(), value)
-
-
-class SupervisorRef:
-    """A supervisor in a running tree, addressed by its path; it stays valid when that supervisor is restarted.
-
-    Every call raises `NoProc` while there is no such supervisor running. The async ones wait for their answer;
-    **Cancellation:** leaves the wait, not the call: what was asked for still happens.
-    """
-
-    def __init__(self, root: Supervisor, path: tuple[str, ...]) -> None:
-        self._root, self.path = root, path
-
-    def supervisor(self, *ids: str) -> SupervisorRef:
-        """A supervisor below this one."""
-        return SupervisorRef(self._root, (*self.path, *ids))
-
-    async def start_child(self, spec: ChildSpec) -> ChildInfo:
-        """Add a child at the end of the start order and start it.
-
-        Returns:
-            The child; its `state` is ``undefined`` when it declined to start (and a temporary one is then forgotten).
-
-        Raises:
-            AlreadyStarted: A child of that id runs.
-            AlreadyPresent: A child of that id exists and does not run.
-            SpecError: The specification cannot be under this supervisor.
-            StartFailed: It did not come up; its specification is not kept.
-        """
-        return await self._call_about(spec, StartChild(spec))
-
-    async def terminate_child(self, id: str) -> None:
-        """Stop a child within its `shutdown`, or cancel its restart; it stays down, and a temporary one is forgotten.
-
-        Raises:
-            ChildNotFound: No such child.
-        """
-        await self._call(TerminateChild(id))
-
-    async def restart_child(self, id: str) -> ChildInfo:
-        """Start a child that is not running; for a running one see `cycle_child`.
-
-        Raises:
-            ChildNotFound: No such child.
-            ChildRunning: It runs.
-            ChildRestarting: It waits for its next restart.
-            StartFailed: It did not come up; its specification is kept.
-        """
-        return await self._call_about(self.get_childspec(id), RestartChild(id))
-
-    async def delete_child(self, id: str) -> None:
-        """Forget a child that is not running.
-
-        Raises:
-            ChildNotFound: No such child.
-            ChildRunning: It runs.
-            ChildRestarting: It waits for its next restart.
-        """
-        await self._call(DeleteChild(id))
-
-    async def cycle_child(self, id: str, *, reason: str = "") -> ChildInfo:
-        """Restart a running child in a controlled way: stop it within its `shutdown`, then start it.
-
-        The request is admitted by a budget of its own, of the same intensity, period, backoff and breaker as restarts
-        after failures. Under `REST_FOR_ONE` and `ONE_FOR_ALL` the siblings that a failure would take along restart too.
-
-        Returns:
-            The new life.
-
-        Raises:
-            ChildNotFound: No such child.
-            ChildNotRunning: It does not run.
-            ChildRestarting: It waits for its next restart.
-            RestartRefused: The budget is spent, or the child is temporary; the child was left alone.
-            RestartPostponed: A cooldown is not over; the child was left alone.
-            StartFailed: It did not come up again; from here on that is an ordinary failed restart.
-        """
-        return await self._call_about(self.get_childspec(id), CycleChild(id, reason))
-
-    def cycle_verdict(self, id: str) -> Verdict:
-        """What `cycle_child` would be answered now; asking costs nothing."""
-        node = self._node()
-        if id not in node.state.children:
-            raise ChildNotFound(self.path, id)
-        return cycle_verdict(node.state, node.tree.clock())
-
-    def cycles_left(self) -> int:
-        """How many controlled restarts the window still admits now, whatever cooldown and circuit say."""
-        node = self._node()
-        return node.state.cycle.left(node.state.flags, node.tree.clock())
-
-    def judge(self, id: str, generation: int, *, success: bool) -> None:
-        """Say whether the controlled restart that began this life helped; ignored when that life is over."""
-        self._node().judge(id, generation, success=success)
-
-    async def reset_budgets(self) -> None:
-        """Forget all restarts, cooldowns and failures, and close the circuits."""
-        await self._call(ResetBudgets())
-
-    def which_children(self) -> tuple[ChildInfo, ...]:
-        """All children in reverse start order, as in OTP; one consistent snapshot."""
-        node = self._node()
-        now = node.tree.clock()
-        rows = sorted(node.state.children.values(), key=lambda child: -child.position)
-        return tuple(child_info(node.state, child, now) for child in rows)
-
-    def which_child(self, id: str) -> ChildInfo:
-        """One child.
-
-        Raises:
-            ChildNotFound: No such child.
-        """
-        node = self._node()
-        child = node.state.children.get(id)
-        if child is None:
-            raise ChildNotFound(self.path, id)
-        return child_info(node.state, child, node.tree.clock())
-
-    def count_children(self) -> ChildCounts:
-        """How many children there are, and how many live."""
-        return count(self._node().state)
-
-    def get_childspec(self, id: str) -> ChildSpec:
-        """The specification of a child.
-
-        Raises:
-            ChildNotFound: No such child.
-        """
-        child = self._node().state.children.get(id)
-        if child is None:
-            raise ChildNotFound(self.path, id)
-        return child.spec
-
-    def handle(self, id: str) -> Handle | None:
-        """The handle of a child's present life, None when it has none; for workers that look at what a leaf runs."""
-        life = self._node().lives.get(id)
-        return life.handle if life is not None else None
-
-    @property
-    def state(self) -> State:
-        """The machine's state, a frozen value."""
-        return self._node().state
-
-    def _node(self) -> Node:
-        return self._root._find(self.path)
-
-    async def _call_about(self, spec: ChildSpec, request: Request) -> ChildInfo:
-        node = self._node()
-        # looked up when the answer comes and not by the caller: when that wakes up, the child may be gone again
-        return await self._call(request, lambda value: _answered(node, spec, value))
-
-    async def _call(self, request: Request, result: Callable[[object], T] = _nothing) -> T:
-        id = getattr(request, "id", None)
-        if hasattr(request, "id") and not is_name(id):
-            raise InvalidField("id", id, "a child's id, a non-empty string", where="/".join(self.path))
-        answered = anyio.Event()
-        results: list[T] = []
-        errors: list[Exception] = []
-
-        def answer(value: object, error: Exception | None) -> None:
-            if error is None:
-                results.append(result(value))
-            else:
-                errors.append(error)
-            answered.set()
-
-        self._node().call(request, answer)
-        await answered.wait()
-        if errors:
-            raise errors[0]
-        return results[0]
+from .ref import SHUTDOWN, DynamicFlags, Flags, SupervisorRef
 
 
 class Supervisor(SupervisorRef):
@@ -246,10 +43,10 @@ class Supervisor(SupervisorRef):
     def __init__(self, id: str, children: Iterable[ChildSpec] = (), **flags: Unpack[Flags]) -> None:
         if not is_name(id):
             raise InvalidField("id", id, "a non-empty string", where="supervisor")
-        super().__init__(self, (id,))
+        super().__init__(self._find, (id,))
         self.id = id
         checked = SupervisorFlags(**flags)
-        self._block = Block(self.path, checked, check_childspecs(children, checked.auto_shutdown, where=id))
+        self._block = Block(self.path, checked, checked.check(children, where=id))
         self._sinks: list[Sink] = []
         self._context: AbstractAsyncContextManager[None] | None = None
         self.run_id: str | None = None
@@ -310,13 +107,13 @@ class Supervisor(SupervisorRef):
         """
         self._entered().tree.bus.publish(event)
 
-    def stop(self) -> None:
+    def stop(self, exit: Exit = SHUTDOWN) -> None:
         """Stop the tree in order, and cancel the block's body; returns at once, and changes nothing when asked again.
 
         Raises:
             NoProc: The block has not been entered.
         """
-        self._entered().feed(Stop(Exit.shutdown()))
+        self._entered().feed(Stop(exit))
 
     def hurry(self) -> None:
         """As `stop`, killing instead of asking; also after a `stop`."""
@@ -340,3 +137,24 @@ class Supervisor(SupervisorRef):
                 raise NoProc(path)
             node = handle
         return node
+
+
+class DynamicSupervisor(Supervisor):
+    """A `Supervisor` that starts empty and whose children come by `start_child`: Elixir's of that name, OTP's ``simple_one_for_one``.
+
+    Every child has a specification of its own; ids may repeat. A child that ends and is not restarted, declines its start, or is
+    terminated is forgotten, whatever its restart type. At the end all children are asked at the same time, each with its own `shutdown`.
+    As a child of another supervisor: `dynamic`.
+
+    Args:
+        id: The first element of every path in the tree.
+        flags: The fields of `SupervisorFlags` but `strategy` and `auto_shutdown`, with OTP's defaults; `max_children` limits how many
+            there may be at a time.
+
+    Raises:
+        SpecError: On construction; nothing was started.
+        RestartIntensityExceeded: From the end of the block, as from that of a `Supervisor`.
+    """
+
+    def __init__(self, id: str, **flags: Unpack[DynamicFlags]) -> None:
+        super().__init__(id, strategy=Strategy.SIMPLE_ONE_FOR_ONE, **flags)

@@ -7,7 +7,7 @@ script, so that a test reads as a story: ``play.crash("b")`` returns what the su
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,6 +34,7 @@ from supervisor.core.message import (
     KillChild,
     LaunchChild,
     Ready,
+    Reconfigure,
     Reply,
     Request,
     ResetBudgets,
@@ -106,6 +107,7 @@ class Driver:
         self.last_crash_attempt = self.last_cycle_attempt = -math.inf
         self.trials: dict[str, tuple[float, tuple[str, int]]] = {}
         """By budget, the latest trial: when its circuit had become half-open, and the life."""
+        self.reconfigured = False
         self._stopped_last = math.inf
         self._started_last = -math.inf
         self._group: Job | None = None
@@ -211,6 +213,8 @@ class Driver:
 
     def _stops(self, life: Life) -> None:
         """Stops of one job come in reverse start order, and only of children that the strategy takes along."""
+        if self.flags.dynamic and self.state.lifecycle is Lifecycle.CLOSING:
+            return  # all at once
         self._enter_job()
         assert life.position < self._stopped_last, "stop order is not the reverse of start order"
         self._stopped_last = life.position
@@ -235,7 +239,7 @@ class Driver:
     def _belongs(self, job: Job, life: Life) -> None:
         subject = self.state.children[job.subject]
         match self.flags.strategy:
-            case Strategy.ONE_FOR_ONE:
+            case Strategy.ONE_FOR_ONE | Strategy.SIMPLE_ONE_FOR_ONE:
                 assert life.id == job.subject
             case Strategy.REST_FOR_ONE:
                 assert life.position >= subject.position
@@ -269,7 +273,7 @@ class Driver:
         if any(isinstance(effect, Emit) and isinstance(effect.event, RestartDeferred) for effect in effects):
             assert flags.backoff is not None
         for budget in (after.crash, after.cycle):
-            assert budget.circuit.reopens is not None or new_size(budget, flags, now) <= flags.intensity
+            assert self.reconfigured or budget.circuit.reopens is not None or new_size(budget, flags, now) <= flags.intensity
 
     def _admitted(self, name: str, job: Job, times: list[float], old: Budget) -> None:
         flags, now = self.flags, self.now
@@ -323,6 +327,13 @@ class Driver:
                     self.excused.add(id)
                     # a group that waited for the terminated child stays down, as in OTP
                     self.excused |= {id for id, child in before.children.items() if child.phase is Phase.UNDEFINED}
+                case Reconfigure(flags=flags):
+                    self.flags, self.reconfigured = flags, True
+                    self.excused |= {id for id, child in self.state.children.items() if child.phase is Phase.UNDEFINED}
+                    self.last_crash_attempt = self.last_cycle_attempt = -math.inf
+                    for life in self.lives.values():
+                        life.position = self.state.children[life.id].position
+                    self._stopped_last, self._started_last = math.inf, -math.inf
                 case ResetBudgets():
                     self.crashes.clear()
                     self.cycles.clear()
@@ -353,6 +364,9 @@ class Driver:
         else:
             assert job.waiting, "busy, and waiting for nobody"
             operation, id = job.steps[job.index]
+            if operation == "stop_all":
+                self._all_at_once(job)
+                return
             assert id in self.lives, "waits for the dead"
             life = self.lives[id]
             if operation == "stop":
@@ -365,8 +379,21 @@ class Driver:
             assert self.finished is not None
             assert wake_at(state) == math.inf
 
+    def _all_at_once(self, job: Job) -> None:
+        """A dynamic supervisor closes: all were asked, each is timed."""
+        assert self.flags.dynamic and self.state.lifecycle is Lifecycle.CLOSING
+        assert self.lives, "waits for nobody"
+        assert all(life.asked or life.killed for life in self.lives.values())
+        assert self.lives.keys() == self.state.children.keys()
+        timed = Counter(id for wave in job.waves for id in wave.ids)
+        assert all(timed[id] == 1 for id in self.lives)
+        assert job.deadline == min(wave.deadline for wave in job.waves)
+
     def rest(self) -> None:
         """Idle: what is permanent runs, or waits for its next restart."""
+        assert len(self.state.children) <= self.flags.max_children or self.reconfigured
+        if self.flags.dynamic:
+            assert all(child.phase is not Phase.UNDEFINED for child in self.state.children.values()), "a dynamic child that is down is kept"
         waiting = bool(self.state.retries)
         for id, child in self.state.children.items():
             if child.spec.restart is Restart.PERMANENT and child.phase is Phase.UNDEFINED:

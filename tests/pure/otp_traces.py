@@ -24,6 +24,8 @@ from supervisor.core.errors import (
     DuplicateChildName,
     InvalidField,
     NoProc,
+    SimpleOneForOne,
+    SpecError,
     StartFailed,
 )
 from supervisor.core.exits import Exit, ExitKind
@@ -51,7 +53,7 @@ from supervisor.core.message import (
     Tick,
 )
 from supervisor.core.ports import ChildType
-from supervisor.core.spec import BRUTAL_KILL, AutoShutdown, ChildSpec, Restart, Shutdown, Strategy, SupervisorFlags
+from supervisor.core.spec import BRUTAL_KILL, AutoShutdown, ChildSpec, Restart, Shutdown, Strategy, SupervisorFlags, check_childspecs
 from supervisor.core.state import Child, Phase, in_start_order, initial, wake_at
 
 DATA = Path(__file__).parent.parent / "conformance" / "data"
@@ -75,6 +77,7 @@ ERRORS: dict[type[BaseException], str] = {
     ChildRunning: "running",
     DuplicateChildName: "duplicate_child_name",
     NoProc: "noproc",
+    SimpleOneForOne: "simple_one_for_one",
 }
 
 FIELDS = {
@@ -98,13 +101,12 @@ class SpecsRefused(Exception):
 
 
 def scenarios(name: str) -> Iterator[tuple[Json, list[Any]]]:
-    """The recorded scenarios that this machine can play, each with Erlang's trace."""
+    """The recorded scenarios, each with Erlang's trace."""
     with gzip.open(DATA / f"{name}.scenarios.jsonl.gz", "rt") as one, gzip.open(DATA / f"{name}.traces.jsonl.gz", "rt") as other:
         for first, second in zip(one, other, strict=True):
             scenario, trace = json.loads(first), json.loads(second)
             assert scenario["id"] == trace["id"]
-            if "simple_one_for_one" not in first:
-                yield scenario, trace["trace"]
+            yield scenario, trace["trace"]
 
 
 def play(scenario: Json) -> list[Any]:
@@ -142,7 +144,7 @@ def flags(words: Json) -> SupervisorFlags:
             period=words.get("period", 5),
             auto_shutdown=member(AutoShutdown, "auto_shutdown", "never"),
         )
-    except InvalidField as error:
+    except SpecError as error:
         raise FlagsRefused from error
 
 
@@ -179,8 +181,13 @@ class Node:
         self.lives: dict[str, Node | Worker] = {}
         self.replies: dict[int, Reply] = {}
         self.checked = flags(words)
+        self.template: Json = {}
         try:
             specs = tuple(spec(child) for child in words.get("children", []))
+            if self.checked.dynamic:
+                # the specification that every instance takes after
+                check_childspecs(specs, self.checked.auto_shutdown)
+                self.template, specs = words["children"][0], ()
             self.state = initial(tuple(path.split("/")), self.checked, specs)
         except ValueError as error:
             raise SpecsRefused from error
@@ -302,6 +309,7 @@ class World:
         self.sups: dict[str, Node] = {}
         self.workers: dict[str, Worker] = {}
         self.starts: dict[str, int] = {}
+        self.dynamic: set[str] = set()
 
     def log(self, *event: Any) -> None:
         self.trace.append(list(event))
@@ -318,6 +326,8 @@ class World:
             self.log("sup_start_failed", path, error_class(error))
             raise
         self.nodes.append(node)
+        if node.checked.dynamic:
+            self.dynamic.add(path)
         node.feed(Boot())
         return node
 
@@ -354,7 +364,19 @@ class World:
         self.log("result", number + 1, *result)
         assert not self.nodes
         assert not any(worker.alive for worker in self.workers.values())
-        return self.trace
+        return self.normalized()
+
+    def normalized(self) -> list[Any]:
+        """The trace, with the ends of children that are stopped at the same time in alphabetical order."""
+        trace: list[Any] = []
+        for event in self.trace:
+            if event[0] == "sup_stopped" and event[1] in self.dynamic:
+                run = len(trace)
+                while run and trace[run - 1][0] == "stopped" and trace[run - 1][1].rpartition("/")[0] == event[1]:
+                    run -= 1
+                trace[run:] = sorted(trace[run:])
+            trace.append(event)
+        return trace
 
     def crash(self, path: str, reason: str) -> list[Any]:
         worker = self.workers.get(path)
@@ -362,6 +384,12 @@ class World:
             return ["error", "not_alive"]
         worker.end(REASONS[reason])
         return ["ok"]
+
+    def about_a_process(self, node: Node, id: str, answer: list[Any], dead: list[Any], stranger: str) -> list[Any]:
+        """OTP's instances have no id: the oracle asks by pid where there has been a process, and by the id where not."""
+        if not node.checked.dynamic or answer[0] == "ok":
+            return answer
+        return dead if f"{node.path}/{id}" in self.workers else ["error", stranger]
 
     def do(self, op: Json) -> list[Any]:
         if op["op"] == "crash":
@@ -377,26 +405,28 @@ class World:
                 return [results]
             case "start_child":
                 try:
-                    request: Request = StartChild(spec(op["child"]))
+                    request: Request = StartChild(spec({**node.template, **op["child"]}))
                 except ValueError as error:
                     return ["error", error_class(error)]
                 return started(node.call(request))
             case "restart_child":
                 return started(node.call(RestartChild(op["id"])))
             case "terminate_child":
-                return plain(node.call(TerminateChild(op["id"])))
+                return self.about_a_process(node, op["id"], plain(node.call(TerminateChild(op["id"]))), ["ok"], "simple_one_for_one")
             case "delete_child":
                 return plain(node.call(DeleteChild(op["id"])))
             case "which_children":
                 rows = [[child.spec.id, phase(child), child.spec.type.value] for child in in_start_order(node.state)]
-                return ["ok", rows[::-1]]
+                return ["ok", sorted(rows) if node.checked.dynamic else rows[::-1]]
             case "count_children":
                 children = in_start_order(node.state)
                 supervisors = sum(child.spec.type is ChildType.SUPERVISOR for child in children)
-                return ["ok", [len(children), sum(child.is_live for child in children), supervisors, len(children) - supervisors]]
+                specs = 1 if node.checked.dynamic else len(children)
+                return ["ok", [specs, sum(child.is_live for child in children), supervisors, len(children) - supervisors]]
             case "get_childspec":
                 child = node.state.children.get(op["id"])
-                return ["error", "not_found"] if child is None else ["ok", fields(child.spec)]
+                answer = ["error", "not_found"] if child is None else ["ok", fields(child.spec)]
+                return self.about_a_process(node, op["id"], answer, ["error", "not_found"], "not_found")
             case "stop_sup":
                 node.feed(Stop(REASONS[op["reason"]]))
                 return ["ok"]

@@ -22,6 +22,7 @@ from supervisor.core.message import (
     Hurry,
     Input,
     Judge,
+    Reconfigure,
     ResetBudgets,
     RestartChild,
     StartChild,
@@ -35,6 +36,7 @@ from supervisor.core.state import Lifecycle, wake_at
 from .machine_driver import BOOM, Driver, Life, Scripted
 
 IDS = ("a", "b", "c", "d")
+STRATEGIES = (Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE)
 EXITS = (BOOM, BOOM, BOOM, Exit.killed(), Exit.normal(), Exit.shutdown(), Exit.shutdown("done"))
 PATIENCE = st.sampled_from([1.0, 10.0, 0.0, math.inf])
 
@@ -54,13 +56,16 @@ def specifications(draw: st.DrawFn, id: str, auto_shutdown: AutoShutdown) -> Chi
 
 
 @st.composite
-def supervisor_flags(draw: st.DrawFn) -> SupervisorFlags:
+def supervisor_flags(draw: st.DrawFn, dynamic: bool | None = None) -> SupervisorFlags:
+    if dynamic is None:
+        dynamic = draw(st.sampled_from([False, False, False, True]))
     breaker = draw(st.one_of(st.none(), st.builds(Breaker, st.integers(1, 3), st.sampled_from([4.0, 50.0]))))
     return SupervisorFlags(
-        draw(st.sampled_from(Strategy)),
+        Strategy.SIMPLE_ONE_FOR_ONE if dynamic else draw(st.sampled_from(STRATEGIES)),
         intensity=draw(st.sampled_from([2, 3, 1, 0, 50])),
         period=draw(st.sampled_from([5.0, 60.0])),
-        auto_shutdown=draw(st.sampled_from([AutoShutdown.NEVER, AutoShutdown.NEVER, *AutoShutdown])),
+        auto_shutdown=AutoShutdown.NEVER if dynamic else draw(st.sampled_from([AutoShutdown.NEVER, AutoShutdown.NEVER, *AutoShutdown])),
+        max_children=draw(st.sampled_from([math.inf, math.inf, 3, 0])) if dynamic else math.inf,
         backoff=draw(st.one_of(st.none(), st.builds(Backoff, st.just(1.0), st.just(2.0), st.just(8.0), st.sampled_from([0.0, 0.5])))),
         breaker=breaker,
         on_give_up=draw(st.sampled_from(GiveUp)) if breaker else GiveUp.ESCALATE,
@@ -75,8 +80,8 @@ class Anything(RuleBasedStateMachine):
 
     @initialize(data=st.data(), flags=supervisor_flags(), count=st.integers(0, 4), seed=st.integers(0, 9))
     def boot(self, data: st.DataObject, flags: SupervisorFlags, count: int, seed: int) -> None:
-        specs = [data.draw(specifications(id, flags.auto_shutdown)) for id in IDS[:count]]
-        self.driver = Driver(specs, flags, seed=seed)
+        first = () if flags.dynamic else IDS[:count]
+        self.driver = Driver([data.draw(specifications(id, flags.auto_shutdown)) for id in first], flags, seed=seed)
         self.driver.feed(Boot())
 
     # ------------------------------------------------------------ children
@@ -153,6 +158,13 @@ class Anything(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(IDS))
         generation = self.driver.generations.get(id, 1) + data.draw(st.sampled_from([0, 0, -1]))
         self.driver.feed(Judge(id, generation, success))
+
+    @rule(data=st.data(), rare=st.integers(0, 5))
+    def reconfigure(self, data: st.DataObject, rare: int) -> None:
+        if rare == 0:
+            flags = data.draw(supervisor_flags(self.driver.flags.dynamic))
+            named = [] if flags.dynamic else data.draw(st.lists(st.sampled_from(IDS), unique=True))
+            self.driver.call(Reconfigure(flags, tuple(data.draw(specifications(id, flags.auto_shutdown)) for id in named)))
 
     @rule(rare=st.integers(0, 7))
     def reset(self, rare: int) -> None:
