@@ -87,10 +87,14 @@ class Draft:
 
     def down(self, child: Child, exit: Exit | None) -> None:
         """It no longer runs: a temporary child is forgotten, and so is any of a dynamic supervisor; any other keeps its place."""
-        if child.spec.restart is Restart.TEMPORARY or self.flags.dynamic:
+        if child.spec.restart is Restart.TEMPORARY or (self.flags.dynamic and not self.comes_back(child.spec.id)):
             self.drop(child.spec.id)
         else:
             self.put(attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, since=self.now, exit=exit or child.exit))
+
+    def comes_back(self, id: str) -> bool:
+        """Whether the job will start the child."""
+        return self.job is not None and ("start", id) in self.job.steps[self.job.index + 1 :]
 
     def ordered(self) -> list[Child]:
         """All children, first started first."""
