@@ -12,7 +12,7 @@ from enum import Enum
 import attrs
 
 from .errors import InvalidField, is_count
-from .value import Value
+from .value import Value, evolve
 
 
 class CircuitState(Enum):
@@ -68,11 +68,11 @@ class Circuit(Value):
 
     def attempt(self, now: float) -> Circuit:
         """The circuit after an admitted attempt: a half-open one has spent its trial."""
-        return attrs.evolve(self, trial=True) if self.state(now) is CircuitState.HALF_OPEN else self
+        return evolve(self, trial=True) if self.state(now) is CircuitState.HALF_OPEN else self
 
     def released(self) -> Circuit:
         """The circuit after an attempt that was cut short: a half-open one may try again."""
-        return attrs.evolve(self, trial=False)
+        return evolve(self, trial=False)
 
     def succeeded(self) -> Circuit:
         """The circuit after a success: closed, with no failures."""
@@ -82,8 +82,8 @@ class Circuit(Value):
         """The circuit after a failed attempt: open if that was one too many, or if it was the trial."""
         failures = self.failures + 1
         if self.trial or failures >= policy.failures:
-            return attrs.evolve(self.trip(policy, now), failures=failures)
-        return attrs.evolve(self, failures=failures)
+            return evolve(self.trip(policy, now), failures=failures)
+        return evolve(self, failures=failures)
 
     def trip(self, policy: Breaker, now: float) -> Circuit:
         """The circuit opened at `now`, whatever it was."""

@@ -15,7 +15,7 @@ from rpds import HashTrieMap
 from .breaker import CLOSED, Circuit, CircuitState
 from .intensity import EMPTY, Window
 from .spec import SupervisorFlags
-from .value import Value
+from .value import Value, evolve
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -101,7 +101,7 @@ class Budget(Value):
         if id not in self.pending:
             return self
         window = EMPTY if self.circuit.trial else self.window
-        return attrs.evolve(self, streak=0, circuit=self.circuit.succeeded(), pending=self.pending.remove(id), window=window)
+        return evolve(self, streak=0, circuit=self.circuit.succeeded(), pending=self.pending.remove(id), window=window)
 
     def failed(self, id: str, policy: SupervisorFlags, now: float) -> Budget:
         """The attempt for `id` did not hold: one more failure for the circuit. A circuit that opens replaces the window."""
@@ -109,24 +109,24 @@ class Budget(Value):
             return self
         circuit = self.circuit.failed(policy.breaker, now) if policy.breaker else self.circuit
         if circuit.state(now) is CircuitState.OPEN:
-            return attrs.evolve(self, circuit=circuit, pending=NOTHING, window=EMPTY)
-        return attrs.evolve(self, circuit=circuit, pending=self.pending.remove(id))
+            return evolve(self, circuit=circuit, pending=NOTHING, window=EMPTY)
+        return evolve(self, circuit=circuit, pending=self.pending.remove(id))
 
     def voided(self, id: str) -> Budget:
         """The attempt for `id` was cut short by somebody else: it proves nothing, and a half-open circuit has its trial back."""
         if id not in self.pending:
             return self
-        return attrs.evolve(self, circuit=self.circuit.released(), pending=self.pending.remove(id))
+        return evolve(self, circuit=self.circuit.released(), pending=self.pending.remove(id))
 
     def tripped(self, policy: SupervisorFlags, now: float) -> Budget:
         """The budget of a supervisor that gave up and holds: its circuit opens now, if it is not open already."""
         if policy.breaker is None or self.circuit.state(now) is CircuitState.OPEN:
             return self
-        return attrs.evolve(self, circuit=self.circuit.trip(policy.breaker, now), pending=NOTHING, window=EMPTY)
+        return evolve(self, circuit=self.circuit.trip(policy.breaker, now), pending=NOTHING, window=EMPTY)
 
     def under(self, policy: SupervisorFlags) -> Budget:
         """The same history under a new policy: without a backoff there is no cooldown, without a breaker no circuit."""
-        return attrs.evolve(
+        return evolve(
             self,
             ready_at=self.ready_at if policy.backoff else -math.inf,
             circuit=self.circuit if policy.breaker else CLOSED,

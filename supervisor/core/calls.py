@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 from rpds import HashTrieMap
 
 from .budget import FRESH, Refused, Verdict, Wait
@@ -25,6 +24,7 @@ from .jobs import group_steps
 from .message import CycleChild, DeleteChild, Reconfigure, Reply, Request, ResetBudgets, RestartChild, StartChild, TerminateChild
 from .spec import ChildSpec, Restart, SupervisorFlags, check_childspecs
 from .state import Child, Job, Phase, Purpose, State
+from .value import evolve
 
 
 def call(draft: Draft, ref: int, request: Request) -> None:
@@ -80,7 +80,7 @@ def instance(draft: Draft, spec: ChildSpec) -> ChildSpec:
     while id in draft.children:
         id = f"{spec.id}-{number}"
         number += 1
-    return spec if id == spec.id else attrs.evolve(spec, id=id)
+    return spec if id == spec.id else evolve(spec, id=id)
 
 
 def cycle_child(draft: Draft, ref: int, id: str, reason: str) -> None:
@@ -138,11 +138,11 @@ def reconfigure(draft: Draft, flags: SupervisorFlags, specs: tuple[ChildSpec, ..
         )
     named = {spec.id: spec for spec in checked}
     rows = [
-        attrs.evolve(draft.children[id], spec=spec) if id in draft.children else Child(spec, 0, generation=draft.buried)
+        evolve(draft.children[id], spec=spec) if id in draft.children else Child(spec, 0, generation=draft.buried)
         for id, spec in named.items()
     ]
     rows += [child for child in draft.ordered() if child.spec.id not in named]
-    draft.children = HashTrieMap({child.spec.id: attrs.evolve(child, position=position) for position, child in enumerate(rows)})
+    draft.children = HashTrieMap({child.spec.id: evolve(child, position=position) for position, child in enumerate(rows)})
     draft.positions = max(draft.positions, len(rows))
     draft.flags = flags
     for child in rows:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from bisect import insort
 
-import attrs
-
 from .budget import Budget
 from .errors import Path
 from .event import Event
@@ -14,6 +12,7 @@ from .message import Effect, Emit, ForgetChild, Reply
 from .spec import Restart, Strategy
 from .state import Child, Job, Phase, State
 from .strategy import affected
+from .value import evolve
 
 
 class Draft:
@@ -90,7 +89,7 @@ class Draft:
         if child.spec.restart is Restart.TEMPORARY or (self.flags.dynamic and not self.comes_back(child.spec.id)):
             self.drop(child.spec.id)
         else:
-            self.put(attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, since=self.now, exit=exit or child.exit))
+            self.put(evolve(child, phase=Phase.UNDEFINED, pid=None, since=self.now, exit=exit or child.exit))
 
     def comes_back(self, id: str) -> bool:
         """Whether the job will start the child."""
@@ -110,7 +109,7 @@ class Draft:
 
     def retry(self, child: Child, at: float) -> None:
         """The child waits for its next restart."""
-        self.put(attrs.evolve(child, phase=Phase.RESTARTING))
+        self.put(evolve(child, phase=Phase.RESTARTING))
         retries = list(self.retries)
         insort(retries, (at, child.spec.id), key=lambda retry: retry[0])
         self.retries = tuple(retries)
@@ -129,7 +128,7 @@ class Draft:
         """The step that was begun is done."""
         job = self.job
         assert job is not None
-        self.job = attrs.evolve(job, index=job.index + 1, waiting=False, value=job.value if value is None else value)
+        self.job = evolve(job, index=job.index + 1, waiting=False, value=job.value if value is None else value)
 
     # ------------------------------------------------------------ what was attempted
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-import attrs
-
 from .draft import Draft
 from .errors import NoProc
 from .event import ChildTerminated, ChildUnresponsive
@@ -15,6 +13,7 @@ from .fifo import EMPTY_QUEUE
 from .message import AbandonChild, AskChild, Call, Finish, KillChild, LaunchChild, Ready, Reply
 from .spec import Restart, Shutdown
 from .state import Child, Job, Lifecycle, Operation, Phase, Purpose, Wave
+from .value import evolve
 
 
 def group_steps(draft: Draft, stops: list[str], starts: list[str]) -> tuple[tuple[Operation, str], ...]:
@@ -41,10 +40,10 @@ def advance(draft: Draft, job: Job) -> None:
 
 def begin_start(draft: Draft, job: Job, child: Child) -> None:
     """A new life, with the next generation."""
-    born = attrs.evolve(child, phase=Phase.STARTING, generation=child.generation + 1, since=draft.now)
+    born = evolve(child, phase=Phase.STARTING, generation=child.generation + 1, since=draft.now)
     draft.put(born)
     draft.effects.append(LaunchChild(born.spec.id, born.generation))
-    draft.job = attrs.evolve(job, waiting=True, began=draft.now, deadline=draft.now + born.spec.start_timeout)
+    draft.job = evolve(job, waiting=True, began=draft.now, deadline=draft.now + born.spec.start_timeout)
 
 
 def begin_stop(draft: Draft, job: Job, child: Child) -> None:
@@ -55,13 +54,13 @@ def begin_stop(draft: Draft, job: Job, child: Child) -> None:
         draft.next_step()
         return
     deadline, killed = ask(draft, child)
-    draft.job = attrs.evolve(job, waiting=True, killed=killed, began=draft.now, deadline=deadline)
+    draft.job = evolve(job, waiting=True, killed=killed, began=draft.now, deadline=deadline)
 
 
 def ask(draft: Draft, child: Child) -> tuple[float, bool]:
     """Ask a living child to end, or kill it where its specification says so. Returns its deadline, and whether it was killed."""
     draft.review(child.spec.id)
-    draft.put(attrs.evolve(child, phase=Phase.STOPPING))
+    draft.put(evolve(child, phase=Phase.STOPPING))
     shutdown = child.spec.shutdown
     if draft.brutal or isinstance(shutdown, Shutdown):
         draft.effects.append(KillChild(child.spec.id, child.generation))
@@ -84,7 +83,7 @@ def begin_stop_all(draft: Draft, job: Job) -> None:
         else:
             timers.setdefault(ask(draft, child), []).append(id)
     if timers:
-        draft.job = in_waves(attrs.evolve(job, waiting=True, began=draft.now), [Wave(*timer, tuple(ids)) for timer, ids in timers.items()])
+        draft.job = in_waves(evolve(job, waiting=True, began=draft.now), [Wave(*timer, tuple(ids)) for timer, ids in timers.items()])
     else:
         draft.next_step()
 
@@ -92,7 +91,7 @@ def begin_stop_all(draft: Draft, job: Job) -> None:
 def in_waves(job: Job, waves: Iterable[Wave]) -> Job:
     """The job with these timers."""
     waves = tuple(sorted(waves, key=lambda wave: wave.deadline))
-    return attrs.evolve(job, waves=waves, deadline=waves[0].deadline)
+    return evolve(job, waves=waves, deadline=waves[0].deadline)
 
 
 def expire(draft: Draft, job: Job, due: Callable[[Wave], bool]) -> list[Child]:
@@ -116,8 +115,8 @@ def expire(draft: Draft, job: Job, due: Callable[[Wave], bool]) -> list[Child]:
 def insist(draft: Draft, job: Job, child: Child) -> None:
     """Kill the child that the job waits for; from here on the job waits for its end."""
     draft.effects.append(KillChild(child.spec.id, child.generation))
-    draft.put(attrs.evolve(child, phase=Phase.STOPPING))
-    draft.job = attrs.evolve(job, killed=True, deadline=draft.now + child.spec.start.kill_timeout)
+    draft.put(evolve(child, phase=Phase.STOPPING))
+    draft.job = evolve(job, killed=True, deadline=draft.now + child.spec.start.kill_timeout)
 
 
 def give_up_on(draft: Draft, job: Job, child: Child) -> Child:
@@ -137,7 +136,7 @@ def overdue(draft: Draft, job: Job) -> list[Child]:
     if operation == "start":
         silence = TimeoutError(f"no acknowledgement within {child.spec.start_timeout:g} s")
         # the job ends with the child's end: its other steps are of no use any more
-        insist(draft, attrs.evolve(job, steps=(*job.steps[: job.index], ("stop", id)), failure=Exit.failed(silence)), child)
+        insist(draft, evolve(job, steps=(*job.steps[: job.index], ("stop", id)), failure=Exit.failed(silence)), child)
     elif not job.killed:
         insist(draft, job, child)
     else:
@@ -188,9 +187,9 @@ def close(draft: Draft, exit: Exit, error: Exception | None = None) -> None:
         if present in stops:
             # it has been asked already: its own ladder goes on, before the others'
             steps = (present, *(stop for stop in stops if stop != present))
-            closing = attrs.evolve(closing, steps=steps, waiting=True, began=job.began, deadline=job.deadline, killed=job.killed)
+            closing = evolve(closing, steps=steps, waiting=True, began=job.began, deadline=job.deadline, killed=job.killed)
         elif draft.flags.dynamic:
-            closing = attrs.evolve(closing, deadline=job.deadline, killed=job.killed)
+            closing = evolve(closing, deadline=job.deadline, killed=job.killed)
     draft.job = closing
 
 
@@ -211,4 +210,4 @@ def hurry(draft: Draft, exit: Exit) -> None:
             draft.effects.append(KillChild(child.spec.id, child.generation))
     if job is not None and job.waiting and not job.killed:
         patience = draft.children[job.steps[job.index][1]].spec.start.kill_timeout
-        draft.job = attrs.evolve(job, killed=True, deadline=draft.now + patience)
+        draft.job = evolve(job, killed=True, deadline=draft.now + patience)

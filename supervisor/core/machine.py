@@ -10,8 +10,6 @@ a request to stop is served at once, also in the middle of a start, and a child 
 
 from __future__ import annotations
 
-import attrs
-
 from .calls import call
 from .draft import Draft
 from .errors import CallError, NoProc, SpecError
@@ -21,6 +19,7 @@ from .jobs import advance, close, hurry, overdue
 from .message import Acknowledged, Boot, Call, Declined, Effect, Ended, Hurry, Input, Judge, Reply, Stop, Tick
 from .restarts import ended_by_itself, request_restart, settle, start_failed
 from .state import Child, Job, Lifecycle, Phase, Purpose, State
+from .value import evolve
 
 __all__ = ["step"]
 
@@ -106,13 +105,13 @@ def acknowledged(draft: Draft, event: Acknowledged) -> None:
     child = draft.life(event.id, event.generation)
     if child is None or child.phase is not Phase.STARTING:
         return
-    draft.put(attrs.evolve(child, phase=Phase.RUNNING, pid=event.pid, since=draft.now))
-    draft.emit(ChildStarted(draft.path_of(event.id), generation=event.generation, pid=event.pid))
     job = draft.awaits_start(event.id)
+    again = job is not None and job.purpose in (Purpose.RESTART, Purpose.CYCLE)
+    draft.put(evolve(child, phase=Phase.RUNNING, pid=event.pid, since=draft.now, restarts=child.restarts + again))
+    draft.emit(ChildStarted(draft.path_of(event.id), generation=event.generation, pid=event.pid))
     if job is None:
         return
-    if job.purpose in (Purpose.RESTART, Purpose.CYCLE):
-        draft.put(attrs.evolve(draft.children[event.id], restarts=child.restarts + 1))
+    if again:
         draft.emit(restarted(draft, job, event))
     draft.next_step(value=event.value if event.id == job.subject else None)
 
@@ -167,7 +166,7 @@ def ended(draft: Draft, event: Ended) -> None:
             if draft.job is None:
                 ended_by_itself(draft, child, event.exit)
             else:
-                draft.put(attrs.evolve(child, phase=Phase.EXITED, exit=event.exit))
+                draft.put(evolve(child, phase=Phase.EXITED, exit=event.exit))
                 draft.mailbox = draft.mailbox.enqueue(event)
         case _:
             pass
@@ -202,7 +201,7 @@ def tick(draft: Draft) -> None:
     while draft.job is None and draft.retries and draft.retries[0][0] <= draft.now:
         id = draft.retries[0][1]
         draft.retries = draft.retries[1:]
-        child = attrs.evolve(draft.children[id], phase=Phase.UNDEFINED)
+        child = evolve(draft.children[id], phase=Phase.UNDEFINED)
         draft.put(child)
         assert child.exit is not None  # what waits for a restart has ended, or has failed to start
         request_restart(draft, child, child.exit)

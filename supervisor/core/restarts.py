@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
-
 from .budget import Refused, Wait
 from .draft import Draft
 from .errors import RestartIntensityExceeded, StartFailed
@@ -12,12 +10,13 @@ from .exits import Exit
 from .jobs import close, group_steps
 from .spec import AutoShutdown, GiveUp, Restart
 from .state import FAILURES_KEPT, Child, Job, Phase, Purpose
+from .value import evolve
 
 
 def ended_by_itself(draft: Draft, child: Child, exit: Exit) -> None:
     """A running child ended and nobody had asked it to; the supervisor is idle."""
     if wants_restart(child, exit):
-        child = attrs.evolve(child, phase=Phase.UNDEFINED, pid=None, since=draft.now, exit=exit)
+        child = evolve(child, phase=Phase.UNDEFINED, pid=None, since=draft.now, exit=exit)
         draft.put(child)
         request_restart(draft, child, exit)
         return
@@ -93,7 +92,7 @@ def start_failed(draft: Draft, job: Job, child: Child, exit: Exit) -> None:
     id = child.spec.id
     draft.emit(ChildStartFailed(draft.path_of(id), generation=child.generation, exit=exit))
     error = StartFailed(draft.path_of(id), exit)
-    child = attrs.evolve(child, phase=Phase.UNDEFINED, since=draft.now, exit=exit)
+    child = evolve(child, phase=Phase.UNDEFINED, since=draft.now, exit=exit)
     draft.put(child)
     draft.job = None
     match job.purpose:

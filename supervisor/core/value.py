@@ -5,9 +5,14 @@ attrs would generate a text, a comparison and a hash for each class, which for t
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import attrs
+
+T = TypeVar("T", bound="Value")
 
 
 class Value:
@@ -26,6 +31,19 @@ class Value:
 
     def __hash__(self) -> int:
         return hash((type(self), *(getattr(self, field.name) for field in _fields(type(self)) if field.eq)))
+
+
+def evolve(value: T, /, **changes: Any) -> T:
+    """The value with some fields changed: ``attrs.evolve`` at a third of its price, for classes whose fields are all arguments."""
+    kind = type(value)
+    names, values = _layout(kind)
+    return kind(**{**dict(zip(names, values(value), strict=True)), **changes})
+
+
+@functools.cache
+def _layout(kind: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    names = tuple(field.name for field in _fields(kind))
+    return names, operator.attrgetter(*names)
 
 
 def _fields(kind: Any) -> tuple[attrs.Attribute[Any], ...]:

@@ -332,7 +332,8 @@ class Driver:
                     self.excused |= {id for id, child in self.state.children.items() if child.phase is Phase.UNDEFINED}
                     self.last_crash_attempt = self.last_cycle_attempt = -math.inf
                     for life in self.lives.values():
-                        life.position = self.state.children[life.id].position
+                        if life.id in self.state.children:  # it may be given up in this very step
+                            life.position = self.state.children[life.id].position
                     self._stopped_last, self._started_last = math.inf, -math.inf
                 case ResetBudgets():
                     self.crashes.clear()
