@@ -329,6 +329,8 @@ class Driver:
                     self.excused |= {id for id, child in before.children.items() if child.phase is Phase.UNDEFINED}
                 case Reconfigure(flags=flags):
                     self.flags, self.reconfigured = flags, True
+                    # what was out of the old window is forgotten, also where the new one is longer
+                    self.crashes, self.cycles = list(before.crash.window.times), list(before.cycle.window.times)
                     self.excused |= {id for id, child in self.state.children.items() if child.phase is Phase.UNDEFINED}
                     self.last_crash_attempt = self.last_cycle_attempt = -math.inf
                     for life in self.lives.values():
