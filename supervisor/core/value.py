@@ -6,7 +6,6 @@ attrs would generate a text, a comparison and a hash for each class, which for t
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -34,16 +33,27 @@ class Value:
 
 
 def evolve(value: T, /, **changes: Any) -> T:
-    """The value with some fields changed: ``attrs.evolve`` at a third of its price, for classes whose fields are all arguments."""
-    kind = type(value)
-    names, values = _layout(kind)
-    return kind(**{**dict(zip(names, values(value), strict=True)), **changes})
+    """The value with some fields changed: ``attrs.evolve`` at a fraction of its price, for classes whose fields are all arguments.
+
+    Raises:
+        TypeError: No field of that name.
+    """
+    changed: T = _changer(type(value))(value, **changes)
+    return changed
 
 
 @functools.cache
-def _layout(kind: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    names = tuple(field.name for field in _fields(kind))
-    return names, operator.attrgetter(*names)
+def _changer(kind: type[Any]) -> Callable[..., Any]:
+    """A function of the fields, written out as attrs does it: a loop over names is what makes the difference."""
+    fields = _fields(kind)
+    parameters = ", ".join(f"{field.name}=keep" for field in fields)
+    arguments = ", ".join(
+        f"{f'{field.name}=' if field.kw_only else ''}self.{field.name} if {field.name} is keep else {field.name}" for field in fields
+    )
+    names: dict[str, Any] = {"kind": kind, "keep": object()}
+    exec(f"def change(self, /, *, {parameters}):\n    return kind({arguments})", names)
+    change: Callable[..., Any] = names["change"]
+    return change
 
 
 def _fields(kind: Any) -> tuple[attrs.Attribute[Any], ...]:
