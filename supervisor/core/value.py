@@ -38,7 +38,8 @@ def evolve(value: T, /, **changes: Any) -> T:
     Raises:
         TypeError: No field of that name.
     """
-    changed: T = _changer(type(value))(value, **changes)
+    kind: Any = type(value)
+    changed: T = _changer(kind)(value, **changes)
     return changed
 
 

@@ -271,7 +271,7 @@ class Driver:
             assert fresh is not None
             self._admitted(name, fresh, times, old)
         if any(isinstance(effect, Emit) and isinstance(effect.event, RestartDeferred) for effect in effects):
-            assert flags.backoff is not None
+            assert flags.backoff is not None or before.flags.backoff is not None
         for budget in (after.crash, after.cycle):
             assert self.reconfigured or budget.circuit.reopens is not None or new_size(budget, flags, now) <= flags.intensity
 
