@@ -319,6 +319,7 @@ class Driver:
     # ------------------------------------------------------------ what is true at rest
 
     def _answered(self, before: State, effects: tuple[Effect, ...]) -> None:
+        reset = False
         for effect in effects:
             if not isinstance(effect, Reply) or effect.error is not None:
                 continue
@@ -330,7 +331,8 @@ class Driver:
                 case Reconfigure(flags=flags):
                     self.flags, self.reconfigured = flags, True
                     # what was out of the old window is forgotten, also where the new one is longer
-                    self.crashes, self.cycles = list(before.crash.window.times), list(before.cycle.window.times)
+                    if not reset:
+                        self.crashes, self.cycles = list(before.crash.window.times), list(before.cycle.window.times)
                     self.excused |= {id for id, child in self.state.children.items() if child.phase is Phase.UNDEFINED}
                     self.last_crash_attempt = self.last_cycle_attempt = -math.inf
                     for life in self.lives.values():
@@ -338,6 +340,7 @@ class Driver:
                             life.position = self.state.children[life.id].position
                     self._stopped_last, self._started_last = math.inf, -math.inf
                 case ResetBudgets():
+                    reset = True
                     self.crashes.clear()
                     self.cycles.clear()
                     self.last_crash_attempt = self.last_cycle_attempt = -math.inf
