@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -190,6 +191,20 @@ class Node:
         at = wake_at(self.state)
         if at != self.armed:
             self.tree.timer.arm(self, at)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Serve nothing within the block; what arrived meanwhile is served at its end, in its order."""
+        if self._busy:
+            yield
+            return
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+            if self._inbox:
+                self.feed(self._inbox.pop())
 
     def _collapse(self, fault: Exception) -> None:
         # a machine that cannot even stop must not hang the program: the block still waits for what is killed here

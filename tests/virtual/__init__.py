@@ -1,1 +1,1 @@
-"""The interpreters under trio's mock clock: an hour passes in a millisecond, and no real process is involved."""
+"""The interpreters in virtual time: an hour passes in a millisecond, and no real process is involved."""

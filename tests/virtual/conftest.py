@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from trio.testing import MockClock
+
+from supervisor.testing import virtual_time
 
 
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """Run each asynchronous test on trio, with a clock that jumps to the next deadline as soon as nothing else can happen."""
-    return "trio", {"clock": MockClock(autojump_threshold=0)}
+@pytest.fixture(params=["trio", "asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Run each asynchronous test on both event loops, with a clock that jumps to the next deadline as soon as nothing else can happen."""
+    return virtual_time(request.param)

@@ -1,0 +1,446 @@
+"""A child that does what a test says, and says what was done to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal, assert_never
+
+import anyio
+import attrs
+
+from ..core.errors import InvalidField, Path
+from ..core.exits import Exit
+from ..core.ports import Cancellable, ChildType, Handle, Ticket
+from ..core.value import Value
+from ..runtime.node import Life
+from ..runtime.ref import SupervisorRef
+from .script import AT_ONCE, Decline, Fail, Hang, Ok, Start, Stop
+
+PATIENCE = 7 * 86400.0
+"""Seconds after which what a test waits for will not happen. In virtual time they pass at once where nothing else can."""
+
+_OK = Ok()
+
+Word = Literal["start", "up", "failed", "declined", "asked", "killed", "ended"]
+
+
+class Crash(Exception):
+    """What a scripted child fails with unless it is told otherwise."""
+
+
+class NotAlive(AssertionError):
+    """A test wants something from a life that is not there."""
+
+
+class Overlap(AssertionError):
+    """A child was started while a life of it was still there."""
+
+
+@attrs.frozen(repr=False, eq=False)
+class Entry(Value):
+    """One line of a scripted child's log.
+
+    Attributes:
+        what: ``start`` (its launch was called), ``up`` (it acknowledges), ``failed`` or ``declined`` (it is over without having
+            acknowledged), ``asked``, ``killed``, ``ended``.
+        path: The ids from the root down to the child.
+        number: Which start of that path this life is, from 1.
+        time: Seconds of the event loop's clock.
+        exit: With ``failed`` and ``ended``: how.
+    """
+
+    what: Word
+    path: Path
+    number: int
+    time: float
+    exit: Exit | None = None
+
+    def __str__(self) -> str:
+        line = f"{self.what} {'/'.join(self.path)} {self.number}"
+        return line if self.exit is None else f"{line}: {self.exit.reason}"
+
+
+class Control:
+    """What a test sees of a child under one path and does to it; a `Scripted` is one while it runs under one path only.
+
+    All but the waits are synchronous: what follows from them in the tree has happened when they return, except inside `together`.
+    """
+
+    def _find(self) -> Place | None:
+        """The place that is meant; None when there is none yet."""
+        raise NotImplementedError
+
+    @property
+    def _script(self) -> Scripted:
+        raise NotImplementedError
+
+    def _life(self) -> ScriptedLife:
+        place = self._find()
+        if place is None or place.life is None:
+            raise NotAlive(f"no life of it is there: {self._script.lines}")
+        return place.life
+
+    @property
+    def starts(self) -> int:
+        """How often it was started so far."""
+        place = self._find()
+        return 0 if place is None else place.number
+
+    @property
+    def exits(self) -> Mapping[int, Exit]:
+        """How its lives ended, by the number of the start."""
+        place = self._find()
+        return {} if place is None else place.over
+
+    @property
+    def alive(self) -> bool:
+        """Whether a life of it is there, acknowledged or not."""
+        place = self._find()
+        return place is not None and place.life is not None
+
+    @property
+    def up(self) -> bool:
+        """Whether a life of it is there and has acknowledged."""
+        place = self._find()
+        return place is not None and place.life is not None and place.life.up
+
+    def acknowledge(self, value: object = None) -> None:
+        """Let a life that hangs, or takes its time, acknowledge now.
+
+        Raises:
+            NotAlive: There is none, or it has acknowledged.
+        """
+        life = self._life()
+        if life.up:
+            raise NotAlive(f"no start of it is under way: {self._script.lines}")
+        life.acknowledge(value)
+
+    def crash(self, error: BaseException | None = None) -> None:
+        """Let it fail with `error`, or with a `Crash`.
+
+        Raises:
+            NotAlive: No life of it is there.
+        """
+        life = self._life()
+        life.finish(Exit.failed(error or life.crash()))
+
+    def end(self, exit: Exit | None = None) -> None:
+        """Let it end by itself, in whatever way; None is `Exit.normal`.
+
+        Raises:
+            NotAlive: No life of it is there.
+        """
+        self._life().finish(exit or Exit.normal())
+
+    async def started(self, number: int = 1, *, within: float = PATIENCE) -> None:
+        """Wait until the start of that number was begun; true also afterwards.
+
+        Raises:
+            AssertionError: It was not, `within` seconds.
+
+        **Cancellation:** stops waiting, as in all waits here.
+        """
+        await self._until(lambda place: place.number >= number, f"start {number}", within)
+
+    async def running(self, number: int | None = None, *, within: float = PATIENCE) -> None:
+        """Wait until the start of that number, or a later one, has acknowledged; None: until it is up now.
+
+        Raises:
+            AssertionError: That did not happen `within` seconds.
+        """
+        if number is None:
+            await self._until(lambda place: place.life is not None and place.life.up, "up", within)
+        else:
+            await self._until(lambda place: place.latest_up >= number, f"up {number}", within)
+
+    async def asked(self, number: int = 1, *, within: float = PATIENCE) -> None:
+        """Wait until the life of that number, or a later one, was asked to stop or killed.
+
+        Raises:
+            AssertionError: That did not happen `within` seconds.
+        """
+        await self._until(lambda place: place.latest_asked >= number, f"asked {number}", within)
+
+    async def ended(self, number: int = 1, *, within: float = PATIENCE) -> Exit:
+        """Wait until the life of that number is over, a failed start included, a declined one not.
+
+        Returns:
+            How it ended.
+
+        Raises:
+            AssertionError: That did not happen `within` seconds.
+        """
+        place = await self._until(lambda place: number in place.over, f"ended {number}", within)
+        return place.over[number]
+
+    async def _until(self, holds: Callable[[Place], bool], what: str, within: float) -> Place:
+        with anyio.move_on_after(within):
+            while True:
+                place = self._find()
+                if place is not None and holds(place):
+                    return place
+                await self._script.news()
+        raise AssertionError(f"never within {within:g} s: {what}; the log: {self._script.lines}")
+
+
+class Place(Control):
+    """A scripted child under one path; see `Scripted.at`."""
+
+    def __init__(self, script: Scripted, path: Path) -> None:
+        self.script, self.path = script, path
+        self.life: ScriptedLife | None = None
+        self.number = self.latest_up = self.latest_asked = 0
+        self.over: dict[int, Exit] = {}
+
+    def _find(self) -> Place:
+        return self
+
+    @property
+    def _script(self) -> Scripted:
+        return self.script
+
+
+class Scripted(Control):
+    """A child by the book of a test: the `start` of a `ChildSpec`.
+
+    No task, process or thread is behind it, except while it waits for a time of its script: a start costs microseconds.
+
+    Args:
+        starts: What its starts do: one after the other, or by number, from 1. Those that are not mentioned do what `default` says.
+            Counted for each path it is launched under, across restarts of the supervisors above.
+        default: What the other starts do.
+        stop: How its lives take their stop.
+        type: A supervisor counts as one and gets a supervisor's default `shutdown`.
+        kill_timeout: Seconds after its kill until it is given up, as every launch has them.
+        watch: Called with each entry of the log, at once: with one `list.append` for several children there is one log of all.
+
+    Attributes:
+        log: What happened, oldest first, under all paths.
+        overlaps: Starts while a life of the same path was still there; there must be none, see `check`.
+
+    Raises:
+        InvalidField: `starts` is neither, or names a number below 1.
+    """
+
+    def __init__(
+        self,
+        starts: Mapping[int, Start] | Iterable[Start] = (),
+        *,
+        default: Start = _OK,
+        stop: Stop = AT_ONCE,
+        type: ChildType = ChildType.WORKER,
+        kill_timeout: float = 1.0,
+        watch: Callable[[Entry], object] | None = None,
+    ) -> None:
+        self._starts = _by_number(starts)
+        self._default, self.stop = default, stop
+        self.type, self.kill_timeout = type, kill_timeout
+        self._watch = watch
+        self._places: dict[Path, Place] = {}
+        self._news: anyio.Event | None = None
+        self.log: list[Entry] = []
+        self.overlaps: list[Entry] = []
+
+    def at(self, *path: str) -> Place:
+        """The child under one path, the root's id first; also before it was ever launched there."""
+        return self._places.setdefault(path, Place(self, path))
+
+    @property
+    def lines(self) -> list[str]:
+        """The log for people and comparisons: ``start root/a 1``, ``failed root/a 1: Crash: root/a 1``."""
+        return [str(entry) for entry in self.log]
+
+    def check(self) -> None:
+        """Hold it to what no supervisor may do. To be called when a test ends.
+
+        Raises:
+            Overlap: It was started while a life of it was still there, one that was given up excepted.
+        """
+        if self.overlaps:
+            raise Overlap(f"two lives at once: {', '.join(map(str, self.overlaps))}; the log: {self.lines}")
+
+    # ------------------------------------------------------------ as a launch
+
+    def launch(self, ticket: Ticket) -> Handle:
+        """Do what the script says about this start.
+
+        Raises:
+            Overlap: A life of the same path is still there, so that the start fails; `check` says it again.
+        """
+        place = self.at(*ticket.path)
+        before = place.life
+        place.number += 1
+        life = ScriptedLife(self, place, ticket)
+        if before is not None and not before.given_up:
+            self.overlaps.append(life.note("start"))
+            raise Overlap(f"{'/'.join(place.path)}: start {place.number} while life {before.number} is there")
+        place.life = life
+        life.begin(self._starts.get(place.number, self._default))
+        return life
+
+    def describe(self) -> dict[str, Any]:
+        """The starts that are not the default, by kind."""
+        return {"scripted": {str(number): type(start).__name__ for number, start in self._starts.items()}}
+
+    # ------------------------------------------------------------ inside
+
+    def _find(self) -> Place | None:
+        if len(self._places) > 1:
+            raise AssertionError(f"it runs under several paths, say which: {['/'.join(path) for path in self._places]}")
+        return next(iter(self._places.values()), None)
+
+    @property
+    def _script(self) -> Scripted:
+        return self
+
+    def note(self, entry: Entry) -> None:
+        """Write an entry into the log, and tell who waits."""
+        self.log.append(entry)
+        if self._watch is not None:
+            self._watch(entry)
+        if self._news is not None:
+            self._news.set()
+            self._news = None
+
+    async def news(self) -> None:
+        """Wait for the next entry."""
+        if self._news is None:
+            self._news = anyio.Event()
+        await self._news.wait()
+
+
+class ScriptedLife:
+    """One life of a scripted child, as its supervisor's handle."""
+
+    __slots__ = ("_asked", "_over", "_scopes", "_stop", "number", "place", "script", "ticket", "up")
+
+    pid = None
+
+    def __init__(self, script: Scripted, place: Place, ticket: Ticket) -> None:
+        self.script, self.place, self.ticket = script, place, ticket
+        self.number = place.number
+        self.up = self._asked = self._over = False
+        self._stop = script.stop
+        self._scopes: list[Cancellable] = []
+
+    @property
+    def given_up(self) -> bool:
+        """Whether its supervisor no longer waits for its end."""
+        return isinstance(self.ticket, Life) and self.ticket.over
+
+    def crash(self) -> Crash:
+        """What it fails with where nothing else was said."""
+        return Crash(f"{'/'.join(self.place.path)} {self.number}")
+
+    def begin(self, start: Start) -> None:
+        """Act out its start."""
+        self._stop = start.stop or self.script.stop
+        self.note("start")
+        match start:
+            case Ok():
+                self._later(start.after, lambda: self._succeed(start))
+            case Fail():
+                reason = self.crash() if start.reason is None else start.reason
+                exit = reason if isinstance(reason, Exit) else Exit.failed(reason)
+                self._later(start.after, lambda: self.finish(exit))
+            case Decline():
+                self._later(start.after, self._decline)
+            case Hang():
+                pass
+            case _:
+                assert_never(start)
+
+    def acknowledge(self, value: object) -> None:
+        """Be up, unless it is already or is over."""
+        if not (self.up or self._over):
+            self.up = True
+            self.place.latest_up = self.number
+            self.note("up")
+            self.ticket.started(value)
+
+    def finish(self, exit: Exit) -> None:
+        """End, unless it has."""
+        if not self._over:
+            self._leave()
+            self.place.over[self.number] = exit
+            self.note("ended" if self.up else "failed", exit)
+            self.ticket.exited(exit)
+
+    def terminate(self) -> None:
+        """Be asked to end; the second time changes nothing."""
+        if not (self._asked or self._over):
+            self._asked = True
+            self.place.latest_asked = self.number
+            self.note("asked")
+            self._later(self._stop.after, lambda: self.finish(self._stop.exit))
+
+    def kill(self) -> None:
+        """Be killed."""
+        if not self._over:
+            self.place.latest_asked = self.number
+            self.note("killed")
+            self._later(self._stop.kill_after, lambda: self.finish(Exit.killed()))
+
+    def note(self, what: Word, exit: Exit | None = None) -> Entry:
+        """Write an entry into the log."""
+        entry = Entry(what, self.place.path, self.number, anyio.current_time(), exit)
+        self.script.note(entry)
+        return entry
+
+    def _succeed(self, start: Ok) -> None:
+        self.acknowledge(start.value)
+        self._later(start.lasts, lambda: self.finish(start.exit))
+
+    def _decline(self) -> None:
+        if not self._over:
+            self._leave()
+            self.note("declined")
+            self.ticket.ignored()
+
+    def _leave(self) -> None:
+        self._over = True
+        if self.place.life is self:
+            self.place.life = None
+        for scope in self._scopes:
+            scope.cancel()
+
+    def _later(self, seconds: float, act: Callable[[], None]) -> None:
+        if seconds == 0:
+            act()
+        elif seconds < math.inf and not self._over:
+
+            async def wait() -> None:
+                await anyio.sleep(seconds)
+                act()
+
+            self._scopes.append(self.ticket.spawn(wait, f"{'/'.join(self.place.path)} waits"))
+
+
+@contextmanager
+def together(*supervisors: SupervisorRef) -> Iterator[None]:
+    """Let these supervisors see nothing of what happens in the block until it ends, and then all of it in its order.
+
+    So several children can end before their supervisor acts on the first end.
+
+    Raises:
+        NoProc: One of them is not running.
+    """
+    with ExitStack() as stack:
+        for supervisor in supervisors:
+            stack.enter_context(supervisor._node().paused())
+        yield
+
+
+def _by_number(starts: Mapping[int, Start] | Iterable[Start]) -> dict[int, Start]:
+    if isinstance(starts, Mapping):
+        numbered = dict(starts)
+    elif isinstance(starts, Iterable):
+        numbered = dict(enumerate(starts, 1))
+    else:
+        raise InvalidField("starts", starts, "starts in order, or by number", where="Scripted")
+    for number, start in numbered.items():
+        if not isinstance(number, int) or number < 1 or not isinstance(start, Start):
+            raise InvalidField("starts", {number: start}, "Ok, Fail, Decline or Hang, by numbers from 1", where="Scripted")
+    return numbered
