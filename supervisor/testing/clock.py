@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
-import anyio.lowlevel
 
 T = TypeVar("T")
 
@@ -83,5 +82,4 @@ async def settle() -> float:
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise RuntimeError("settle() under asyncio needs virtual time")
-    await anyio.lowlevel.checkpoint_if_cancelled()
     return await loop.idle()

@@ -51,7 +51,18 @@ DEAF: Final = Stop(math.inf, kill_after=math.inf)
 
 
 @attrs.frozen(repr=False, eq=False)
-class Ok(Value):
+class Start(Value):
+    """What one start does: `Ok`, `Fail`, `Decline` or `Hang`.
+
+    Attributes:
+        stop: How this life takes its stop; None: as its `Scripted` says.
+    """
+
+    stop: Stop | None = attrs.field(default=None, kw_only=True)
+
+
+@attrs.frozen(repr=False, eq=False)
+class Ok(Start):
     """The start succeeds.
 
     Attributes:
@@ -59,7 +70,6 @@ class Ok(Value):
         after: Seconds until it acknowledges; 0 acknowledges before the launch returns.
         lasts: Seconds from then until it ends by itself; ``math.inf`` never does.
         exit: How it then ends.
-        stop: How this life takes its stop; None: as its `Scripted` says.
 
     Raises:
         InvalidField: A time is no number of seconds >= 0.
@@ -69,20 +79,18 @@ class Ok(Value):
     after: float = attrs.field(default=0.0, kw_only=True)
     lasts: float = attrs.field(default=math.inf, kw_only=True)
     exit: Exit = attrs.field(factory=Exit.normal, kw_only=True)
-    stop: Stop | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         _check_times(self, "after", "lasts")
 
 
 @attrs.frozen(repr=False, eq=False)
-class Fail(Value):
+class Fail(Start):
     """The child ends before it acknowledges.
 
     Attributes:
         reason: An exception is an abnormal exit, an `Exit` is itself; None is a `Crash`.
         after: Seconds until then; 0 fails before the launch returns.
-        stop: How this life takes its stop; None: as its `Scripted` says.
 
     Raises:
         InvalidField: A time is no number of seconds >= 0.
@@ -90,40 +98,28 @@ class Fail(Value):
 
     reason: BaseException | Exit | None = None
     after: float = attrs.field(default=0.0, kw_only=True)
-    stop: Stop | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         _check_times(self, "after")
 
 
 @attrs.frozen(repr=False, eq=False)
-class Decline(Value):
+class Decline(Start):
     """The child declines to start: OTP's ``ignore``.
 
     Attributes:
         after: Seconds until then; 0 declines before the launch returns.
-        stop: How this life takes its stop; None: as its `Scripted` says.
 
     Raises:
         InvalidField: A time is no number of seconds >= 0.
     """
 
     after: float = attrs.field(default=0.0, kw_only=True)
-    stop: Stop | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         _check_times(self, "after")
 
 
 @attrs.frozen(repr=False, eq=False)
-class Hang(Value):
-    """The child stays silent until the test calls `acknowledge`, or ends it, or its supervisor has lost patience.
-
-    Attributes:
-        stop: How this life takes its stop; None: as its `Scripted` says.
-    """
-
-    stop: Stop | None = attrs.field(default=None, kw_only=True)
-
-
-Start = Ok | Fail | Decline | Hang
+class Hang(Start):
+    """The child stays silent until the test calls `acknowledge`, or ends it, or its supervisor has lost patience."""
