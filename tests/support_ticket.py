@@ -25,6 +25,7 @@ class LifeTicket:
     generation: int = 1
     value: object = None
     exit: Exit | None = None
+    declines: bool = False
     events: list[Event] = attrs.field(factory=list)
     ready: anyio.Event = attrs.field(factory=anyio.Event)
     over: anyio.Event = attrs.field(factory=anyio.Event)
@@ -36,7 +37,8 @@ class LifeTicket:
         self.ready.set()
 
     def ignored(self) -> None:
-        raise AssertionError("a command is never ignored")
+        assert self.declines, "a command is never ignored"
+        assert not self.ready.is_set() and self.exit is None
 
     def exited(self, exit: Exit) -> None:
         assert self.exit is None, "reported twice"

@@ -6,27 +6,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import anyio.lowlevel
-import attrs
 import pytest
 
 from supervisor import (
     BRUTAL_KILL,
     ChildSpec,
-    ChildType,
-    Exit,
-    Handle,
     NoProc,
     RestartIntensityExceeded,
     Supervisor,
-    Ticket,
     subtree,
     task,
 )
-from tests.play import PATIENCE, Crash, Play, watched
+from supervisor.testing import NEVER, Entry, Scripted
+from tests.play import Crash, Play, watched
 
 pytestmark = pytest.mark.anyio
 
@@ -288,43 +283,21 @@ async def test_stop_ends_the_tree_and_cancels_the_body() -> None:
 
 async def test_hurry_kills_instead_of_asking() -> None:
     """After `hurry` no child gets its `shutdown`: also the ones that have not been asked are killed at once, at all depths."""
-    play = Play()
+    log: list[Entry] = []
 
-    @attrs.define
-    class Stone:
-        """A child that only a kill ends."""
+    def stones(*ids: str) -> list[ChildSpec]:
+        return [ChildSpec(id, Scripted(stop=NEVER, watch=log.append), shutdown=1000.0) for id in ids]
 
-        id: str
-        type = ChildType.WORKER
-        kill_timeout = PATIENCE
-        pid = None
-        ticket: Ticket | None = None
-
-        def launch(self, ticket: Ticket) -> Handle:
-            self.ticket = ticket
-            ticket.started()
-            return self
-
-        def describe(self) -> dict[str, Any]:
-            return {}
-
-        def terminate(self) -> None:
-            play.note(f"asked {self.id}")
-
-        def kill(self) -> None:
-            play.note(f"killed {self.id}")
-            assert self.ticket is not None
-            self.ticket.exited(Exit.killed())
-
-    specs = [ChildSpec(id, Stone(id), shutdown=1000.0) for id in "ab"]
-    specs.append(ChildSpec("sub", subtree([ChildSpec(id, Stone(id), shutdown=1000.0) for id in "cd"])))
-    async with Supervisor("root", specs) as root:
+    async with Supervisor("root", [*stones("a", "b"), ChildSpec("sub", subtree(stones("c", "d")))]) as root:
+        log.clear()
         root.stop()
-        assert play.log == ["asked d"]
+        assert [str(entry) for entry in log] == ["asked root/sub/d 1"]
         root.hurry()
         root.hurry()
-        await play.rest()
-    assert sorted(play.log) == ["asked d", "killed a", "killed b", "killed c", "killed d"]
+        await anyio.sleep_forever()
+    assert sorted(f"{entry.what} {entry.path[-1]}" for entry in log) == [
+        *("asked d", "ended a", "ended b", "ended c", "ended d", "killed a", "killed b", "killed c", "killed d"),
+    ]
 
 
 async def test_brutal_kill_does_not_ask() -> None:

@@ -13,10 +13,12 @@ import anyio
 import pytest
 
 from supervisor import (
+    BRUTAL_KILL,
     AutoShutdown,
     Backoff,
     ChildExited,
     ChildSpec,
+    ChildStarted,
     ChildType,
     ChildUnresponsive,
     Exit,
@@ -44,6 +46,7 @@ from supervisor.testing import (
     Ok,
     Overlap,
     Scripted,
+    Start,
     Stop,
     settle,
     together,
@@ -261,12 +264,12 @@ async def test_a_place_can_be_named_before_it_is_used() -> None:
 async def test_a_log_of_several_children_keeps_their_order() -> None:
     """With one `watch` for all, what they did is in one list."""
     log: list[Entry] = []
-    specs = [ChildSpec(id, Scripted(watch=log.append)) for id in "abc"]
+    a, b, c = (Scripted(default=Ok(after=1.0), watch=log.append) for _ in range(3))
+    specs = [ChildSpec("a", a), ChildSpec("b", b), ChildSpec("c", c)]
     async with Supervisor("root", specs, strategy=Strategy.REST_FOR_ONE):
         log.clear()
-        b = specs[1].start
-        assert isinstance(b, Scripted)
         b.crash()
+        await c.running(2)
     assert [f"{entry.what} {entry.path[-1]} {entry.number}" for entry in log] == [
         *("ended b 1", "asked c 1", "ended c 1", "start b 2", "up b 2", "start c 2", "up c 2"),
         *("asked c 2", "ended c 2", "asked b 2", "ended b 2", "asked a 1", "ended a 1"),
@@ -338,6 +341,19 @@ async def test_waits_tell_what_has_not_happened() -> None:
         assert await child.ended() == Exit.normal()
 
 
+async def test_a_wait_for_a_number_is_over_when_a_later_one_has_come() -> None:
+    """A test that waits for the second start does not hang because it was the third that came up; a kill is the last way of asking."""
+    child = Scripted([Ok(), Fail()])
+    async with Supervisor("root", [ChildSpec("a", child, shutdown=BRUTAL_KILL)], intensity=9) as root:
+        child.crash()
+        await child.running(2)
+        assert child.starts == 3
+        await child.started(2)
+        await root.terminate_child("a")
+        await child.asked(2)
+    assert child.lines[-2:] == ["killed root/a 3", "ended root/a 3: killed"]
+
+
 async def test_waits_can_be_left() -> None:
     """A cancelled wait is over, and those of others go on."""
     child = Scripted()
@@ -374,17 +390,21 @@ async def test_a_launch_by_hand_is_held_to_one_life() -> None:
         ticket = LifeTicket(tasks)
         handle = child.launch(ticket)
         handle.terminate()
+        handle.terminate()
         handle.kill()
         with pytest.raises(Overlap):
             child.launch(LifeTicket(tasks))
         child.end(EXITS[4])
         assert ticket.exit == EXITS[4]
+        handle.terminate()
+        handle.kill()
+        assert [entry.what for entry in child.log] == ["start", "up", "asked", "killed", "start", "ended"]
         child.launch(LifeTicket(tasks))
 
 
 async def test_a_life_that_was_given_up_is_no_overlap() -> None:
-    """A supervisor may start the next life of a child that survived its kill, and the old one may still end."""
-    child = Scripted([Ok(stop=DEAF)], kill_timeout=2.0)
+    """A supervisor may start the next life of a child that survived its kill; when the old one ends at last, the new one goes on."""
+    child = Scripted([Ok(stop=Stop(math.inf, kill_after=60.0))], kill_timeout=2.0)
     told: list[Record] = []
     root = Supervisor("root", [ChildSpec("a", child, shutdown=3.0)])
     root.add_sink(told.append)
@@ -393,7 +413,37 @@ async def test_a_life_that_was_given_up_is_no_overlap() -> None:
         assert [record.monotonic for record in told if isinstance(record.event, ChildUnresponsive)] == [5]
         await root.restart_child("a")
         assert (child.up, child.starts, root.abandoned) == (True, 2, 1)
+        await child.ended(1)
+        assert (anyio.current_time(), child.up, child.exits) == (63, True, {1: Exit.killed()})
     child.check()
+
+
+async def test_what_is_due_at_one_moment_happens_once() -> None:
+    """A child that is ended at the very moment at which its script goes on has ended, once, whichever came first."""
+    scripts: list[tuple[Start, list[list[str]]]] = [
+        (Ok(after=1.0, stop=NEVER), [["start", "failed"], ["start", "up", "ended"]]),
+        (Fail(after=1.0), [["start", "failed"]]),
+        (Decline(after=1.0), [["start", "failed"], ["start", "declined"]]),
+        (Ok(lasts=1.0), [["start", "up", "ended"]]),
+    ]
+    for script, possible in scripts:
+        for sooner in (True, False):
+            child = Scripted([script])
+
+            async def end(child: Scripted = child) -> None:
+                await anyio.sleep(1.0)
+                if child.alive:
+                    child.end()
+
+            async with anyio.create_task_group() as tasks:
+                if sooner:
+                    tasks.start_soon(end)
+                    await settle()
+                child.launch(LifeTicket(tasks, declines=True))
+                if not sooner:
+                    await settle()
+                    tasks.start_soon(end)
+            assert [entry.what for entry in child.log] in possible
 
 
 async def test_the_time_of_what_is_over_is_cut_short() -> None:
@@ -403,6 +453,14 @@ async def test_the_time_of_what_is_over_is_cut_short() -> None:
         child.crash()
         assert await settle() == math.inf
     assert anyio.current_time() == 0
+
+    child = Scripted([Ok(after=1.0, lasts=500.0)])
+    root = Supervisor("root")
+    root.add_sink(lambda record: child.crash() if isinstance(record.event, ChildStarted) else None)
+    async with root:
+        await root.start_child(ChildSpec("a", child, restart=Restart.TEMPORARY))
+        assert await settle() == math.inf
+        assert child.lines[-1] == "ended root/a 1: Crash: root/a 1"
 
 
 async def test_ten_thousand_starts_need_no_task() -> None:
