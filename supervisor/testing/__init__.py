@@ -1,8 +1,6 @@
 """For tests of trees: scripted children, and time that passes only while everybody waits. Public; nothing here is needed to run a tree."""
 
 from .child import Control as Control
-from .child import Crash as Crash
-from .child import Entry as Entry
 from .child import NotAlive as NotAlive
 from .child import Overlap as Overlap
 from .child import Place as Place
@@ -11,6 +9,8 @@ from .child import together as together
 from .clock import run as run
 from .clock import settle as settle
 from .clock import virtual_time as virtual_time
+from .life import Crash as Crash
+from .life import Entry as Entry
 from .script import AT_ONCE as AT_ONCE
 from .script import DEAF as DEAF
 from .script import NEVER as NEVER
