@@ -108,10 +108,10 @@ class Draft:
     # ------------------------------------------------------------ what waits
 
     def retry(self, child: Child, at: float) -> None:
-        """The child waits for its next restart."""
+        """The child waits for its next restart; of those that wait for one moment the one that is down for the longest is the first."""
         self.put(evolve(child, phase=Phase.RESTARTING))
         retries = list(self.retries)
-        insort(retries, (at, child.spec.id), key=lambda retry: retry[0])
+        insort(retries, (at, child.spec.id), key=lambda retry: (retry[0], self.children[retry[1]].since))
         self.retries = tuple(retries)
 
     def cancel_retry(self, id: str) -> None:

@@ -68,6 +68,20 @@ def test_the_first_restart_is_immediate_and_the_next_ones_wait() -> None:
     assert wake_at(run.state) == 30.0
 
 
+def test_nobody_is_starved_by_a_sibling_that_fails_again_and_again() -> None:
+    """Of those that wait for the end of one cooldown the one that is down for the longest is restarted first, whoever asked first."""
+    play = Play([child("a"), child("b")], SupervisorFlags(intensity=1000, period=1e6, backoff=Backoff(10.0, 1.0, 10.0)))
+    play.boot()
+    play.crash("b")
+    play.tell(play.ends("b"), play.ends("a"))
+    for turn, id in enumerate("bababa", 1):
+        play.now = 10.0 * turn
+        assert play.tell(Tick()) == [f"start {id}"]
+        # it fails before the other one's time is looked at, and so is the first to be told to wait for the next cooldown
+        play.crash(id)
+        assert play.tell(Tick()) == []
+
+
 def test_waiting_is_no_attempt() -> None:
     """A restart that waits spends nothing, and is no failure that could end the supervisor."""
     run = play("a", backoff=BACKOFF, intensity=2)
