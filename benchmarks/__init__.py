@@ -5,6 +5,8 @@
 figures.py      a figure, what it is compared with, its target; statistics
 report.py       the table, JSON, and what is to be known of the machine
 programs.py     the small programs that the benchmarks start
+tasks.py        bare task groups, and many tasks in turns
+otp.py          Erlang's own supervisor, where there is Erlang
 launcher.py     the launcher from outside
 alone.py        one benchmark in a process of its own
 SUITE           the benchmarks themselves, one module each, with ``measure(effort)``
@@ -17,7 +19,9 @@ from typing import Final
 SUITE: Final = {
     "memory_check": "one memory check of a tree of five processes",
     "command_restart": "SIGKILL of a command to the first instruction of its replacement",
-    "task_children": "tasks as children: start, crash and restart, memory",
+    "task_children": "tasks as children: start, stop, memory",
+    "dynamic_children": "tasks as children of a dynamic supervisor: start one by one, stop",
+    "task_restart": "crash of a task to its next life",
     "launcher_start": "start of the launcher to the first instruction of the command",
     "launcher_memory": "memory of the idle launcher",
     "launcher_cpu": "CPU of the idle launcher, one sample a second",

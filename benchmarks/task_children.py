@@ -1,179 +1,89 @@
-"""Tasks as children: start of many, crash and restart of one, and what an idle one weighs, beside bare task groups."""
+"""Tasks as children: start and stop of few and of many, and what an idle one weighs, beside bare task groups and OTP's supervisor."""
 
 from __future__ import annotations
 
 import gc
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import anyio
-import trio
 
-from supervisor import ChildSpec, Restart, Supervisor, task
+from supervisor import ChildSpec, Supervisor, task
 
-from .figures import Effort, Figure, Peer, Summary
-
-Start = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
-Group = Callable[[], AbstractAsyncContextManager[Start]]
-
-
-@asynccontextmanager
-async def anyio_group() -> AsyncIterator[Start]:
-    async with anyio.create_task_group() as tasks:
-        yield tasks.start_soon
-        tasks.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def trio_nursery() -> AsyncIterator[Start]:
-    async with trio.open_nursery() as nursery:
-        yield nursery.start_soon
-        nursery.cancel_scope.cancel()
+from .figures import Effort, Figure, Summary, at_most_above, at_most_times
+from .otp import Otp, otp
+from .tasks import BACKENDS, Group, Lap, LineUp, Way, groups, laps, ours_and_peers, peers
 
 
 def measure(effort: Effort) -> list[Figure]:
     figures: list[Figure] = []
-    many, siblings = effort.pick((1000, 999), (1000, 999), (10, 9))
-    rounds = effort.pick(15, 7, 1)
-    crashes = effort.pick(400, 200, 3)
-    for backend in ("trio", "asyncio"):
-        run = partial(anyio.run, backend=backend)
-        groups = {"anyio task group": anyio_group}
-        if backend == "trio":
-            groups = {"trio nursery": trio_nursery, **groups}
-        ours, bare = run(partial(start_many, groups, many, rounds))
-        figures.append(Figure(f"start of {many:,}, each, {backend}", "us", ours, peers(bare)))
-        alone, crowded, bare = run(partial(crash, groups, siblings, crashes))
-        figures.append(Figure(f"crash to restart, {backend}", "us", alone, peers(bare)))
-        figures.append(Figure(f"crash to restart, {siblings:,} siblings, {backend}", "us", crowded, (Peer("no siblings", alone),)))
-        ours, bare = run(partial(weigh, groups, many))
-        figures.append(Figure(f"memory of an idle one, {backend}", "KiB", ours, peers(bare)))
+    counts = effort.pick({1: (20, 20), 1000: (15, 1), 10000: (5, 1)}, {1: (10, 20), 1000: (5, 1), 10000: (1, 1)}, {1: (1, 2), 10: (1, 1)})
+    most = max(counts)
+    with otp() as erlang:
+        for backend in BACKENDS:
+            bare = groups(backend)
+            ways: dict[str, Way] = {"ours": supervised, **{name: partial(unsupervised, group) for name, group in bare.items()}}
+            if erlang is not None:
+                ways[f"{erlang.name}, supervisor"] = partial(in_erlang, erlang)
+            for count, (rounds, times) in counts.items():
+                starts, stops = anyio.run(laps, ways, count, rounds, times, backend=backend)
+                ours, beside = ours_and_peers(starts)
+                target = at_most_times(3, beside[0]) if count == most else None
+                figures.append(Figure(f"start of {count:,}, each, {backend}", "us", ours, beside, target))
+                if count == most:
+                    figures.append(Figure(f"stop of {count:,}, each, {backend}", "us", *ours_and_peers(stops)))
+            ours, weights = anyio.run(weigh, bare, most, backend=backend)
+            if erlang is not None:
+                weights[f"{erlang.name}, supervisor"] = each(erlang.ask("weigh", "static", most)[0], most)
+            beside = peers(weights)
+            figures.append(Figure(f"memory of an idle one, {backend}", "KiB", ours, beside, at_most_above(6, "KiB", beside[0])))
     return figures
 
 
-def peers(summaries: dict[str, Summary]) -> tuple[Peer, ...]:
-    return tuple(Peer(name, summary) for name, summary in summaries.items())
+async def supervised(count: int) -> Lap:
+    """Until the last one's first line has run, and until the block is left."""
+    line_up = LineUp(count)
+    specs = [ChildSpec(str(place), task(line_up.run)) for place in range(count)]
+    began = time.perf_counter_ns()
+    async with Supervisor("root", specs):
+        await line_up.complete.wait()
+        up = time.perf_counter_ns()
+    return Lap.of(began, up, count)
 
 
-async def start_many(groups: Mapping[str, Group], count: int, rounds: int) -> tuple[Summary, dict[str, Summary]]:
-    """Microseconds for each of many children, until the last one's first line has run."""
-    ours: list[float] = []
-    bare: dict[str, list[float]] = {name: [] for name in groups}
-    for number in range(rounds + 1):
-        line_up = LineUp(count)
-        specs = [ChildSpec(str(place), task(line_up.run)) for place in range(count)]
-        gc.collect()
-        began = time.perf_counter_ns()
-        async with Supervisor("root", specs):
-            await line_up.complete.wait()
-            taken = (time.perf_counter_ns() - began) / 1000 / count
-        if number:
-            ours.append(taken)
-        for name, group in groups.items():
-            line_up = LineUp(count)
-            gc.collect()
-            began = time.perf_counter_ns()
-            async with group() as start:
-                for _ in range(count):
-                    start(line_up.run)
-                await line_up.complete.wait()
-                taken = (time.perf_counter_ns() - began) / 1000 / count
-            if number:
-                bare[name].append(taken)
-    return Summary.of(ours), {name: Summary.of(samples) for name, samples in bare.items()}
+async def unsupervised(group: Group, count: int) -> Lap:
+    line_up = LineUp(count)
+    began = time.perf_counter_ns()
+    async with group() as tasks:
+        for _ in range(count):
+            tasks.start_soon(line_up.run)
+        await line_up.complete.wait()
+        up = time.perf_counter_ns()
+        tasks.cancel_scope.cancel()
+    return Lap.of(began, up, count)
 
 
-class LineUp:
-    """Tasks that wait for ever, and an event that is set when the last one has begun to."""
-
-    def __init__(self, count: int) -> None:
-        self.missing, self.complete = count, anyio.Event()
-
-    async def run(self) -> None:
-        self.missing -= 1
-        if not self.missing:
-            self.complete.set()
-        await anyio.sleep_forever()
+async def in_erlang(erlang: Otp, count: int, kind: str = "static") -> Lap:
+    return Lap(erlang.microseconds("start", kind, count)[0] / count, erlang.microseconds("stop")[0] / count)
 
 
-class Crasher:
-    """A task that fails when it is told to, and notes when, and when its next life begins."""
-
-    def __init__(self) -> None:
-        self.crashed = 0
-        self.samples: list[float] = []
-        self.told, self.up = anyio.Event(), anyio.Event()
-
-    async def run(self) -> None:
-        now = time.perf_counter_ns()
-        if self.crashed:
-            self.samples.append((now - self.crashed) / 1000)
-        self.told = anyio.Event()
-        self.up.set()
-        await self.told.wait()
-        self.crashed = time.perf_counter_ns()
-        raise RuntimeError("told to")
-
-    async def again(self) -> None:
-        self.up = anyio.Event()
-        self.told.set()
-        await self.up.wait()
-
-
-async def crash(groups: Mapping[str, Group], siblings: int, crashes: int) -> tuple[Summary, Summary, dict[str, Summary]]:
-    """Microseconds from the line that raises to the first line of the next life: alone, among siblings, and bare."""
-    bare: dict[str, Summary] = {}
-    flags: dict[str, Any] = {"intensity": 2 * crashes + 10, "period": 3600.0}
-    idle = [ChildSpec(str(place), task(anyio.sleep_forever)) for place in range(siblings)]
-    alone, crowded = Crasher(), Crasher()
-    async with (
-        Supervisor("root", [ChildSpec("crasher", task(alone.run), restart=Restart.PERMANENT)], **flags),
-        Supervisor("root", [*idle, ChildSpec("crasher", task(crowded.run), restart=Restart.PERMANENT)], **flags),
-    ):
-        for name, group in groups.items():
-            crasher = Crasher()
-            async with group() as start:
-                start(partial(respawning, crasher, start))
-                await in_turns([alone, crowded, crasher], crashes // len(groups))
-            bare[name] = warm(crasher)
-    return warm(alone), warm(crowded), bare
-
-
-async def respawning(crasher: Crasher, start: Start) -> None:
-    """The least that a task group needs to restart a task."""
-    try:
-        await crasher.run()
-    except RuntimeError:
-        start(partial(respawning, crasher, start))
-
-
-async def in_turns(crashers: list[Crasher], times: int) -> None:
-    await anyio.wait_all_tasks_blocked()
-    for _ in range(times + 1):
-        for crasher in crashers:
-            await crasher.again()
-
-
-def warm(crasher: Crasher) -> Summary:
-    return Summary.of(crasher.samples[max(1, len(crasher.samples) // 20) :])
-
-
-async def weigh(groups: Mapping[str, Group], count: int) -> tuple[Summary, dict[str, Summary]]:
+async def weigh(bare: Mapping[str, Group], count: int) -> tuple[Summary, dict[str, Summary]]:
     """KiB of Python memory for each of many idle children, specifications included."""
-    bare: dict[str, Summary] = {}
+    weights: dict[str, Summary] = {}
+    # what it imports at its first call is no child's
+    await anyio.wait_all_tasks_blocked()
     tracemalloc.start()
     try:
-        for name, group in groups.items():
+        for name, group in bare.items():
             before = weight()
-            async with group() as start:
+            async with group() as tasks:
                 for _ in range(count):
-                    start(anyio.sleep_forever)
+                    tasks.start_soon(anyio.sleep_forever)
                 await anyio.wait_all_tasks_blocked()
-                bare[name] = each(weight() - before, count)
+                weights[name] = each(weight() - before, count)
+                tasks.cancel_scope.cancel()
         before = weight()
         specs = [ChildSpec(str(place), task(anyio.sleep_forever)) for place in range(count)]
         async with Supervisor("root", specs):
@@ -181,7 +91,7 @@ async def weigh(groups: Mapping[str, Group], count: int) -> tuple[Summary, dict[
             ours = each(weight() - before, count)
     finally:
         tracemalloc.stop()
-    return ours, bare
+    return ours, weights
 
 
 def weight() -> int:

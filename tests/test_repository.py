@@ -41,6 +41,7 @@ TEXTS = sorted(
         *(path for folder in (*PACKAGES, "tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")),
         *ROOT.glob("*.py"),
         *ROOT.glob("supervisor/**/*.c"),
+        *ROOT.glob("benchmarks/*.erl"),
         *(ROOT / name for name in ("pyproject.toml", "Makefile", ".ci/run", ".gitignore", "LICENSE")),
     }
 )

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from benchmarks import SUITE
 from benchmarks.figures import Effort, Figure, Peer, Summary, at_most, at_most_above, at_most_times, interleaved, per_item
+from benchmarks.otp import otp
 from benchmarks.report import amount, spread, table
 
 from ..support import ROOT, Finished, running
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc")
+erlang = pytest.mark.skipif(not (shutil.which("erl") and shutil.which("erlc")), reason="needs Erlang")
 
 
-def run_benchmarks(*arguments: str | Path) -> Finished:
-    with running(sys.executable, "-m", "benchmarks", *arguments, cwd=ROOT) as program:
+def run_benchmarks(*arguments: str | Path, env: Mapping[str, str | None] | None = None) -> Finished:
+    with running(sys.executable, "-m", "benchmarks", *arguments, cwd=ROOT, env=env) as program:
         return program.wait(90)
 
 
@@ -38,6 +42,49 @@ def test_each_benchmark_runs(name: str, tmp_path: Path) -> None:
     assert all(figure.ours.count >= 1 and figure.ours.low <= figure.ours.median <= figure.ours.high for figure in figures)
     assert all(figure.name in finished.stdout for figure in figures)
     assert [data["met"] for data in written["figures"][name]] == [figure.met for figure in figures]
+
+
+@linux
+@pytest.mark.deadline(100)
+@pytest.mark.parametrize("name", ["task_children", "dynamic_children", "task_restart"])
+def test_without_erlang_its_figures_are_left_out(name: str, tmp_path: Path) -> None:
+    """Where there is no Erlang the rest is measured, nothing stands beside Erlang's name, and a word says so."""
+    file = tmp_path / "figures.json"
+    finished = run_benchmarks("--smoke", "--json", file, name, env={"PATH": str(tmp_path)})
+
+    assert finished.returncode == 0, finished.stderr
+    assert "no Erlang here" in finished.stderr
+    figures = [Figure.from_data(data) for data in json.loads(file.read_text())["figures"][name]]
+    assert figures
+    assert not [peer.name for figure in figures for peer in figure.peers if "OTP" in peer.name]
+
+
+@erlang
+def test_erlang_measures_on_command() -> None:
+    """Each command is answered with as many integers above zero as were asked for; the node ends with the block."""
+    with otp() as node:
+        assert node is not None
+        assert node.name == f"OTP {node.ask('release')[0]}"
+        for kind in ("static", "dynamic"):
+            (started,), (stopped,), (weight,) = node.ask("start", kind, 20), node.ask("stop"), node.ask("weigh", kind, 2000)
+            assert min(started, stopped) > 0
+            assert weight > 2000 * 300
+        assert node.ask("open", "window", 3, 3600) == []
+        for way in ("kill", "fail", "kill"):
+            samples = node.microseconds(way, "window", 5)
+            assert len(samples) == 5
+            assert min(samples) > 0
+        assert node.ask("close", "window") == []
+        assert node.ask("relapse", 20)[0] > 0
+
+
+@erlang
+def test_an_error_in_erlang_ends_the_benchmark() -> None:
+    """A command that Erlang cannot do is an error here and no endless wait."""
+    with otp() as node:
+        assert node is not None
+        with pytest.raises(RuntimeError, match="Erlang ended at"):
+            node.ask("start", "static", "many")
 
 
 def test_every_benchmark_is_in_the_suite() -> None:
