@@ -41,8 +41,9 @@ def own_all_sessions() -> None:
     """Declare that nothing else in this process starts children in sessions of their own (pty.fork, start_new_session).
 
     A dead session leader that a leaf never reaped, and that no look at its tree has ever seen, can then be told from somebody else's
-    child and is reaped. Without the declaration it stays a zombie for as long as this process lives. For programs that are a
-    supervisor and nothing else.
+    child and is reaped; without the declaration it stays a zombie for as long as this process lives. A live one that emptied or
+    overwrote its environment (daemons that set their title do) is known to belong to the leaf while that is the only one. For programs
+    that are a supervisor and nothing else.
     """
     global _sole_owner
     _sole_owner = True
@@ -99,6 +100,16 @@ def strangers() -> list[Stat]:
     if sys.platform != "linux":
         return []
     return [stat for pid in _main_threads_children() if pid not in _trees and (stat := read_stat(pid)) is not None]
+
+
+def can_only_be_of(root: ProcessId, stat: Stat) -> bool:
+    """Whether a child of ours that names no life can only have come from this leaf, because there is no other and we start no sessions."""
+    return (
+        _sole_owner
+        and [tree.root for tree in _trees.values()] == [root]
+        and stat.session != os.getsid(0)
+        and ProcessId(stat.pid, stat.created) not in _ours_before
+    )
 
 
 def collect() -> None:

@@ -9,7 +9,7 @@ import attrs
 
 from . import reaper
 from .identity import ProcessId, is_alive
-from .marker import carries, value_in
+from .marker import carries, run_token, value_in
 from .procstat import Stat, read_environment, read_stat
 from .proctree import marked, scan
 
@@ -96,7 +96,10 @@ class Tree:
                 return living
 
     def _owns(self, stat: Stat) -> bool:
-        return self.claims(stat) or carries(value_in(read_environment(stat.pid)), self.marker)
+        if self.claims(stat):
+            return True
+        lives = value_in(read_environment(stat.pid))
+        return carries(lives, self.marker) or (not carries(lives, run_token()) and reaper.can_only_be_of(self.root, stat))
 
     def claims(self, stat: Stat) -> bool:
         """Whether a process belongs here by what was seen, by its process group or by its session."""

@@ -175,6 +175,15 @@ def test_a_deaf_leaf_is_killed_and_the_run_goes_on(backend: str, tmp_path: Path)
     assert 0.3 <= exited["monotonic"] - captured["monotonic"] < 4
 
 
+def test_a_daemon_that_emptied_its_environment_is_swept(tmp_path: Path) -> None:
+    """Nobody had looked at the tree while it could be seen there. (Sweeping knows no event loop: one is enough.)"""
+    with guarding(tmp_path, "trio", "daemon", "exit:4", tables={"guardian": {"enabled": False}}) as run:
+        assert run.finish().returncode == 4
+
+    (swept,) = run.named("orphans_swept")
+    assert swept["data"]["pids"] == run.pids("daemon")
+
+
 def test_a_filter_is_a_filter(backend: str, tmp_path: Path) -> None:
     """Input and output are the command's own, byte by byte and however much it is; what the guardian says is on standard error."""
     given = os.urandom(300_000)

@@ -17,6 +17,7 @@ from supervisor.core.exits import ExitKind
 from supervisor.core.ports import ChildType, Handle, Launch
 from supervisor.host import identity, reaper
 from supervisor.host.identity import ProcessId
+from supervisor.host.procstat import read_stat
 from supervisor.host.proctree import marked
 from supervisor.host.waitstatus import AbnormalExit
 from supervisor.leaf.command import command
@@ -230,6 +231,37 @@ async def test_descendant_without_its_marker_is_swept_when_it_was_seen(tmp_path:
         await life.ticket.wait_exit()
 
         assert pid in swept(life) and not running(pid)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_unseen_descendant_without_its_marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: bool) -> None:
+    """A daemon that emptied its environment before anybody looked is the only leaf's when nobody else here starts sessions; else it
+    could be somebody's, and so could one that was there before the leaf or is in our session.
+    """
+    monkeypatch.setattr(reaper, "_sole_owner", alone)
+    report = tmp_path / "report"
+    before = other("sleep", "60", own_session=True)
+    daemon = f"echo daemon $$ >> {report}; exec sleep 60"
+    script = f"env -i PATH=$PATH setsid --fork sh -c '{daemon}' < /dev/null; while [ ! -s {report} ]; do sleep 0.01; done"
+    async with living(command("sh", "-c", f"{script}; sleep 60")) as life:
+        beside = other("sleep", "60")
+        await eventually(lambda: reported(report))
+        pid = reported(report)["daemon"]
+        await eventually(lambda: (stat := read_stat(pid)) is not None and stat.parent == os.getpid())
+        assert (pid in [process.pid for process in life.handle.adopted()]) == alone
+        async with living(command("sleep", "60"), path=("root", "second")):
+            assert life.handle.adopted() == ()
+        life.handle.terminate()
+        await life.ticket.wait_exit()
+
+        assert running(pid) != alone and (pid in swept(life)) == alone
+    if not alone:
+        os.kill(pid, signal.SIGKILL)
+        reap(pid)
+    for process in (before, beside):
+        assert process.poll() is None
+        process.kill()
+        process.wait()
 
 
 async def test_whoever_was_asked_may_finish(tmp_path: Path) -> None:

@@ -121,6 +121,17 @@ async def test_a_git_that_hangs_is_not_waited_for(repository: Path, tmp_path: Pa
     assert identify(pid) is None
 
 
+async def test_git_is_in_our_session(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in a session of its own could not be told from a stray of a leaf, which the sweep kills."""
+    place = tmp_path / "bin"
+    place.mkdir()
+    (place / "git").write_text(f"#!{sys.executable}\nimport os\nopen('{tmp_path}/session', 'w').write(str(os.getsid(0)))\n")
+    (place / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    assert await git_status(str(repository)) is not None
+    assert int((tmp_path / "session").read_text()) == os.getsid(0)
+
+
 def test_the_list_of_dirty_files_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound dirty files are counted and not named."""
     monkeypatch.setattr(module, "DIRTY_FILES", 3)

@@ -56,8 +56,7 @@ async def git_status(directory: str, limit: float = LIMIT) -> GitStatus | None:
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 check=False,
-                env=environ,
-                start_new_session=True,  # a Ctrl-C meant for the leaf is not meant for git
+                env=environ,  # in our session: in one of its own it would be taken for a stray of the leaf, and killed
             )
         except OSError:
             return None

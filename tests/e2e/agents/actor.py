@@ -7,6 +7,7 @@ Every process that comes about is written to the file REPORT as ``LIFE ROLE PID`
     grow:MIB           come to hold so much private memory in all
     child:MIB          a child in the leaf's process group that holds so much
     stray[:MIB]        a process in a session of its own that ignores SIGTERM, started by a child that is gone
+    daemon             the same with an empty environment
     deaf               ignore SIGTERM, SIGINT and SIGHUP from here on
     stubborn           at SIGTERM write to REPORT as ``asked``, and go on
     answer:CODE        end with CODE at SIGTERM
@@ -54,8 +55,8 @@ def play(number: int, verb: str, *given: str) -> None:
             hold(float(given[0]))
         case "child":
             beget(number, "child", float(given[0]))
-        case "stray":
-            beget(number, "stray", float(given[0]) if given else 0.0)
+        case "stray" | "daemon":
+            beget(number, verb, float(given[0]) if given else 0.0)
         case "deaf":
             for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(signum, signal.SIG_IGN)
@@ -106,7 +107,7 @@ def beget(number: int, role: str, mib: float) -> None:
     first = os.fork()
     if first == 0:
         os.close(reader)
-        if role == "stray":
+        if role in ("stray", "daemon"):
             if os.fork():
                 os._exit(0)
             os.setsid()
@@ -114,6 +115,8 @@ def beget(number: int, role: str, mib: float) -> None:
         bounded()
         hold(mib)
         note(number, role)
+        if role == "daemon":
+            os.execvpe("sleep", ["sleep", str(LIMIT)], {})  # which closes the pipe
         os.write(writer, b"\n")
         os.close(writer)
         time.sleep(LIMIT)
@@ -121,7 +124,7 @@ def beget(number: int, role: str, mib: float) -> None:
     os.close(writer)
     os.read(reader, 1)
     os.close(reader)
-    if role == "stray":
+    if role in ("stray", "daemon"):
         os.waitpid(first, 0)
 
 
