@@ -161,7 +161,7 @@ def ended(draft: Draft, event: Ended) -> None:
             exited(draft, child, event.exit, expected=True)
             stopped(draft, child, event.exit)
         case Phase.RUNNING:
-            exited(draft, child, event.exit, expected=False)
+            exited(draft, child, event.exit, expected=draft.brutal)
             settle(draft, child, event.exit)
             if draft.job is None:
                 ended_by_itself(draft, child, event.exit)

@@ -900,6 +900,18 @@ def test_a_hurry_does_not_touch_the_dead() -> None:
     assert run.tell(Hurry(Exit.killed())) == ["kill b", "kill b", "finish abnormal"]
 
 
+def test_whoever_a_hurry_kills_has_not_ended_by_itself() -> None:
+    """Also when it is dead before its turn to be awaited has come; whoever ended before the hurry did end by itself."""
+    run = play("abc")
+    run.crash("c")
+    run.immortal = set("abc")
+    run.tell(Hurry(Exit.killed()))
+    run.tell(Ended("a", 1, Exit.killed()), Ended("b", 1, Exit.killed()), Ended("c", 2, Exit.killed()))
+
+    exits = [(event.path[-1], event.expected) for event in run.events if isinstance(event, ChildExited)]
+    assert exits == [("c", False), ("a", True), ("b", True), ("c", True)]
+
+
 # ---------------------------------------------------------------- auto_shutdown (rules 41 to 44)
 
 
