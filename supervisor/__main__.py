@@ -15,8 +15,9 @@ def main() -> int:
     from .edge.command_line import main as run
 
     code = run()
-    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        signal.signal(number, signal.SIG_IGN)  # it is over: nothing is left to be stopped, and the exit code is decided
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU"):
+        # it is over: nothing is left to be stopped, and the exit code is decided
+        signal.signal(getattr(signal, name, signal.SIGTERM), signal.SIG_IGN)
     return code
 
 

@@ -57,11 +57,15 @@ class StopRequest:
 
 
 def handled_signals() -> tuple[signal.Signals, ...]:
-    """The signals that end a run in order. A hangup that was ignored when we started stays ignored: that is what nohup means."""
+    """The signals that end a run in order: those that are meant to, and those that would else end us at once and leave strays behind.
+
+    A hangup that was ignored when we started stays ignored: that is what nohup means. The latter are left to whoever handles them already.
+    """
     if sys.platform == "win32":
         return ()
     hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
-    return (signal.SIGINT, signal.SIGTERM, *hangup)
+    deadly = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+    return (signal.SIGINT, signal.SIGTERM, *hangup, *(signum for signum in deadly if signal.getsignal(signum) is signal.SIG_DFL))
 
 
 def run_with_signals(main: Callable[[StopRequest], Awaitable[int]], backend: str) -> int:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from supervisor.edge.application import Application, Session
 from supervisor.edge.command_line import LATER, main, split
-from supervisor.edge.signals import StopRequest
+from supervisor.edge.signals import StopRequest, handled_signals
 from tests.support import ROOT, Finished, Program, eventually_sync, read_events, running
 from workers import config
 
@@ -249,9 +249,9 @@ def test_nothing_heavy_is_imported_without_need(place: Path, backend: str) -> No
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1])
 def test_the_first_signal_asks_for_a_stop(place: Path, backend: str, signum: signal.Signals) -> None:
-    """SIGINT, SIGTERM and SIGHUP become a stop request that knows its signal."""
+    """SIGINT, SIGTERM and SIGHUP become a stop request that knows its signal, and so do others that would end the program at once."""
     with tiny(place, "--backend", backend, "--", "wait") as program:
         eventually_sync(lambda: "up" in program.stdout)
         program.send(signum)
@@ -308,6 +308,14 @@ def test_nohup_survives_a_hangup(place: Path) -> None:
         signal.signal(signal.SIGHUP, before)
 
     assert done.stdout == f"up\nstopping {signal.SIGTERM.value}\n"
+
+
+def test_signals_that_somebody_handles_are_left_to_him(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a tree's own module has set up, or whoever started us has ignored, stays."""
+    handlers = {signal.SIGUSR1: signal.SIG_IGN, signal.SIGUSR2: print, signal.SIGHUP: signal.SIG_IGN, signal.SIGINT: signal.SIG_IGN}
+    monkeypatch.setattr(signal, "getsignal", lambda signum: handlers.get(signum, signal.SIG_DFL))
+
+    assert set(handled_signals()) == {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGXCPU}
 
 
 SLOW = "import signal, os\nprint('importing', flush=True)\nsignal.pause()\n"
