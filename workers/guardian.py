@@ -209,6 +209,9 @@ def began(ledger: Ledger, swept: tuple[ProcessId, ...]) -> None:
     if not ledger.watches:
         return
     for leaf in ledger.leaves:
+        if ledger.is_down(leaf):
+            continue  # it ended while the tree came up, and nobody watched it
+        leaf.watched = True
         limits = leaf.agent.thresholds
         ledger.emit(
             MonitoringStarted(
@@ -224,10 +227,9 @@ def began(ledger: Ledger, swept: tuple[ProcessId, ...]) -> None:
 
 def stopped(ledger: Ledger) -> None:
     """Say that nothing is watched any more."""
-    if not ledger.watches:
-        return
     for leaf in ledger.leaves:
-        ledger.emit(MonitoringStopped(leaf.path, leaf.samples, leaf.guard.pressure.peak_bytes, generation=leaf.guard.generation))
+        if leaf.watched:
+            ledger.emit(MonitoringStopped(leaf.path, leaf.samples, leaf.guard.pressure.peak_bytes, generation=leaf.guard.generation))
 
 
 async def over(ledger: Ledger) -> str:

@@ -67,6 +67,7 @@ class Leaf:
         claim: The lock on its name, while state is kept.
         history: The latest samples as (monotonic time, bytes).
         mode: The rung of the degradation ladder it is on.
+        watched: Whether it was said that it is watched.
         reader: What reads its memory.
         sample: The latest sample.
         samples: How many were taken, over all lives.
@@ -87,6 +88,7 @@ class Leaf:
     claim: RunClaim | None = None
     history: deque[tuple[float, int]] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
     mode: DegradationMode = DegradationMode.NORMAL
+    watched: bool = False
     reader: str = ""
     sample: MemorySample | None = None
     samples: int = 0

@@ -81,6 +81,11 @@ def _completed(event: RestartCompleted) -> Line:
     return Line(f"restart done after {duration(event.seconds)}: memory {format_bytes(int(event.memory_mb * MIB))}", Tone.GOOD)
 
 
+def _failed(event: RestartFailed) -> Line:
+    what = "the restart failed" if event.memory_mb is None else "the restart did not help"
+    return Line(f"{what}: {event.reason}", Tone.BAD)
+
+
 def _refused(event: RestartRefused) -> Line:
     wanted = f" ({event.wanted})" if event.wanted else ""
     again = f"; may be possible in {duration(event.retry_in)}" if event.retry_in is not None else ""
@@ -120,7 +125,7 @@ WORDS: dict[type[Event], Words] = {
     MemoryWarning: lambda event: Line(f"{event.message}: preparing for a restart", Tone.WARNING),
     RestartInitiated: _initiated,
     RestartCompleted: _completed,
-    RestartFailed: lambda event: Line(f"the restart did not help: {event.reason}", Tone.BAD),
+    RestartFailed: _failed,
     RestartRefused: _refused,
     DegradationChanged: _degraded,
     StateCaptured: lambda event: Line(f"state captured in {duration(event.seconds)}: {event.state_id}"),

@@ -14,8 +14,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from ..support import ROOT
-from .guarded import LEAF, Guarded, Tables, guarding, names, runs
+from ..support import ROOT, supervising
+from .guarded import LEAF, Guarded, Tables, actor, configured, guarding, names, runs
 
 TOGETHER = 4
 """Runs at the same time: enough to keep a small machine busy, few enough that none has to wait long."""
@@ -250,3 +250,40 @@ def test_a_second_interrupt_hurries(backend: str, tmp_path: Path) -> None:
             run.program.send(signal.SIGINT)
         assert [run.finish().returncode for run in started] == [137, 137]
         assert time.monotonic() - asked < 15
+
+
+def test_a_restart_that_the_end_of_the_run_cuts_short(backend: str, tmp_path: Path) -> None:
+    """It failed, and why is said; of the guardian's own workers, killed in a hurry, nothing is."""
+    with guarding(tmp_path, backend, "stubborn", "grow:80", "stay") as run:
+        run.wait_pid("asked")
+        run.program.send(signal.SIGINT)
+        run.wait_for("restart_failed")
+        run.program.send(signal.SIGINT)
+        finished = run.finish()
+
+    told = finished.stderr
+    assert finished.returncode == 137
+    (failed,) = run.named("restart_failed")
+    assert failed["data"] == {"reason": "the supervisor above it was stopped meanwhile", "memory_mb": None}
+    assert "the restart failed: the supervisor above it was stopped meanwhile" in told
+    assert "services" not in told
+
+
+def test_what_has_ended_before_watching_began_is_not_said_to_be_watched(backend: str, tmp_path: Path) -> None:
+    """A leaf ends while the one after it has still to say that it is ready: watching begins and ends for the latter alone."""
+    command = actor(tmp_path)
+    file = configured(tmp_path / "guardian.toml", {"command": {"ready": "fd"}})
+    with file.open("a") as config:
+        for name, words in (("short", ["ready", "exit:0"]), ("slow", [f"await:{tmp_path}/go", "ready", f"await:{tmp_path}/end", "exit:0"])):
+            config.write(f"[[agents]]\nname = '{name}'\nargv = {[str(command), f'{tmp_path}/report-{name}', *words]}\n")
+    options = ("--backend", backend, "--config", file, "--events", tmp_path / "events.jsonl", "--state-dir", tmp_path / "state")
+    with supervising(*options, cwd=tmp_path) as program:
+        run = Guarded(program, tmp_path)
+        run.wait_for("child_exited", path=["guardian", "agents", "short", "leaf"])
+        run.touch("go")
+        run.wait_for("monitoring_started")
+        run.touch("end")
+        assert run.finish().returncode == 0
+
+    watched = [(event["event"], event["path"][2]) for event in run.events if event["event"].startswith("monitoring_")]
+    assert watched == [("monitoring_started", "slow"), ("monitoring_stopped", "slow")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from supervisor import CallError, Refused, Restart, RestartDeferred, StartFailed, Wait
+from supervisor import CallError, NoProc, Refused, Restart, RestartDeferred, StartFailed, Wait
 
 from ..event import CaptureFailed, RestartInitiated, mib
 from ..ledger import CaptureRequest, Leaf, Ledger
@@ -27,7 +27,7 @@ async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
         temporary = above.get_childspec(id).restart is Restart.TEMPORARY
         verdict, left = above.cycle_verdict(id), above.cycles_left()
     except CallError as error:
-        ledger.tell(leaf, decide.RestartBroken(str(error)))
+        ledger.tell(leaf, broken(error))
         return
     now = anyio.current_time()
     match verdict:
@@ -53,9 +53,14 @@ async def admitted(ledger: Ledger, leaf: Leaf, wanted: effects.Restart, attempt:
     try:
         life = await ledger.above(leaf).cycle_child(leaf.path[-1], reason=wanted.reason)
     except (CallError, StartFailed) as error:  # a refusal, too: it was admitted, and something came in between while state was captured
-        ledger.tell(leaf, decide.RestartBroken(str(error)))
+        ledger.tell(leaf, broken(error))
     else:
         ledger.tell(leaf, decide.RestartDone(life.generation))
+
+
+def broken(error: CallError | StartFailed) -> decide.RestartBroken:
+    """Why it came to nothing, for a person."""
+    return decide.RestartBroken("the supervisor above it was stopped meanwhile" if isinstance(error, NoProc) else str(error))
 
 
 async def capture(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
