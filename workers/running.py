@@ -14,6 +14,7 @@ from supervisor import (
     ProcessId,
     Record,
     Renderer,
+    RestartDeferred,
     Session,
     StartFailed,
     Summary,
@@ -106,10 +107,8 @@ async def claimed(run: GuardianRun, claims: ExitStack) -> tuple[list[tuple[Agent
 
 
 def told(ledger: Ledger, session: Session, console: Console) -> list[Callable[[Record], object]]:
-    """What tells a person while the run lasts: lines and a status line, unless the leaf has the screen."""
+    """What tells a person while the run lasts: lines and a status line; while the leaf has the screen, nothing."""
     has_screen = session.is_interactive and not ledger.run.detached
-    if has_screen:
-        return []
     renderer = Renderer(WORDS, subject=subject, color=wants_color(session.stderr_is_terminal, os.environ))
 
     def say(record: Record) -> None:
@@ -117,6 +116,13 @@ def told(ledger: Ledger, session: Session, console: Console) -> list[Callable[[R
         if line is not None:
             console.say(line)
 
+    def say_between_lives(record: Record) -> None:
+        # else the screen would stand still for minutes, and nobody would know why
+        if isinstance(record.event, RestartDeferred) and not record.event.controlled:
+            say(record)
+
+    if has_screen:
+        return [say_between_lives] if len(ledger.leaves) == 1 else []
     # a leaf that writes to the same screen would write into the status line
     if console.has_status and not session.stdout_is_terminal:
         ledger.on_sample = lambda: console.status("  ".join(status(leaf) for leaf in ledger.leaves))

@@ -95,10 +95,11 @@ class Screen:
 
 @contextmanager
 def screen(
-    folder: Path, backend: str, *command: str, restart: str = "crash", interactive: bool = True, out: Any = None
+    folder: Path, backend: str, *command: str, restart: str = "crash", interactive: bool = True, out: Any = None, cooldown: float = 0
 ) -> Iterator[Screen]:
     """Run a command under the guardian on a terminal; without `interactive` only standard error is one, and `out` standard output."""
-    file = configured(folder / "guardian.toml", {"command": {"restart": restart}})
+    cooldowns = {"initial_cooldown": cooldown, "max_cooldown": cooldown}
+    file = configured(folder / "guardian.toml", {"command": {"restart": restart}, "restart": cooldowns})
     options = ["--backend", backend, "--config", str(file), "--events", f"{folder}/events.jsonl", "--state-dir", f"{folder}/state"]
     argv = [sys.executable, "-m", "supervisor", *options, "--", *command]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
@@ -168,6 +169,18 @@ def test_a_killed_leaf_leaves_a_usable_terminal(backend: str, tmp_path: Path) ->
 
     after = terminal.shown[len(shown) :]
     assert after.index("\x1b[?1049l") < after.index("\x1b[?25h") < after.index("memory-guardian:")
+
+
+def test_a_screen_that_waits_for_a_restart_says_so(backend: str, tmp_path: Path) -> None:
+    """After a crash the leaf has no screen to be disturbed. Ctrl-C ends the wait; the exit code is how the leaf ended."""
+    with screen(tmp_path, backend, str(actor(tmp_path)), str(tmp_path / "report"), "signal:KILL", cooldown=30) as terminal:
+        shown = terminal.until("restart waits 30 s: killed by SIGKILL")
+        assert len(terminal.named("child_started")) == 2
+        terminal.type("\x03")
+        assert terminal.ended() == 137
+
+    assert len(GUARDIANS.findall(shown)) == 1
+    assert terminal.events[-1]["data"] == {"exit_code": 137, "source": "signal"}
 
 
 def test_a_restarted_leaf_has_the_terminal_again(backend: str, tmp_path: Path) -> None:
