@@ -155,7 +155,8 @@ def command(
         env: Additions to our environment; None removes a variable.
         cwd: Its working directory; ours by default.
         ready: When it counts as started: ``"spawn"``, once its program runs; ``"fd"``, once it has written a newline to the
-            descriptor whose number is in ``$NOTIFY_FD``, which is closed on our side then.
+            descriptor whose number is in ``$NOTIFY_FD``, which is closed on our side then. In a plain ``sh`` that is
+            ``echo > /dev/fd/$NOTIFY_FD``: it takes no number of two digits after ``>&``.
         stop_signal: What it gets, with its process group, when it is to end.
         stdin: Where its input comes from: ``"inherit"``, ``"null"`` or a file.
         stdout: Where its output goes to: ``"inherit"``, ``"null"`` or a file that is appended to. There are no pipes that nobody drains.

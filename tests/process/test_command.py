@@ -61,6 +61,16 @@ async def test_newline_acknowledges(tmp_path: Path) -> None:
         await life.ticket.wait_ready()
 
 
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="descriptors by name")
+async def test_a_plain_shell_acknowledges() -> None:
+    """Whatever the number: dash takes none of two digits after ``>&``."""
+    spare = [os.dup(0) for _ in range(10)]
+    async with living(command("sh", "-c", "test $NOTIFY_FD -gt 9 && echo > /dev/fd/$NOTIFY_FD; sleep 60", ready="fd")) as life:
+        await life.ticket.wait_ready()
+    for descriptor in spare:
+        os.close(descriptor)
+
+
 async def test_last_breath_acknowledges() -> None:
     """A command that acknowledges and ends at once has started, however late the news are read."""
     for _ in range(10):
