@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from ..core.value import Value
 from .sizes import Size, parse_size
 from .usage import did_you_mean, quote
 
@@ -20,8 +21,8 @@ LONGEST_SECONDS = 10 * 366 * 86400.0
 LARGEST_INTEGER = 10**9
 
 
-@attrs.frozen
-class Kind(Generic[T]):
+@attrs.frozen(repr=False, eq=False)
+class Kind(Value, Generic[T]):
     """One kind of value.
 
     Attributes:

@@ -30,7 +30,7 @@ class Fault(Value):
         return ": ".join(printable(part) for part in (self.source, self.place, self.message) if part)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, eq=False)
 class Clash(Fault):
     """Values that are legal one by one but not together; `among` are their fields."""
 

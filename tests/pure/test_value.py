@@ -1,0 +1,70 @@
+"""What values have in common."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import sys
+import weakref
+
+import attrs
+import pytest
+
+from supervisor import ChildStarted, Value
+
+
+def stripped(text: str) -> str:
+    return text.strip()
+
+
+@attrs.frozen(repr=False, eq=False)
+class Point(Value):
+    x: int
+    tags: list[str] = attrs.field(factory=list)
+    note: str = attrs.field(default="", converter=stripped, repr=False, eq=False)
+
+
+@attrs.frozen(repr=False, eq=False)
+class Point3(Point):
+    z: int = attrs.field(default=0, validator=attrs.validators.instance_of(int))
+
+
+def test_a_value_is_made_with_its_defaults_converters_and_validators() -> None:
+    """What the constructor needs survives that the names of its module are taken from it."""
+    assert Point(1, note=" here ").note == "here"
+    assert Point(1).tags == [] and Point(1).tags is not Point(1).tags
+    with pytest.raises(TypeError):
+        Point3(1, z="2")  # type: ignore[arg-type]
+
+
+def test_a_value_is_shown_and_compared_by_its_fields() -> None:
+    """Fields that are left out of the text or of the comparison stay out."""
+    assert repr(Point(1, ["a"], "n")) == "Point(x=1, tags=['a'])"
+    assert Point(1, note="a") == Point(1, note="b") and Point(1) != Point(2)
+    assert Point(1) != Point3(1)
+    assert len({ChildStarted(("a",), pid=1), ChildStarted(("a",), pid=1)}) == 1
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_a_value_is_copied_and_pickled_by_its_fields(again: object) -> None:
+    """Frozen as it is, and with the fields of its bases."""
+    value = Point3(1, ["a"], "n", 3)
+    assert callable(again)
+    copied = again(value)
+    assert copied == value and copied.note == "n" and type(copied) is Point3
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        copied.z = 4  # type: ignore[misc]
+
+
+def test_a_value_works_with_what_attrs_offers() -> None:
+    """Its fields are a tuple, also those of a subclass; evolve and weak references work."""
+    assert [field.name for field in attrs.fields(Point3)] == ["x", "tags", "note", "z"]
+    assert attrs.evolve(Point3(1), z=2).z == 2
+    value = Point(1)
+    assert weakref.ref(value)() is value
+
+
+def test_the_class_of_a_value_keeps_no_copy_of_its_module() -> None:
+    """Nor a class for its fields: both cost more than the class itself."""
+    assert len(Point.__init__.__globals__) < 10 < len(vars(sys.modules[__name__]))
+    assert type(attrs.fields(Point)) is tuple
