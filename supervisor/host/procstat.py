@@ -138,7 +138,7 @@ def read_environment(pid: int) -> bytes:
     In the middle of an exec a process has none yet; it is looked at again then, for a few milliseconds at most.
     """
     for _ in range(_EXEC_LOOKS):
-        data = read_bytes(f"/proc/{pid}/environ", 131072)
+        data = read_bytes(f"/proc/{pid}/environ", 16384)
         if data is None or data or not _in_exec(pid):
             return data or b""
         time.sleep(_EXEC_PAUSE)

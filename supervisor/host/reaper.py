@@ -90,11 +90,6 @@ def release() -> None:
         oom.close()
 
 
-def alone() -> bool:
-    """Whether all our children are leaves, so that none is an orphan. The cheapest question about orphans."""
-    return sys.platform == "linux" and _active is True and _trees.keys() >= set(_main_threads_children())
-
-
 def strangers() -> list[Stat]:
     """Our children that are no leaves: adopted orphans and other people's subprocesses, zombies included."""
     if sys.platform != "linux":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 
@@ -75,7 +76,9 @@ class Tree:
 
     def is_bare(self) -> bool:
         """Whether a leaf that has died left nothing behind, as far as one cheap look can tell; False when it takes more to tell."""
-        return self.adopting and not self._zombies and self._seen.keys() <= {self.root} and reaper.alone()
+        if not self.adopting or self._zombies or not self._seen.keys() <= {self.root}:
+            return False
+        return not any(stat.dead or self._owns(stat) or not is_alive(ProcessId(stat.pid, stat.created)) for stat in self._strangers())
 
     def adopted(self) -> list[ProcessId]:
         """The live orphans of this life: our own children by adoption; without adoption, whatever carries the marker."""
@@ -84,7 +87,7 @@ class Tree:
         dead: set[ProcessId] = set()
         while True:
             living, news = [], False
-            for stat in reaper.strangers():
+            for stat in self._strangers():
                 process = ProcessId(stat.pid, stat.created)
                 if not stat.dead and self._owns(stat):
                     living.append(process)
@@ -94,6 +97,15 @@ class Tree:
             # who died after the list was read may have handed us a child that is not in it, so nothing found means nothing then
             if living or not news:
                 return living
+
+    def _strangers(self) -> list[Stat]:
+        """The children of ours that are no leaves and could come from this one."""
+        strangers = reaper.strangers()
+        if strangers and self.own_session:
+            # no session can be entered from outside, so who is in ours was started by us
+            here = os.getsid(0)
+            return [stat for stat in strangers if stat.session != here]
+        return strangers
 
     def _owns(self, stat: Stat) -> bool:
         if self.claims(stat):
