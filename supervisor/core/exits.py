@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import cache
 from signal import Signals
 from typing import Any
 
@@ -91,6 +92,7 @@ def describe(exception: BaseException) -> str:
     return f"{type(exception).__name__}: {lines[0]}" if lines else type(exception).__name__
 
 
+@cache
 def signal_name(number: int) -> str:
     """The POSIX name of a signal number; real-time and unknown ones as ``signal N``."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from itertools import count
 from typing import Final
 
@@ -28,8 +29,12 @@ def run_token() -> str:
 
 def new_marker(path: tuple[str, ...], generation: int) -> str:
     """A marker for one life: ``<run token>:<number>:<path>:<generation>``, unique; the path is there for people."""
-    readable = re.sub(r"[^A-Za-z0-9_./-]", "_", "/".join(path))[-120:]
-    return f"{run_token()}:{next(_lives)}:{readable}:{generation}"
+    return f"{run_token()}:{next(_lives)}:{_readable(path)}:{generation}"
+
+
+@lru_cache
+def _readable(path: tuple[str, ...]) -> str:
+    return re.sub(r"[^A-Za-z0-9_./-]", "_", "/".join(path))[-120:]
 
 
 def chained(marker: str, inherited: str | None) -> str:

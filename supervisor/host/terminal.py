@@ -201,12 +201,14 @@ def hung_up(fd: int = 0) -> bool:
     """Whether a descriptor was a terminal that has gone since; a pipe whose other end is closed is none."""
     if sys.platform == "win32":
         return False
-    poll = select.poll()
-    poll.register(fd, 0)
     try:
-        return stat.S_ISCHR(os.fstat(fd).st_mode) and any(event & select.POLLHUP for _, event in poll.poll(0))
+        if not stat.S_ISCHR(os.fstat(fd).st_mode):
+            return False
     except OSError:
         return False
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def is_lent() -> bool:
