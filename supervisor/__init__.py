@@ -49,6 +49,14 @@ if TYPE_CHECKING:
     from .core.exits import Exit as Exit
     from .core.exits import ExitKind as ExitKind
     from .core.exits import describe as describe
+    from .core.extra_errors import AlreadyRegistered as AlreadyRegistered
+    from .core.extra_errors import KeysNotUnique as KeysNotUnique
+    from .core.extra_errors import NoPartitions as NoPartitions
+    from .core.extra_errors import NotAChild as NotAChild
+    from .core.extra_errors import NotRegistered as NotRegistered
+    from .core.extra_errors import RegistryError as RegistryError
+    from .core.extra_errors import TaskExited as TaskExited
+    from .core.extra_errors import TaskTimeout as TaskTimeout
     from .core.ports import ChildType as ChildType
     from .core.ports import Handle as Handle
     from .core.ports import Launch as Launch
@@ -111,13 +119,30 @@ if TYPE_CHECKING:
     from .leaf.task import Ignore as Ignore
     from .leaf.task import task as task
     from .runtime.bus import Subscription as Subscription
+    from .runtime.current import ChildRef as ChildRef
+    from .runtime.current import current_child as current_child
+    from .runtime.partition import PartitionSupervisor as PartitionSupervisor
+    from .runtime.partition import PartitionSupervisorRef as PartitionSupervisorRef
+    from .runtime.partition import partitions as partitions
     from .runtime.ref import SupervisorRef as SupervisorRef
+    from .runtime.registry import Entry as Entry
+    from .runtime.registry import Keys as Keys
+    from .runtime.registry import Registered as Registered
+    from .runtime.registry import Registry as Registry
+    from .runtime.registry import registered as registered
+    from .runtime.run import TaskRun as TaskRun
     from .runtime.snapshot import ChildCounts as ChildCounts
     from .runtime.snapshot import ChildInfo as ChildInfo
+    from .runtime.stream import OnTimeout as OnTimeout
+    from .runtime.stream import TaskOutcome as TaskOutcome
+    from .runtime.stream import TaskStream as TaskStream
     from .runtime.subtree import dynamic as dynamic
     from .runtime.subtree import subtree as subtree
     from .runtime.supervisor import DynamicSupervisor as DynamicSupervisor
     from .runtime.supervisor import Supervisor as Supervisor
+    from .runtime.tasks import TaskSupervisor as TaskSupervisor
+    from .runtime.tasks import TaskSupervisorRef as TaskSupervisorRef
+    from .runtime.tasks import tasks as tasks
 
 _MODULES = {
     "core.backoff": ("Backoff",),
@@ -169,6 +194,16 @@ _MODULES = {
         "Exit",
         "ExitKind",
         "describe",
+    ),
+    "core.extra_errors": (
+        "AlreadyRegistered",
+        "KeysNotUnique",
+        "NoPartitions",
+        "NotAChild",
+        "NotRegistered",
+        "RegistryError",
+        "TaskExited",
+        "TaskTimeout",
     ),
     "core.ports": (
         "ChildType",
@@ -256,10 +291,32 @@ _MODULES = {
         "task",
     ),
     "runtime.bus": ("Subscription",),
+    "runtime.current": (
+        "ChildRef",
+        "current_child",
+    ),
+    "runtime.partition": (
+        "PartitionSupervisor",
+        "PartitionSupervisorRef",
+        "partitions",
+    ),
     "runtime.ref": ("SupervisorRef",),
+    "runtime.registry": (
+        "Entry",
+        "Keys",
+        "Registered",
+        "Registry",
+        "registered",
+    ),
+    "runtime.run": ("TaskRun",),
     "runtime.snapshot": (
         "ChildCounts",
         "ChildInfo",
+    ),
+    "runtime.stream": (
+        "OnTimeout",
+        "TaskOutcome",
+        "TaskStream",
     ),
     "runtime.subtree": (
         "dynamic",
@@ -268,6 +325,11 @@ _MODULES = {
     "runtime.supervisor": (
         "DynamicSupervisor",
         "Supervisor",
+    ),
+    "runtime.tasks": (
+        "TaskSupervisor",
+        "TaskSupervisorRef",
+        "tasks",
     ),
 }
 

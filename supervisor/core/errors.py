@@ -7,6 +7,13 @@ SupervisorError
 │   └── DuplicateChildName                two siblings with one id: .id
 ├── StartFailed                           a child died, or stayed silent, before it acknowledged: .path .exit
 ├── RestartIntensityExceeded              the budget is spent: .path .exits
+├── TaskExited                            a task has no result: it was stopped or killed: .path .exit
+│   └── TaskTimeout (also TimeoutError)   a stream's task took too long: .timeout
+├── NotAChild                             code that belongs to no child asked which one it is
+├── RegistryError                         a registry said no: .registry .key
+│   ├── AlreadyRegistered                 a unique key is taken: .path .generation
+│   ├── NotRegistered                     that child has no such key: .path
+│   └── KeysNotUnique                     a key that may have many entries was taken for one that has one
 └── CallError                             a call that the tree refused: .path .id
     ├── NoProc                            that supervisor is not running
     ├── ChildNotFound                     no child of that id
@@ -16,9 +23,12 @@ SupervisorError
     ├── AlreadyStarted                    the id exists and runs: .pid
     ├── AlreadyPresent                    the id exists and does not run
     ├── SimpleOneForOne                   a dynamic supervisor does not know such a call
+    ├── NoPartitions                      a partition supervisor has none: .path
     ├── MaxChildren                       a dynamic supervisor is full: .max_children
     ├── RestartRefused                    restart protection says no: .reason .retry_in
     └── RestartPostponed                  a cooldown is not over: .remaining
+
+Those of registries, partitions and tasks are made in `extra_errors`, so that a tree without them does not carry them.
 """
 
 from __future__ import annotations

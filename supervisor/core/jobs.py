@@ -122,8 +122,9 @@ def insist(draft: Draft, job: Job, child: Child) -> None:
 def give_up_on(draft: Draft, job: Job, child: Child) -> Child:
     """It did not end when it was killed: nobody waits for it any longer."""
     path, waited = draft.path_of(child.spec.id), draft.now - job.began
-    draft.emit(ChildUnresponsive(path, generation=child.generation, pid=child.pid, waited=waited))
+    # first, so that who hears of it finds nothing of that life any more
     draft.effects.append(AbandonChild(child.spec.id, child.generation))
+    draft.emit(ChildUnresponsive(path, generation=child.generation, pid=child.pid, waited=waited))
     return child
 
 

@@ -50,7 +50,7 @@ class Block:
         try:
             async with anyio.create_task_group() as tasks:
                 tree = Tree(tasks, run=run, sinks=sinks, fail=self._fail)
-                root = self.root = Node(tree, self._path, self._flags, self._specs, up.set, finished)
+                root = self.root = tree.root = Node(tree, self._path, self._flags, self._specs, up.set, finished)
                 try:
                     root.boot()
                     await up.wait()

@@ -50,16 +50,19 @@ if TYPE_CHECKING:
     from .tree import Tree
 
 Answer = Callable[[Reply], None]
+Monitor = Callable[[Exit | None], None]
+"""Told how a life ended; None when it declined its start."""
 
 
 class Life:
     """One life of a child: its ticket for the launch, its handle for the node."""
 
-    __slots__ = ("generation", "handle", "id", "node", "over")
+    __slots__ = ("generation", "handle", "id", "monitors", "node", "over")
 
     def __init__(self, node: Node, id: str, generation: int) -> None:
         self.node, self.id, self.generation = node, id, generation
         self.handle: Handle | None = None
+        self.monitors: dict[Monitor, None] | None = None
         self.over = False
 
     @property
@@ -80,13 +83,13 @@ class Life:
     def ignored(self) -> None:
         """See `Ticket.ignored`."""
         if not self.over:
-            self.end()
+            self.end(None)
             self.node.feed(Declined(self.id, self.generation))
 
     def exited(self, exit: Exit) -> None:
         """See `Ticket.exited`."""
         if not self.over:
-            self.end()
+            self.end(exit)
             if isinstance(exit.exception, KeyboardInterrupt):
                 # it happened to hit this child, but it is meant for the program
                 self.tree.fail(exit.exception)
@@ -94,17 +97,32 @@ class Life:
 
     def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Cancellable:
         """See `Ticket.spawn`."""
-        return self.node.tree.spawn(run, name)
+        return self.node.tree.spawn(run, name, self)
 
     def emit(self, event: Event) -> None:
         """See `Ticket.emit`."""
         self.node.tree.bus.publish(event)
 
-    def end(self) -> None:
+    def monitor(self, gone: Monitor) -> None:
+        """Call `gone` once when this life, which is not over, ends: at once, before its supervisor or anybody else hears of it."""
+        if self.monitors is None:
+            self.monitors = {}
+        self.monitors[gone] = None
+
+    def demonitor(self, gone: Monitor) -> None:
+        """Take a `monitor` back."""
+        if self.monitors is not None:
+            self.monitors.pop(gone, None)
+
+    def end(self, exit: Exit | None) -> None:
         """Nothing more is heard of this life, and it is no longer the child's."""
         self.over = True
         if self.node.lives.get(self.id) is self:
             del self.node.lives[self.id]
+        if self.monitors is not None:
+            monitors, self.monitors = self.monitors, None
+            for gone in monitors:
+                gone(exit)
 
 
 class Node:
@@ -148,6 +166,23 @@ class Node:
     def boot(self) -> None:
         """Start all children in order."""
         self.feed(Boot())
+
+    def find(self, path: tuple[str, ...]) -> Node:
+        """The supervisor of that path, this one or one below it.
+
+        Raises:
+            NoProc: It is not running.
+        """
+        node = self
+        if node.state.lifecycle is Lifecycle.FINISHED:
+            raise NoProc(path)
+        for id in path[len(self.path) :]:
+            life = node.lives.get(id)
+            handle = life.handle if life is not None else None
+            if not isinstance(handle, Node):
+                raise NoProc(path)
+            node = handle
+        return node
 
     # ------------------------------------------------------------ inputs
 
@@ -249,7 +284,7 @@ class Node:
     def _abandon(self, effect: AbandonChild) -> None:
         life = self._life(effect)
         if life is not None:
-            life.end()
+            life.end(Exit.killed())
             self.tree.abandoned += 1
 
     def _up(self, _effect: Ready) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 import anyio
 import attrs
@@ -12,7 +12,7 @@ from ..core.backoff import Backoff
 from ..core.breaker import Breaker
 from ..core.budget import Verdict
 from ..core.calls import cycle_verdict
-from ..core.errors import ChildNotFound, InvalidField, is_name
+from ..core.errors import ChildNotFound, ChildNotRunning, InvalidField, is_name
 from ..core.exits import Exit
 from ..core.message import (
     CycleChild,
@@ -31,6 +31,11 @@ from ..core.spec import AutoShutdown, ChildSpec, GiveUp, Strategy
 from ..core.state import State
 from .node import Node
 from .snapshot import ChildCounts, ChildInfo, child_info, count
+
+if TYPE_CHECKING:
+    from .current import ChildRef
+    from .partition import PartitionSupervisorRef
+    from .tasks import TaskSupervisorRef
 
 T = TypeVar("T")
 
@@ -82,6 +87,18 @@ class SupervisorRef:
     def supervisor(self, *ids: str) -> SupervisorRef:
         """A supervisor below this one."""
         return SupervisorRef(self._find_node, (*self.path, *ids))
+
+    def task_supervisor(self, *ids: str) -> TaskSupervisorRef:
+        """A supervisor below this one that is one of `tasks`."""
+        from .tasks import TaskSupervisorRef
+
+        return TaskSupervisorRef(self._find_node, (*self.path, *ids))
+
+    def partition_supervisor(self, *ids: str) -> PartitionSupervisorRef:
+        """A supervisor below this one that is one of `partitions`."""
+        from .partition import PartitionSupervisorRef
+
+        return PartitionSupervisorRef(self._find_node, (*self.path, *ids))
 
     async def start_child(self, spec: ChildSpec) -> ChildInfo:
         """Add a child at the end of the start order and start it.
@@ -214,6 +231,23 @@ class SupervisorRef:
     def count_children(self) -> ChildCounts:
         """How many children there are, and how many live."""
         return count(self._node().state)
+
+    def child(self, id: str) -> ChildRef:
+        """The present life of a child, for a `Registry`.
+
+        Raises:
+            ChildNotFound: No such child.
+            ChildNotRunning: It has no life now.
+        """
+        from .current import ChildRef
+
+        node = self._node()
+        if id not in node.state.children:
+            raise ChildNotFound(self.path, id)
+        life = node.lives.get(id)
+        if life is None:
+            raise ChildNotRunning(self.path, id)
+        return ChildRef(life)
 
     def get_childspec(self, id: str) -> ChildSpec:
         """The specification of a child.

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Unpack
+from typing import Self, Unpack
 
 from ..core.errors import InvalidField, NoProc, is_name
 from ..core.event import Event
 from ..core.exits import Exit
 from ..core.message import Hurry, Stop
 from ..core.spec import ChildSpec, Strategy, SupervisorFlags
-from ..core.state import Lifecycle
 from .block import Block
 from .bus import Sink, Subscription
 from .node import Node
@@ -51,7 +50,7 @@ class Supervisor(SupervisorRef):
         self._context: AbstractAsyncContextManager[None] | None = None
         self.run_id: str | None = None
 
-    async def __aenter__(self) -> Supervisor:
+    async def __aenter__(self) -> Self:
         if self._context is not None:
             raise RuntimeError("a Supervisor can be entered once; make a new one")
         if self.run_id is None:
@@ -127,16 +126,7 @@ class Supervisor(SupervisorRef):
         return self._block.root
 
     def _find(self, path: tuple[str, ...]) -> Node:
-        node = self._entered()
-        if node.state.lifecycle is Lifecycle.FINISHED:
-            raise NoProc(path)
-        for id in path[1:]:
-            life = node.lives.get(id)
-            handle = life.handle if life is not None else None
-            if not isinstance(handle, Node):
-                raise NoProc(path)
-            node = handle
-        return node
+        return self._entered().find(path)
 
 
 class DynamicSupervisor(Supervisor):

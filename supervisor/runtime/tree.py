@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextvars
 import os
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -13,11 +14,18 @@ from anyio.abc import TaskGroup
 from .bus import Bus, Sink
 from .timer import Timer
 
+if TYPE_CHECKING:
+    from .node import Life, Node
+
+CURRENT: ContextVar[Life] = ContextVar("CURRENT")
+"""The life that a task belongs to; see `current_child`."""
+
 
 class Tree:
     """Lives inside ``async with Supervisor(...)``.
 
     Attributes:
+        root: The top supervisor; None until it has been made.
         clock: Monotonic seconds of the event loop, virtual where the loop's are.
         abandoned: Children that were given up because they did not end when killed.
         fail: Called with an error that is no child's but ours or an adapter's: the tree is stopped in order and the error
@@ -26,6 +34,7 @@ class Tree:
 
     def __init__(self, tasks: TaskGroup, *, run: str, sinks: Iterable[Sink], fail: Callable[[BaseException], None]) -> None:
         self._tasks, self.fail = tasks, fail
+        self.root: Node | None = None
         # a child is started by whoever brought the news that it must be: it gets the tree's context variables, not theirs
         self._context = contextvars.copy_context()
         self.clock: Callable[[], float] = anyio.current_time
@@ -33,10 +42,10 @@ class Tree:
         self.timer = Timer(self.clock, lambda timer: self.spawn(timer.run, "supervisor timer"))
         self.abandoned = 0
 
-    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> anyio.CancelScope:
-        """Run a task that only the returned scope cancels."""
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str, life: Life | None = None) -> anyio.CancelScope:
+        """Run a task, which may be one of a child's life, that only the returned scope cancels."""
         scope = anyio.CancelScope(shield=True)
-        self._context.copy().run(self._start, scope, run, name)
+        self._context.copy().run(self._start, scope, run, name, life)
         return scope
 
     def seed(self) -> int:
@@ -48,7 +57,9 @@ class Tree:
         self.timer.close()
         self.bus.close()
 
-    def _start(self, scope: anyio.CancelScope, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    def _start(self, scope: anyio.CancelScope, run: Callable[[], Coroutine[Any, Any, None]], name: str, life: Life | None) -> None:
+        if life is not None:
+            CURRENT.set(life)
         self._tasks.start_soon(self._within, scope, run, name=name)
 
     async def _within(self, scope: anyio.CancelScope, run: Callable[[], Coroutine[Any, Any, None]]) -> None:

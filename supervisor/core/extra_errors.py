@@ -1,0 +1,70 @@
+"""The exceptions of registries, partitions and tasks; `errors` draws the tree that they are in."""
+
+from __future__ import annotations
+
+from .errors import CallError, Path, SupervisorError
+from .exits import Exit
+
+
+class TaskExited(SupervisorError):
+    """A task of a task supervisor has no result: it was stopped, killed or given up. What a task raises is raised itself instead.
+
+    `__cause__` is the exception that ended it, where there is one.
+    """
+
+    def __init__(self, path: Path, exit: Exit) -> None:
+        self.path, self.exit = path, exit
+        super().__init__(f"{'/'.join(path)} has no result: {exit.reason}")
+        self.__cause__ = exit.exception
+
+
+class TaskTimeout(TaskExited, TimeoutError):
+    """A task did not end within the `timeout` seconds that its stream gives to each."""
+
+    def __init__(self, path: Path, exit: Exit, timeout: float) -> None:
+        self.timeout = timeout
+        super().__init__(path, exit)
+
+
+class NotAChild(SupervisorError):
+    """The running code belongs to no child of a tree."""
+
+    def __init__(self) -> None:
+        super().__init__("this code runs in no child of a supervisor; name one: child=root.child(id)")
+
+
+class RegistryError(SupervisorError):
+    """A registry, of the name `registry`, said no to something about `key`; nothing was changed by it."""
+
+    def __init__(self, registry: str, key: object, text: str) -> None:
+        self.registry, self.key = registry, key
+        super().__init__(f"registry {registry}: {key!r} {text}")
+
+
+class AlreadyRegistered(RegistryError):
+    """A unique key is taken, by the life `generation` of the child at `path`; it may be the one that asks."""
+
+    def __init__(self, registry: str, key: object, path: Path, generation: int) -> None:
+        self.path, self.generation = path, generation
+        super().__init__(registry, key, f"is registered by {'/'.join(path)} already")
+
+
+class NotRegistered(RegistryError):
+    """The child at `path` has not registered that key."""
+
+    def __init__(self, registry: str, key: object, path: Path) -> None:
+        self.path = path
+        super().__init__(registry, key, f"is not registered by {'/'.join(path)}")
+
+
+class KeysNotUnique(RegistryError):
+    """The registry's keys are duplicate ones, and only a unique key has one entry."""
+
+    def __init__(self, registry: str, key: object) -> None:
+        super().__init__(registry, key, "may have many entries; use lookup")
+
+
+class NoPartitions(CallError):
+    """A partition supervisor was resized to none, so there is none to lead to."""
+
+    text = "has no partitions"
