@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.core import errors
+from supervisor.core import errors, extra_errors
 from supervisor.core.errors import (
     AlreadyStarted,
     CallError,
@@ -16,13 +16,24 @@ from supervisor.core.errors import (
     SupervisorError,
 )
 from supervisor.core.exits import Exit
+from supervisor.core.extra_errors import (
+    AlreadyRegistered,
+    KeysNotUnique,
+    NoPartitions,
+    NotAChild,
+    NotRegistered,
+    RegistryError,
+    TaskExited,
+    TaskTimeout,
+)
 
 PATH = ("root", "a")
 
 
 def test_every_error_is_in_the_tree_of_the_module() -> None:
     """One root."""
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    found = {**vars(extra_errors), **vars(errors)}.values()
+    kinds = [kind for kind in found if isinstance(kind, type) and issubclass(kind, Exception)]
     assert all(issubclass(kind, SupervisorError) for kind in kinds)
     assert errors.__doc__ is not None
     assert [kind.__name__ for kind in kinds if kind.__name__ not in errors.__doc__] == []
@@ -71,3 +82,21 @@ def test_what_a_refused_call_carries() -> None:
     assert (refused.reason, refused.retry_in, str(refused)) == ("spent", 3.5, "root/a/b: restart refused: spent")
     postponed = RestartPostponed(PATH, "b", 3.46)
     assert (postponed.remaining, str(postponed)) == (3.46, "root/a/b: restart deferred: the cooldown ends in 3.5 s")
+
+
+def test_what_the_errors_of_registries_partitions_and_tasks_carry() -> None:
+    """The registry and the key, who is in the way; how a task ended; each says it."""
+    taken = AlreadyRegistered("names", "k", PATH, 3)
+    assert (taken.registry, taken.key, taken.path, taken.generation) == ("names", "k", PATH, 3)
+    assert str(taken) == "registry names: 'k' is registered by root/a already"
+    assert str(NotRegistered("names", "k", PATH)) == "registry names: 'k' is not registered by root/a"
+    assert str(KeysNotUnique("names", "k")) == "registry names: 'k' may have many entries; use lookup"
+    assert all(issubclass(kind, RegistryError) for kind in (AlreadyRegistered, NotRegistered, KeysNotUnique))
+    assert "child=root.child(id)" in str(NotAChild())
+    assert str(NoPartitions(PATH)) == "root/a: has no partitions"
+    cause = KeyboardInterrupt()
+    exited = TaskExited(PATH, Exit.failed(cause))
+    assert (exited.path, exited.exit.kind.value, exited.__cause__) == (PATH, "abnormal", cause)
+    assert str(TaskExited(PATH, Exit.killed())) == "root/a has no result: killed"
+    late = TaskTimeout(PATH, Exit.killed(), 2.5)
+    assert (late.timeout, isinstance(late, TimeoutError), isinstance(late, TaskExited)) == (2.5, True, True)
