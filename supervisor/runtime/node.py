@@ -117,6 +117,8 @@ class Life:
     def end(self, exit: Exit | None) -> None:
         """Nothing more is heard of this life, and it is no longer the child's."""
         self.over = True
+        # a handle knows its life: without that circle both are freed at once, and what the task left behind with them
+        self.handle = None
         if self.node.lives.get(self.id) is self:
             del self.node.lives[self.id]
         if self.monitors is not None:

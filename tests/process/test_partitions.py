@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
+from anyio.abc import TaskStatus
 
 from supervisor import (
     AutoShutdown,
@@ -184,15 +185,26 @@ async def test_a_partition_that_does_not_come_up_is_not_led_to() -> None:
 async def test_a_cancelled_change_is_finished_by_the_same_call() -> None:
     """Whoever asked left in the middle of a start; keys do not lead there, and asking again is no error."""
     play = Play()
-    async with PartitionSupervisor("root", lambda number: play.child(str(number), gate=number == 1 and play.lives["1"] > 0), 2) as root:
+
+    async def child(number: int, *, task_status: TaskStatus[None]) -> None:
+        play.note(f"start {number}")
+        if play.log.count("start 1") == 2:
+            await play.saw("open")
+        task_status.started()
+        await play.rest()
+
+    async with PartitionSupervisor("root", lambda number: ChildSpec("any", task(child, number)), 2) as root:
+        watched(root, play)
         await root.resize(0)
-        with anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(root.resize, 2)
-                await play.saw("up 1", 2)
-                scope.cancel()
-        assert root.partitions <= 2
-        await root.resize(2)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(root.resize, 2)
+            await play.saw("start 1", 2)
+            tasks.cancel_scope.cancel()
+        assert root.partitions == 1 and root.route(1) == "0"
+        play.note("open")
+        await play.until(lambda: root.which_child("1").state == "running")
+        assert root.partitions == 1
+        assert await root.resize(2) == 1
         assert root.count_children().active == root.partitions == 2
 
 

@@ -79,7 +79,7 @@ async def perform(kind: Keys, script: list[tuple[str, str, Any]]) -> None:
         for number, (what, id, key) in enumerate(script, start=1):
             await step(registry, model, play, root, number, what, id, key)
             compare(registry, model)
-    assert list(registry) == [] and registry._owned == {} and stale == []
+    assert list(registry) == [] and registry._owned == {} and registry._entries == {} and stale == []
 
 
 async def step(registry: Registry[str, int], model: Model, play: Play, root: Supervisor, number: int, what: str, id: str, key: Any) -> None:

@@ -72,6 +72,7 @@ async def test_a_task_runs_once() -> None:
         assert (info.id, info.path, info.state) == ("a", ("root", "a"), "running")
         spec = root.get_childspec("a")
         assert (spec.restart, spec.shutdown) == (Restart.TEMPORARY, 5.0)
+        await play.saw("up a")
         play.crash("a")
         await play.until(lambda: root.count_children().specs == 0)
         assert (await root.start_child(double, 1)).id == "double"
@@ -90,8 +91,9 @@ async def test_a_task_may_be_restarted_and_stopped_otherwise() -> None:
         assert root.get_childspec("a").shutdown is BRUTAL_KILL
         flags = root.state.flags
         assert (flags.intensity, flags.period) == (3, 5.0)
+        await play.saw("up a")
         play.crash("a")
-        await play.until(lambda: play.lives["a"] == 2 and root.which_child("a").state == "running")
+        await play.saw("up a", 2)
         play.tell("a")
         await play.until(lambda: root.count_children().specs == 0)
 
@@ -232,7 +234,8 @@ async def test_a_cancelled_waiter_stops_a_linked_task_only() -> None:
     watched(root, play)
     async with root:
         runs = [await root.async_(act(play, "linked"), id="linked"), await root.async_nolink(act(play, "free"), id="free")]
-        await play.saw("up free")
+        for id in ("linked", "free"):
+            await play.saw(f"up {id}")
         async with anyio.create_task_group() as group:
             for run in runs:
                 group.start_soon(run.result)
@@ -260,8 +263,8 @@ async def test_a_linked_task_ends_with_the_child_that_started_it(end: str) -> No
     root = Supervisor("root", [ChildSpec("tasks", tasks()), ChildSpec("parent", task(parent), restart=Restart.TEMPORARY)])
     watched(root, play)
     async with root:
-        await play.saw("up parent")
-        await play.saw("up free")
+        for id in ("parent", "linked", "free"):
+            await play.saw(f"up {id}")
         if end == "crash":
             play.crash("parent")
         elif end == "return":
@@ -376,7 +379,8 @@ async def test_no_task_outlives_the_block() -> None:
     play = Play()
     async with TaskSupervisor("root") as root:
         runs = [await root.async_nolink(act(play, id), id=id) for id in "abc"]
-        await play.saw("up c")
+        for id in "abc":
+            await play.saw(f"up {id}")
     assert sorted(line for line in play.log if line.startswith("end")) == ["end a", "end b", "end c"]
     for run in runs:
         with pytest.raises(TaskExited):
