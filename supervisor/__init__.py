@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from .core.ports import Handle as Handle
     from .core.ports import Launch as Launch
     from .core.ports import Ticket as Ticket
+    from .core.report import Report as Report
+    from .core.report import Severity as Severity
+    from .core.report import report_of as report_of
     from .core.spec import BRUTAL_KILL as BRUTAL_KILL
     from .core.spec import AutoShutdown as AutoShutdown
     from .core.spec import ChildSpec as ChildSpec
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from .core.spec import Strategy as Strategy
     from .core.spec import SupervisorFlags as SupervisorFlags
     from .core.spec import check_childspecs as check_childspecs
+    from .core.text import duration as duration
     from .core.value import Value as Value
     from .edge.application import Session as Session
     from .edge.config import ConfigSection as ConfigSection
@@ -95,7 +99,6 @@ if TYPE_CHECKING:
     from .edge.render import Tone as Tone
     from .edge.render import Words as Words
     from .edge.render import block as block
-    from .edge.render import duration as duration
     from .edge.render import wants_color as wants_color
     from .edge.sizes import Size as Size
     from .edge.sizes import format_bytes as format_bytes
@@ -131,6 +134,7 @@ if TYPE_CHECKING:
     from .runtime.registry import Registry as Registry
     from .runtime.registry import registered as registered
     from .runtime.run import TaskRun as TaskRun
+    from .runtime.reports import log_reports as log_reports
     from .runtime.snapshot import ChildCounts as ChildCounts
     from .runtime.snapshot import ChildInfo as ChildInfo
     from .runtime.stream import OnTimeout as OnTimeout
@@ -211,6 +215,11 @@ _MODULES = {
         "Launch",
         "Ticket",
     ),
+    "core.report": (
+        "Report",
+        "Severity",
+        "report_of",
+    ),
     "core.spec": (
         "AutoShutdown",
         "BRUTAL_KILL",
@@ -221,6 +230,7 @@ _MODULES = {
         "SupervisorFlags",
         "check_childspecs",
     ),
+    "core.text": ("duration",),
     "core.value": ("Value",),
     "edge.application": ("Session",),
     "edge.config": (
@@ -252,7 +262,6 @@ _MODULES = {
         "Tone",
         "Words",
         "block",
-        "duration",
         "wants_color",
     ),
     "edge.sizes": (
@@ -309,6 +318,7 @@ _MODULES = {
         "registered",
     ),
     "runtime.run": ("TaskRun",),
+    "runtime.reports": ("log_reports",),
     "runtime.snapshot": (
         "ChildCounts",
         "ChildInfo",

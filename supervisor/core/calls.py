@@ -38,8 +38,8 @@ def call(draft: Draft, ref: int, request: Request) -> None:
         case StartChild(spec=spec):
             start_child(draft, ref, spec)
         case TerminateChild(id=id):
-            find(draft, id)
-            draft.job = Job(Purpose.TERMINATE_CHILD, (("stop", id),), subject=id, ref=ref)
+            spec = find(draft, id).spec
+            draft.job = Job(Purpose.TERMINATE_CHILD, (("stop", id),), subject=id, ref=ref, value=spec)
         case RestartChild(id=id):
             require_down(draft, id)
             draft.job = Job(Purpose.RESTART_CHILD, (("start", id),), subject=id, ref=ref)
@@ -96,7 +96,9 @@ def cycle_child(draft: Draft, ref: int, id: str, reason: str) -> None:
     draft.cycle, verdict = draft.cycle.admit(id, child.generation + 1, draft.flags, draft.now, draft.random())
     if isinstance(verdict, Wait):
         remaining = verdict.until - draft.now
-        draft.emit(RestartDeferred(draft.path_of(id), generation=child.generation, reason=reason, controlled=True, remaining=remaining))
+        left = draft.cycle.left(draft.flags, draft.now)
+        path, life = draft.path_of(id), child.generation
+        draft.emit(RestartDeferred(path, reason, True, remaining, generation=life, spec=child.spec, budget_left=left))
         raise RestartPostponed(draft.path, id, remaining)
     if isinstance(verdict, Refused):
         raise RestartRefused(draft.path, id, verdict.reason, None if verdict.until is None else verdict.until - draft.now)

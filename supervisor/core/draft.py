@@ -156,6 +156,10 @@ class Draft:
         """The path of a child."""
         return (*self.path, id)
 
+    def crashes_left(self) -> int:
+        """Restarts after failures that the window still admits."""
+        return self.crash.left(self.flags, self.now)
+
     def emit(self, event: Event) -> None:
         """Publish an event."""
         self.effects.append(Emit(event))

@@ -6,12 +6,15 @@ An application adds its own events by subclassing `Event`; their JSON form is ma
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
 from .exits import Exit
 from .value import Value
+
+if TYPE_CHECKING:
+    from .spec import ChildSpec
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -38,29 +41,59 @@ class Event(Value):
 
 
 @attrs.frozen(repr=False, eq=False)
-class ChildStarted(Event):
-    """A child acknowledged its start; `pid` is None for a child in this process."""
+class ChildEvent(Event):
+    """Base of the events about one child.
 
-    name: ClassVar[str] = "child_started"
-    pid: int | None = None
+    Attributes:
+        spec: What its supervisor knew of it: a reference, made JSON only when somebody wants that. Two events are equal
+            whatever it is. None where whoever published the event does not know it.
+    """
+
+    spec: ChildSpec | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
+
+    def as_data(self) -> dict[str, Any]:
+        """The event's own fields, the specification at the end."""
+        data = super().as_data()
+        data["spec"] = data.pop("spec")
+        return data
 
 
 @attrs.frozen(repr=False, eq=False)
-class ChildExited(Event):
-    """A life ended, by itself or because it was stopped; `expected` says which."""
+class ChildStarted(ChildEvent):
+    """A child acknowledged its start; `pid` is None for a child in this process.
+
+    `purpose` is what it was started for: ``boot``, ``restart``, ``cycle``, ``start_child``, ``restart_child``; empty where nobody waits
+    for it any more, because its supervisor was told to stop meanwhile.
+    """
+
+    name: ClassVar[str] = "child_started"
+    pid: int | None = None
+    purpose: str = attrs.field(default="", kw_only=True)
+
+
+@attrs.frozen(repr=False, eq=False)
+class ChildExited(ChildEvent):
+    """A life ended, by itself or because it was stopped; `expected` says which.
+
+    `killed`: it did not end within its `shutdown` and had to be killed. `budget_left`: after an end that nobody asked for, the restarts
+    after failures that the window still admits.
+    """
 
     name: ClassVar[str] = "child_exited"
     exit: Exit = attrs.field(kw_only=True)
     pid: int | None = None
     expected: bool = False
     uptime: float | None = None
+    killed: bool = attrs.field(default=False, kw_only=True)
+    budget_left: int | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen(repr=False, eq=False)
-class ChildRestarted(Event):
+class ChildRestarted(ChildEvent):
     """The new life of a restarted child is up. Follows its `ChildStarted`.
 
-    `reason` is why; `controlled` tells a requested restart from one after a failure; `attempt` counts within the window.
+    `reason` is why; `controlled` tells a requested restart from one after a failure; `attempt` counts within the window, which
+    admits `budget_left` more.
     """
 
     name: ClassVar[str] = "child_restarted"
@@ -71,22 +104,24 @@ class ChildRestarted(Event):
 
 
 @attrs.frozen(repr=False, eq=False)
-class ChildTerminated(Event):
+class ChildTerminated(ChildEvent):
     """A child was stopped on request and stays down."""
 
     name: ClassVar[str] = "child_terminated"
 
 
 @attrs.frozen(repr=False, eq=False)
-class ChildStartFailed(Event):
-    """A start or a restart failed, or was declined."""
+class ChildStartFailed(ChildEvent):
+    """A start or a restart failed; `purpose` as in `ChildStarted`, `budget_left` as in `ChildExited`."""
 
     name: ClassVar[str] = "child_start_failed"
     exit: Exit = attrs.field(kw_only=True)
+    purpose: str = attrs.field(default="", kw_only=True)
+    budget_left: int | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen(repr=False, eq=False)
-class ChildUnresponsive(Event):
+class ChildUnresponsive(ChildEvent):
     """A child outlived its `shutdown` and its kill: it is given up, counted and no longer in the table."""
 
     name: ClassVar[str] = "child_unresponsive"
@@ -95,18 +130,23 @@ class ChildUnresponsive(Event):
 
 
 @attrs.frozen(repr=False, eq=False)
-class RestartDeferred(Event):
-    """A restart waits for the end of a cooldown; `remaining` seconds from now. Waiting is no attempt."""
+class RestartDeferred(ChildEvent):
+    """A restart waits for the end of a cooldown; `remaining` seconds from now. Waiting is no attempt, so `budget_left` stays."""
 
     name: ClassVar[str] = "restart_deferred"
     reason: str = ""
     controlled: bool = False
     remaining: float = 0.0
+    budget_left: int | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen(repr=False, eq=False)
-class SupervisorGaveUp(Event):
-    """The restart budget is spent. `hold`: the supervisor stays up and tries again in `retry_in` seconds, if that is known."""
+class SupervisorGaveUp(ChildEvent):
+    """The restart budget is spent. `hold`: the supervisor stays up and tries again in `retry_in` seconds, if that is known.
+
+    `path` is the supervisor's; `child`, `spec` and `exit` are of the child whose restart was refused. `budget_left` is what the window
+    would still have admitted: above 0 where it was the circuit that refused.
+    """
 
     name: ClassVar[str] = "supervisor_gave_up"
     child: str = ""
@@ -114,6 +154,7 @@ class SupervisorGaveUp(Event):
     hold: bool = False
     retry_in: float | None = None
     exit: Exit | None = None
+    budget_left: int | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -156,13 +197,13 @@ class Record(Value):
 
 
 def jsonable(value: object) -> Any:
-    """A value of an event as JSON data: enums by value, exits by `Exit.as_data`, exceptions by their line."""
+    """A value of an event as JSON data: enums by value, exits and specifications by their `as_data`, exceptions by their line."""
     match value:
         case None | bool() | int() | float() | str():
             return value
         case Enum():
             return value.value
-        case Exit():
+        case Value() if hasattr(value, "as_data"):
             return value.as_data()
         case dict():
             return {str(key): jsonable(item) for key, item in value.items()}

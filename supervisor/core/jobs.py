@@ -11,7 +11,7 @@ from .event import ChildTerminated, ChildUnresponsive
 from .exits import Exit
 from .fifo import EMPTY_QUEUE
 from .message import AbandonChild, AskChild, Call, Finish, KillChild, LaunchChild, Ready, Reply
-from .spec import Restart, Shutdown
+from .spec import ChildSpec, Restart, Shutdown
 from .state import Child, Job, Lifecycle, Operation, Phase, Purpose, Wave
 from .value import evolve
 
@@ -83,7 +83,8 @@ def begin_stop_all(draft: Draft, job: Job) -> None:
         else:
             timers.setdefault(ask(draft, child), []).append(id)
     if timers:
-        draft.job = in_waves(evolve(job, waiting=True, began=draft.now), [Wave(*timer, tuple(ids)) for timer, ids in timers.items()])
+        waves = [Wave(*timer, frozenset(ids)) for timer, ids in timers.items()]
+        draft.job = in_waves(evolve(job, waiting=True, began=draft.now), waves)
     else:
         draft.next_step()
 
@@ -99,16 +100,17 @@ def expire(draft: Draft, job: Job, due: Callable[[Wave], bool]) -> list[Child]:
     waves: dict[float, list[str]] = {}
     survivors: list[Child] = []
     for wave in filter(due, job.waves):
-        for child in filter(None, map(draft.children.get, wave.ids)):
+        left = filter(None, map(draft.children.get, wave.ids))
+        for child in sorted(left, key=lambda child: child.position):
             if wave.killed:
                 survivors.append(give_up_on(draft, job, child))
             else:
                 draft.effects.append(KillChild(child.spec.id, child.generation))
                 waves.setdefault(draft.now + child.spec.start.kill_timeout, []).append(child.spec.id)
-    left = [wave for wave in job.waves if not due(wave)]
+    kept = [wave for wave in job.waves if not due(wave)]
     # a timer that nobody waits for any more is not a time to wake up at
-    left += [Wave(deadline, True, tuple(ids)) for deadline, ids in waves.items()]
-    draft.job = in_waves(job, left or [Wave(math.inf, True, ())])
+    kept += [Wave(deadline, True, frozenset(ids)) for deadline, ids in waves.items()]
+    draft.job = in_waves(job, kept or [Wave(math.inf, True, frozenset())])
     return survivors
 
 
@@ -119,12 +121,21 @@ def insist(draft: Draft, job: Job, child: Child) -> None:
     draft.job = evolve(job, killed=True, deadline=draft.now + child.spec.start.kill_timeout)
 
 
+def had_to_be_killed(draft: Draft, child: Child) -> bool:
+    """Whether a child that the job stops did not end within its `shutdown`; one that is not asked, or never acknowledged, has none."""
+    job = draft.job
+    assert job is not None
+    if draft.brutal or job.failure is not None or isinstance(child.spec.shutdown, Shutdown):
+        return False
+    return any(wave.killed and child.spec.id in wave.ids for wave in job.waves) if job.waves else job.killed
+
+
 def give_up_on(draft: Draft, job: Job, child: Child) -> Child:
     """It did not end when it was killed: nobody waits for it any longer."""
     path, waited = draft.path_of(child.spec.id), draft.now - job.began
     # first, so that who hears of it finds nothing of that life any more
     draft.effects.append(AbandonChild(child.spec.id, child.generation))
-    draft.emit(ChildUnresponsive(path, generation=child.generation, pid=child.pid, waited=waited))
+    draft.emit(ChildUnresponsive(path, generation=child.generation, pid=child.pid, waited=waited, spec=child.spec))
     return child
 
 
@@ -153,7 +164,9 @@ def complete(draft: Draft, job: Job) -> None:
             draft.lifecycle = Lifecycle.RUNNING
             draft.effects.append(Ready())
         case Purpose.TERMINATE_CHILD:
-            draft.emit(ChildTerminated(draft.path_of(job.subject)))
+            assert isinstance(job.value, ChildSpec)
+            draft.emit(ChildTerminated(draft.path_of(job.subject), spec=job.value))
+            job = evolve(job, value=None)
         case Purpose.CLOSE:
             finish(draft, job)
         case _:

@@ -13,11 +13,11 @@ from __future__ import annotations
 from .calls import call
 from .draft import Draft
 from .errors import CallError, NoProc, SpecError
-from .event import ChildExited, ChildRestarted, ChildStarted, ChildStartFailed
+from .event import ChildExited, ChildRestarted, ChildStarted
 from .exits import Exit
-from .jobs import advance, close, hurry, overdue
+from .jobs import advance, close, had_to_be_killed, hurry, overdue
 from .message import Acknowledged, Boot, Call, Declined, Effect, Ended, Hurry, Input, Judge, Reply, Stop, Tick
-from .restarts import ended_by_itself, request_restart, settle, start_failed
+from .restarts import ended_by_itself, report_failed_start, request_restart, settle, start_failed
 from .state import Child, Job, Lifecycle, Phase, Purpose, State
 from .value import evolve
 
@@ -108,15 +108,16 @@ def acknowledged(draft: Draft, event: Acknowledged) -> None:
     job = draft.awaits_start(event.id)
     again = job is not None and job.purpose in (Purpose.RESTART, Purpose.CYCLE)
     draft.put(evolve(child, phase=Phase.RUNNING, pid=event.pid, since=draft.now, restarts=child.restarts + again))
-    draft.emit(ChildStarted(draft.path_of(event.id), generation=event.generation, pid=event.pid))
+    purpose = job.purpose.value if job is not None else ""
+    draft.emit(ChildStarted(draft.path_of(event.id), event.pid, generation=event.generation, spec=child.spec, purpose=purpose))
     if job is None:
         return
     if again:
-        draft.emit(restarted(draft, job, event))
+        draft.emit(restarted(draft, job, event, child))
     draft.next_step(value=event.value if event.id == job.subject else None)
 
 
-def restarted(draft: Draft, job: Job, event: Acknowledged) -> ChildRestarted:
+def restarted(draft: Draft, job: Job, event: Acknowledged, child: Child) -> ChildRestarted:
     controlled = job.purpose is Purpose.CYCLE
     budget = draft.cycle if controlled else draft.crash
     return ChildRestarted(
@@ -126,6 +127,7 @@ def restarted(draft: Draft, job: Job, event: Acknowledged) -> ChildRestarted:
         controlled=controlled,
         attempt=budget.window.size,
         budget_left=budget.left(draft.flags, draft.now),
+        spec=child.spec,
     )
 
 
@@ -155,13 +157,13 @@ def ended(draft: Draft, event: Ended) -> None:
                 start_failed(draft, job, child, event.exit)
             else:
                 # the supervisor was told to stop meanwhile: nobody waits for this start any more
-                draft.emit(ChildStartFailed(draft.path_of(event.id), generation=event.generation, exit=event.exit))
+                report_failed_start(draft, child, event.exit, "")
                 draft.down(child, event.exit)
         case Phase.STOPPING:
-            exited(draft, child, event.exit, expected=True)
+            exited(draft, child, event.exit, expected=True, killed=had_to_be_killed(draft, child))
             stopped(draft, child, event.exit)
         case Phase.RUNNING:
-            exited(draft, child, event.exit, expected=draft.brutal)
+            exited(draft, child, event.exit, expected=draft.brutal, budget_left=draft.crashes_left())
             settle(draft, child, event.exit)
             if draft.job is None:
                 ended_by_itself(draft, child, event.exit)
@@ -172,10 +174,20 @@ def ended(draft: Draft, event: Ended) -> None:
             pass
 
 
-def exited(draft: Draft, child: Child, exit: Exit, *, expected: bool) -> None:
-    uptime = draft.now - child.since
-    path = draft.path_of(child.spec.id)
-    draft.emit(ChildExited(path, generation=child.generation, exit=exit, pid=child.pid, expected=expected, uptime=uptime))
+def exited(draft: Draft, child: Child, exit: Exit, *, expected: bool = False, killed: bool = False, budget_left: int | None = None) -> None:
+    draft.emit(
+        ChildExited(
+            draft.path_of(child.spec.id),
+            child.pid,
+            expected,
+            draft.now - child.since,
+            exit=exit,
+            generation=child.generation,
+            spec=child.spec,
+            killed=killed,
+            budget_left=budget_left,
+        )
+    )
 
 
 def stopped(draft: Draft, child: Child, exit: Exit | None) -> None:

@@ -60,7 +60,9 @@ def request_restart(draft: Draft, child: Child, exit: Exit) -> None:
     if isinstance(verdict, Wait):
         draft.retry(child, verdict.until)
         remaining = verdict.until - draft.now
-        draft.emit(RestartDeferred(draft.path_of(id), generation=child.generation, reason=exit.reason, remaining=remaining))
+        left = draft.crashes_left()
+        path, life = draft.path_of(id), child.generation
+        draft.emit(RestartDeferred(path, exit.reason, False, remaining, generation=life, spec=child.spec, budget_left=left))
         return
     draft.failures = (*draft.failures, (id, exit))[-FAILURES_KEPT:]
     if isinstance(verdict, Refused):
@@ -74,23 +76,30 @@ def request_restart(draft: Draft, child: Child, exit: Exit) -> None:
 def give_up(draft: Draft, child: Child, exit: Exit, reason: str) -> None:
     """The budget is spent: end as OTP does, or hold and try again when the circuit half-opens."""
     flags, now = draft.flags, draft.now
+    spec, left = child.spec, draft.crashes_left()
     if flags.on_give_up is GiveUp.HOLD:
         draft.crash = draft.crash.tripped(flags, now)
         until = draft.crash.circuit.reopens
         assert until is not None  # a supervisor that holds has a breaker, and its circuit is open now
         draft.retry(child, until)
-        draft.emit(SupervisorGaveUp(draft.path, child=child.spec.id, reason=reason, hold=True, retry_in=until - now, exit=exit))
+        draft.emit(SupervisorGaveUp(draft.path, spec.id, reason, True, until - now, exit, spec=spec, budget_left=left))
         return
-    draft.emit(SupervisorGaveUp(draft.path, child=child.spec.id, reason=reason, exit=exit))
+    draft.emit(SupervisorGaveUp(draft.path, spec.id, reason, exit=exit, spec=spec, budget_left=left))
     spent = draft.failures[-(flags.intensity + 1) :]
     error = RestartIntensityExceeded(draft.path, spent, intensity=flags.intensity, period=flags.period)
     close(draft, Exit.shutdown(exception=error), error)
 
 
+def report_failed_start(draft: Draft, child: Child, exit: Exit, purpose: str) -> None:
+    """Publish that a start failed."""
+    path, life, left = draft.path_of(child.spec.id), child.generation, draft.crashes_left()
+    draft.emit(ChildStartFailed(path, generation=life, exit=exit, spec=child.spec, purpose=purpose, budget_left=left))
+
+
 def start_failed(draft: Draft, job: Job, child: Child, exit: Exit) -> None:
     """What a failed start means depends on what the job was for."""
     id = child.spec.id
-    draft.emit(ChildStartFailed(draft.path_of(id), generation=child.generation, exit=exit))
+    report_failed_start(draft, child, exit, job.purpose.value)
     error = StartFailed(draft.path_of(id), exit)
     child = evolve(child, phase=Phase.UNDEFINED, since=draft.now, exit=exit)
     draft.put(child)

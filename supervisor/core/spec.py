@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -108,6 +108,18 @@ class ChildSpec(Value):
     def type(self) -> ChildType:
         """Worker or supervisor, as its launch says."""
         return self.start.type
+
+    def as_data(self) -> dict[str, Any]:
+        """The specification as JSON data, in OTP's words; what is started as its `Launch.describe` says it, without secrets."""
+        return {
+            "id": self.id,
+            "type": self.type.value,
+            "restart": self.restart.value,
+            "shutdown": self.shutdown.value if isinstance(self.shutdown, Shutdown) else _or_infinity(self.shutdown),
+            "significant": self.significant,
+            "start_timeout": _or_infinity(self.start_timeout),
+            "start": self.start.describe(),
+        }
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -213,3 +225,8 @@ def check_childspecs(specs: Iterable[ChildSpec], auto_shutdown: AutoShutdown | N
         seen.add(spec.id)
         checked.append(spec)
     return tuple(checked)
+
+
+def _or_infinity(seconds: float) -> float | str:
+    """JSON has no infinity: OTP's word for it."""
+    return "infinity" if seconds == math.inf else seconds

@@ -91,7 +91,7 @@ class Wave(Value):
 
     deadline: float
     killed: bool
-    ids: tuple[str, ...]
+    ids: frozenset[str]
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -110,7 +110,7 @@ class Job(Value):
         subject: The child that the job is about.
         reason: Why, for events.
         ref: The call that is answered at the end.
-        value: The answer.
+        value: The answer; of `TERMINATE_CHILD` the child's specification, which may be forgotten by the end.
         exit: For `CLOSE`: the supervisor's own exit, and the error for its owner.
     """
 

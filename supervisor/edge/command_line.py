@@ -18,9 +18,10 @@ from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final
 
+from ..core.text import printable
 from .application import Application, Session, load_attribute, load_tree, new_run_id, run_tree
 from .parser import Formatter, Parser, joined_values, takes_next
-from .usage import Fault, UsageError, did_you_mean, printable, quote, raise_all
+from .usage import Fault, UsageError, did_you_mean, quote, raise_all
 
 if TYPE_CHECKING:
     from .event_file import EventFile

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from .usage import Fault, UsageError, printable
+from ..core.text import printable
+from .usage import Fault, UsageError
 
 LARGEST_FILE_BYTES = 1 << 20
 

@@ -27,8 +27,8 @@ from ..core.event import (
     RestartDeferred,
     SupervisorGaveUp,
 )
+from ..core.text import counted, duration, printable
 from ..core.value import Value
-from .usage import printable
 
 ERASE = "\r\x1b[K"
 
@@ -218,22 +218,6 @@ def block(title: str, rows: Iterable[tuple[str, str | None]]) -> str:
     said = [(label, "unknown" if value is None else value) for label, value in rows]
     width = max((len(label) for label, _ in said), default=0)
     return "\n".join([printable(title), *(printable(f"  {label:<{width}}  {value}") for label, value in said)])
-
-
-def duration(seconds: float) -> str:
-    """A time for a person, in the two units that matter: ``0.4 s``, ``1 min 05 s``, ``2 h 03 min``, ``3 d 04 h``."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    whole = round(seconds)
-    for unit, size, lesser, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // part:02d} {lesser}"
-    return f"{whole // 60} min {whole % 60:02d} s"
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """A number with its noun."""
-    return f"{count} {one if count == 1 else many}"
 
 
 def _exited(event: ChildExited) -> Line:

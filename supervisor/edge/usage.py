@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from ..core.errors import SupervisorError
+from ..core.text import printable
 from ..core.value import Value
 
 LONGEST_QUOTE = 60
@@ -72,13 +73,6 @@ def quote(value: object) -> str:
     if isinstance(value, list | tuple):
         return "a list" if value else "an empty list"
     return f"a {type(value).__name__}"
-
-
-def printable(text: str) -> str:
-    """A text without control characters, so that what others wrote cannot drive a terminal: they become escapes of their codes."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode("ascii") for char in text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -50,6 +50,9 @@ def test_the_shape_of_the_contract() -> None:
             "pid": 7,
             "expected": False,
             "uptime": 2.5,
+            "killed": False,
+            "budget_left": None,
+            "spec": None,
         },
     }
 

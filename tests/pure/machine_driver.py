@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from supervisor.core.budget import Budget
-from supervisor.core.event import ChildRestarted, Event, RestartDeferred, SupervisorGaveUp
+from supervisor.core.event import ChildEvent, ChildRestarted, Event, RestartDeferred, SupervisorGaveUp
 from supervisor.core.exits import Exit, ExitKind
 from supervisor.core.machine import step
 from supervisor.core.message import (
@@ -196,6 +196,8 @@ class Driver:
                 assert self.calls.keys() == self.replies.keys(), "finished without an answer"
                 self.finished = effect
             case Emit(event=event):
+                assert isinstance(event, ChildEvent) and event.spec is not None, "an event without its child"
+                assert event.spec.id == (event.child if isinstance(event, SupervisorGaveUp) else event.path[-1]), "of another child"
                 self.events.append(event)
 
     def _living(self, id: str, generation: int) -> Life:

@@ -27,6 +27,7 @@ from supervisor.core.event import (
 from supervisor.core.exits import Exit, ExitKind
 from supervisor.core.spec import Restart
 
+UNKNOWN = {"spec": None, "budget_left": None}
 KINDS = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event)]
 
 
@@ -62,19 +63,26 @@ def test_every_event_can_be_made_from_its_path_and_written_as_json(kind: type[Ev
 def test_the_fields_of_an_event_by_name() -> None:
     """With an exit as its own data, and unknown as null."""
     exited = ChildExited(("root", "a"), exit=Exit.killed(), pid=7, generation=3)
-    assert exited.as_data() == {"exit": {"kind": "abnormal", "reason": "killed"}, "pid": 7, "expected": False, "uptime": None}
+    assert exited.as_data() == {
+        "exit": {"kind": "abnormal", "reason": "killed"},
+        "pid": 7,
+        "expected": False,
+        "uptime": None,
+        **UNKNOWN,
+        "killed": False,
+    }
     assert SupervisorGaveUp(("root",), child="a").as_data()["exit"] is None
 
 
 def test_the_defaults_of_events() -> None:
     """Unknown is null; what was not said is empty, false or zero."""
     path = ("root", "a")
-    assert ChildStarted(path).as_data() == {"pid": None}
-    assert ChildRestarted(path).as_data() == {"reason": "", "controlled": False, "attempt": 0, "budget_left": None}
-    assert ChildTerminated(path).as_data() == {}
-    assert ChildUnresponsive(path).as_data() == {"pid": None, "waited": 0.0}
-    assert RestartDeferred(path).as_data() == {"reason": "", "controlled": False, "remaining": 0.0}
-    assert SupervisorGaveUp(path).as_data() == {"child": "", "reason": "", "hold": False, "retry_in": None, "exit": None}
+    assert ChildStarted(path).as_data() == {"pid": None, "purpose": "", "spec": None}
+    assert ChildRestarted(path).as_data() == {"reason": "", "controlled": False, "attempt": 0, **UNKNOWN}
+    assert ChildTerminated(path).as_data() == {"spec": None}
+    assert ChildUnresponsive(path).as_data() == {"pid": None, "waited": 0.0, "spec": None}
+    assert RestartDeferred(path).as_data() == {"reason": "", "controlled": False, "remaining": 0.0, **UNKNOWN}
+    assert SupervisorGaveUp(path).as_data() == {"child": "", "reason": "", "hold": False, "retry_in": None, "exit": None, **UNKNOWN}
     assert OrphansSwept(path).as_data() == {"pids": [], "reason": ""}
     assert EventsLost(path).as_data() == {"from": 0, "to": 0}
     kinds: list[Any] = [ChildExited, ChildStartFailed]

@@ -471,7 +471,7 @@ def test_giving_up_is_told_before_anything_stops() -> None:
     run.crash("a")
 
     gave_up = [event for event in run.events if isinstance(event, SupervisorGaveUp)]
-    assert gave_up == [SupervisorGaveUp(PATH, child="a", reason="0 restarts within 5 s, 0 allowed", exit=BOOM)]
+    assert gave_up == [SupervisorGaveUp(PATH, child="a", reason="0 restarts within 5 s, 0 allowed", exit=BOOM, budget_left=0)]
 
 
 # ---------------------------------------------------------------- a restart that fails (rules 30 to 34)
@@ -791,7 +791,7 @@ def test_a_starting_child_answers_while_another_is_stopped_first(news: Any) -> N
     assert run.tell(news) == []
     alive = isinstance(news, Acknowledged)
     assert run.row("a").phase is (Phase.RUNNING if alive else Phase.UNDEFINED)
-    failed = [ChildStartFailed(("root", "a"), exit=BOOM, generation=2)] if isinstance(news, Ended) else []
+    failed = [ChildStartFailed(("root", "a"), exit=BOOM, generation=2, budget_left=0)] if isinstance(news, Ended) else []
     assert [event for event in run.events if isinstance(event, ChildStartFailed)] == failed
     assert run.row("a").restarts == 0
     assert run.crash("b", Exit.shutdown()) == (["ask a"] if alive else []) + ["finish shutdown"]
@@ -1163,9 +1163,9 @@ def test_the_story_of_a_restart_in_events() -> None:
 
     path = ("root", "a")
     assert run.events == [
-        ChildStarted(path, 11, generation=1),
-        ChildExited(path, 11, False, 3.0, exit=BOOM, generation=1),
-        ChildStarted(path, 12, generation=2),
+        ChildStarted(path, 11, generation=1, purpose="boot"),
+        ChildExited(path, 11, False, 3.0, exit=BOOM, generation=1, budget_left=3),
+        ChildStarted(path, 12, generation=2, purpose="restart"),
         ChildRestarted(path, "boom", False, 1, 2, generation=2),
     ]
     row = run.row("a")
@@ -1209,7 +1209,7 @@ def test_the_story_of_a_failed_start_in_events() -> None:
     run.crash("a")
 
     failed = Exit(ExitKind.ABNORMAL, "cannot start")
-    assert run.events[2:] == [ChildStartFailed(("root", "a"), exit=failed, generation=2)]
+    assert run.events[2:] == [ChildStartFailed(("root", "a"), exit=failed, generation=2, purpose="restart", budget_left=0)]
     assert run.row("a").exit == failed
 
 

@@ -61,7 +61,7 @@ def test_the_first_restart_is_immediate_and_the_next_ones_wait() -> None:
 
     assert run.crash("a") == []
     assert run.row("a").phase is Phase.RESTARTING
-    assert run.events[-1] == RestartDeferred(("root", "a"), "boom", False, 10.0, generation=2)
+    assert run.events[-1] == RestartDeferred(("root", "a"), "boom", False, 10.0, generation=2, budget_left=49)
     assert run.wait(9.9) == []
     assert run.wait(0.1) == ["start a"]
     assert run.crash("a") == []
@@ -208,7 +208,7 @@ def test_of_two_waiting_restarts_the_one_whose_time_comes_is_taken() -> None:
     run.crash("a")
     run.now = 101.0
     run.crash("a")
-    assert run.events[-1] == RestartDeferred(("root", "a"), "boom", False, 9.0, generation=2)
+    assert run.events[-1] == RestartDeferred(("root", "a"), "boom", False, 9.0, generation=2, budget_left=49)
     assert (run.row("a").phase, run.row("a").since) == (Phase.RESTARTING, 101.0)
     run.now = 104.0
     run.starts = {"b": ["fail"]}
@@ -272,7 +272,7 @@ def test_a_holding_supervisor_stays_up_and_tries_once_when_the_circuit_half_open
         run.crash("a")
     assert run.crash("a") == []
     assert run.up() == "b"
-    gave_up = SupervisorGaveUp(PATH, "a", "the circuit is open after repeated failures", True, 100.0, BOOM)
+    gave_up = SupervisorGaveUp(PATH, "a", "the circuit is open after repeated failures", True, 100.0, BOOM, budget_left=50)
     assert run.events[-1] == gave_up
 
     assert run.wait(99.9) == []
@@ -303,7 +303,7 @@ def test_a_spent_window_opens_the_circuit_of_a_holding_supervisor() -> None:
     run.wait(40.0)
 
     assert run.crash("a") == []
-    assert run.events[-1] == SupervisorGaveUp(PATH, "a", "1 restarts within 1000 s, 1 allowed", True, 100.0, BOOM)
+    assert run.events[-1] == SupervisorGaveUp(PATH, "a", "1 restarts within 1000 s, 1 allowed", True, 100.0, BOOM, budget_left=0)
     assert wake_at(run.state) == 140.0
     assert run.wait(100.0) == ["start a"]
 
@@ -519,7 +519,7 @@ def test_a_controlled_restart_inside_a_cooldown_is_deferred() -> None:
     with pytest.raises(RestartPostponed) as postponed:
         run.ask(CycleChild("a", "memory"))
     assert postponed.value.remaining == 6.0
-    assert run.events[-1] == RestartDeferred(("root", "a"), "memory", True, 6.0, generation=2)
+    assert run.events[-1] == RestartDeferred(("root", "a"), "memory", True, 6.0, generation=2, budget_left=49)
     assert run.state.cycle.window.size == 1
     run.wait(6.0)
     assert run.cycle("a") == ["ask a", "start a"]

@@ -15,6 +15,7 @@ from supervisor import (
     ChildUnresponsive,
     StartFailed,
     Supervisor,
+    report_of,
     subtree,
     task,
 )
@@ -175,3 +176,21 @@ async def test_hurry_ends_a_slow_stop() -> None:
     gone = [round(record.monotonic, 6) for record in watch.records if isinstance(record.event, ChildUnresponsive)]
     assert gone == [12, 14]
     assert root.abandoned == 2
+
+
+async def test_a_child_that_does_not_end_in_time_is_told_as_a_shutdown_error() -> None:
+    """It had to be killed; one that is killed at once, and one that ends when it is asked, are in order."""
+    play = Play()
+    children = [
+        play.child("a", shutdown=1.0, takes=2.0, kill_timeout=30.0),
+        play.child("b", shutdown=BRUTAL_KILL),
+        play.child("c"),
+    ]
+    root = Supervisor("root", children)
+    watch = watched(root, play)
+    async with root:
+        pass
+    reports = [report for record in watch.records if (report := report_of(record.event)) is not None and report.context != "progress"]
+    assert [(report.context, report.text.partition(": ")[2].partition(" (")[0]) for report in reports] == [
+        ("shutdown_error", "killed, because it did not end within 1 s: shutdown")
+    ]
