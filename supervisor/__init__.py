@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from .edge.render import wants_color as wants_color
     from .edge.sizes import Size as Size
     from .edge.sizes import format_bytes as format_bytes
+    from .edge.tree_view import render as render
     from .edge.usage import Fault as Fault
     from .edge.usage import UsageError as UsageError
     from .edge.usage import raise_all as raise_all
@@ -147,6 +148,8 @@ if TYPE_CHECKING:
     from .runtime.tasks import TaskSupervisor as TaskSupervisor
     from .runtime.tasks import TaskSupervisorRef as TaskSupervisorRef
     from .runtime.tasks import tasks as tasks
+    from .runtime.tree_info import SupervisorInfo as SupervisorInfo
+    from .runtime.tree_info import TreeInfo as TreeInfo
 
 _MODULES = {
     "core.backoff": ("Backoff",),
@@ -268,6 +271,7 @@ _MODULES = {
         "Size",
         "format_bytes",
     ),
+    "edge.tree_view": ("render",),
     "edge.usage": (
         "Fault",
         "UsageError",
@@ -340,6 +344,10 @@ _MODULES = {
         "TaskSupervisor",
         "TaskSupervisorRef",
         "tasks",
+    ),
+    "runtime.tree_info": (
+        "SupervisorInfo",
+        "TreeInfo",
     ),
 }
 

@@ -115,9 +115,9 @@ class ChildSpec(Value):
             "id": self.id,
             "type": self.type.value,
             "restart": self.restart.value,
-            "shutdown": self.shutdown.value if isinstance(self.shutdown, Shutdown) else _or_infinity(self.shutdown),
+            "shutdown": self.shutdown.value if isinstance(self.shutdown, Shutdown) else or_infinity(self.shutdown),
             "significant": self.significant,
-            "start_timeout": _or_infinity(self.start_timeout),
+            "start_timeout": or_infinity(self.start_timeout),
             "start": self.start.describe(),
         }
 
@@ -227,6 +227,6 @@ def check_childspecs(specs: Iterable[ChildSpec], auto_shutdown: AutoShutdown | N
     return tuple(checked)
 
 
-def _or_infinity(seconds: float) -> float | str:
+def or_infinity(seconds: float) -> float | str:
     """JSON has no infinity: OTP's word for it."""
     return "infinity" if seconds == math.inf else seconds

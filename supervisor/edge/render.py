@@ -166,14 +166,23 @@ def fitted(text: str, columns: int) -> str:
     """The longest beginning of a text that a terminal shows in so many columns; wide characters take two, combining ones none."""
     if text.isascii():
         return text[: max(columns, 0)]
-    import unicodedata
-
     used = 0
     for index, char in enumerate(text):
-        used += 0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        used += _columns(char)
         if used > columns:
             return text[:index]
     return text
+
+
+def columns(text: str) -> int:
+    """How many columns a terminal shows a text in."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(char: str) -> int:
+    import unicodedata
+
+    return 0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 class Summary:

@@ -31,6 +31,7 @@ from ..core.spec import AutoShutdown, ChildSpec, GiveUp, Strategy
 from ..core.state import State
 from .node import Node
 from .snapshot import ChildCounts, ChildInfo, child_info, count
+from .tree_info import TreeInfo, tree_info
 
 if TYPE_CHECKING:
     from .current import ChildRef
@@ -248,6 +249,15 @@ class SupervisorRef:
         if life is None:
             raise ChildNotRunning(self.path, id)
         return ChildRef(life)
+
+    def tree(self) -> TreeInfo:
+        """This supervisor and everything below it at this moment; `render` makes a text of it, `TreeInfo.as_data` JSON data."""
+        node = self._node()
+        if len(self.path) == 1:
+            return tree_info(node)
+        above = self._find_node(self.path[:-1])
+        child = above.state.children[self.path[-1]]
+        return tree_info(node, child_info(above.state, child, above.tree.clock()), child.spec)
 
     def get_childspec(self, id: str) -> ChildSpec:
         """The specification of a child.

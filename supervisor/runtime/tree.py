@@ -27,6 +27,7 @@ class Tree:
     Attributes:
         root: The top supervisor; None until it has been made.
         clock: Monotonic seconds of the event loop, virtual where the loop's are.
+        began: When the block was entered, by that clock.
         abandoned: Children that were given up because they did not end when killed.
         fail: Called with an error that is no child's but ours or an adapter's: the tree is stopped in order and the error
             leaves the block.
@@ -38,6 +39,7 @@ class Tree:
         # a child is started by whoever brought the news that it must be: it gets the tree's context variables, not theirs
         self._context = contextvars.copy_context()
         self.clock: Callable[[], float] = anyio.current_time
+        self.began = self.clock()
         self.bus = Bus(run, self.clock, sinks)
         self.timer = Timer(self.clock, lambda timer: self.spawn(timer.run, "supervisor timer"))
         self.abandoned = 0

@@ -1,0 +1,116 @@
+"""A tree as a table for people: the shape on the left, what each child does on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ..core.breaker import CircuitState
+from ..core.report import brief
+from ..core.text import duration, printable
+from ..runtime.ref import SupervisorRef
+from ..runtime.tree_info import SupervisorInfo, TreeInfo
+from .render import columns, fitted
+
+HEADER: Final = ("tree", "state", "pid", "restarts", "uptime", "about")
+LEAST: Final = (0, 10, 7, 8, 11, 0)
+"""Columns of text that a column of the table takes at least, so that it stays where it is while numbers grow."""
+RIGHT: Final = (2, 3, 4)
+"""Columns with numbers, aligned to the right."""
+SPARED: Final = (2, 4, 3)
+"""Columns that a narrow terminal goes without, the first one first, after what a child is about."""
+SHORTEST: Final = 16
+"""The least of what a child is about that is worth showing."""
+
+
+def render(tree: SupervisorRef | TreeInfo, *, width: int | None = None, unicode: bool = True) -> str:
+    """A tree as text, one line per child in start order, below a line of headings; without a newline at the end.
+
+    Args:
+        tree: A running supervisor, or what its `tree` has said.
+        width: Columns of the terminal: what a child is about is cut first, then columns are left out, then names are cut; the state is
+            always shown. None for no limit.
+        unicode: Whether the branches are drawn with box characters, or with ASCII.
+
+    Raises:
+        NoProc: The supervisor is not running.
+    """
+    info = tree if isinstance(tree, TreeInfo) else tree.tree()
+    rows = [HEADER, *_rows(info, "", "", _UNICODE if unicode else _ASCII)]
+    # what the terminal lacks, it does not get: neither in names nor as the mark of a cut
+    mark = "…" if unicode else "~"
+    if not unicode:
+        rows = [tuple(cell.encode("ascii", "backslashreplace").decode("ascii") for cell in row) for row in rows]
+    widths = [max(least, *(columns(row[index]) for row in rows)) for index, least in enumerate(LEAST)]
+    shown = list(range(len(HEADER)))
+    if width is not None:
+        _narrow(shown, widths, width)
+    return "\n".join("  ".join(_cell(row[index], widths[index], index, mark) for index in shown).rstrip() for row in rows)
+
+
+def _narrow(shown: list[int], widths: list[int], width: int) -> None:
+    """Make the table as narrow as it has to be."""
+
+    def excess() -> int:
+        return sum(widths[index] + 2 for index in shown) - 2 - width
+
+    if excess() > 0:
+        widths[5] -= excess()
+        if widths[5] < SHORTEST:
+            shown.remove(5)
+    for index in SPARED:
+        if excess() > 0:
+            shown.remove(index)
+    if excess() > 0:
+        widths[0] = max(1, widths[0] - excess())
+
+
+def _cell(text: str, width: int, index: int, mark: str) -> str:
+    taken = columns(text)
+    if taken > width:
+        text = fitted(text, width - 1) + mark
+        taken = columns(text)
+    space = " " * (width - taken)
+    return space + text if index in RIGHT else text + space
+
+
+def _rows(info: TreeInfo, first: str, rest: str, branches: tuple[str, str, str, str]) -> Iterator[tuple[str, ...]]:
+    """The row of a child and those of its children; `first` precedes its own name, `rest` what is below it."""
+    yield (
+        first + printable(info.id),
+        info.state,
+        "-" if info.pid is None else str(info.pid),
+        str(info.restarts),
+        "-" if info.uptime is None else duration(info.uptime),
+        printable(_about(info)),
+    )
+    children = info.supervisor.children if info.supervisor is not None else ()
+    fork, last, through, past = branches
+    for number, child in enumerate(children, start=1):
+        is_last = number == len(children)
+        yield from _rows(child, rest + (last if is_last else fork), rest + (past if is_last else through), branches)
+
+
+def _about(info: TreeInfo) -> str:
+    said = [brief(info.spec) if info.spec is not None else "supervisor"]
+    if info.supervisor is not None:
+        said += _budget(info.supervisor, named=info.spec is not None)
+    if info.retry_in is not None:
+        said.append(f"next restart in {duration(info.retry_in)}")
+    if info.state in ("undefined", "restarting") and info.exit is not None:
+        said.append(f"ended: {info.exit.reason}")
+    return ", ".join(said)
+
+
+def _budget(supervisor: SupervisorInfo, *, named: bool) -> list[str]:
+    said = [] if named else [supervisor.strategy.value]
+    said.append(f"{supervisor.restarts_left} of {supervisor.intensity} restarts left in {supervisor.period:g} s")
+    if supervisor.circuit is CircuitState.OPEN and supervisor.reopens_in is not None:
+        said.append(f"circuit open for {duration(supervisor.reopens_in)}")
+    elif supervisor.circuit is not CircuitState.CLOSED:
+        said.append("circuit half-open")
+    return said
+
+
+_UNICODE = ("├─ ", "└─ ", "│  ", "   ")
+_ASCII = ("|- ", "`- ", "|  ", "   ")
