@@ -73,6 +73,15 @@ if TYPE_CHECKING:
     from .core.spec import SupervisorFlags as SupervisorFlags
     from .core.spec import check_childspecs as check_childspecs
     from .core.text import duration as duration
+    from .core.tuning import Ends as Ends
+    from .core.tuning import Level as Level
+    from .core.tuning import Outlook as Outlook
+    from .core.tuning import Worst as Worst
+    from .core.tuning import describe_worst as describe_worst
+    from .core.tuning import nested_budgets as nested_budgets
+    from .core.tuning import outlook as outlook
+    from .core.tuning import sustained as sustained
+    from .core.tuning import worst_cases as worst_cases
     from .core.value import Value as Value
     from .edge.application import Session as Session
     from .edge.config import ConfigSection as ConfigSection
@@ -234,6 +243,17 @@ _MODULES = {
         "check_childspecs",
     ),
     "core.text": ("duration",),
+    "core.tuning": (
+        "Ends",
+        "Level",
+        "Outlook",
+        "Worst",
+        "describe_worst",
+        "nested_budgets",
+        "outlook",
+        "sustained",
+        "worst_cases",
+    ),
     "core.value": ("Value",),
     "edge.application": ("Session",),
     "edge.config": (

@@ -33,14 +33,16 @@ class GuardianApplication:
         return configure(options, environ)
 
     def check(self, file: str | None, environ: Mapping[str, str]) -> str:
-        """What a configuration amounts to.
+        """What a configuration amounts to, and how often its tree restarts what never stops failing.
 
         Raises:
             UsageError: All faults.
         """
-        from .config import check
+        from .config import checked, summary
+        from .guardian import budgets
 
-        return check(file, environ)
+        run = checked(file, environ)
+        return "\n".join([summary(run), *(f"  {line}" for line in budgets(run))])
 
     def demo(self, options: argparse.Namespace, environ: Mapping[str, str]) -> GuardianRun:
         """The demonstration: a small agent that leaks real memory.

@@ -34,10 +34,13 @@ from supervisor import (
     Supervisor,
     Value,
     command,
+    describe_worst,
     exit_code,
     hung_up,
+    nested_budgets,
     subtree,
     task,
+    worst_cases,
 )
 
 from .application import application as application
@@ -89,6 +92,13 @@ def guardian(ledger: Ledger) -> Supervisor:
     agents = [ChildSpec(leaf.name, protected(leaf.agent, detached=run.detached, dry_run=run.dry_run)) for leaf in ledger.leaves]
     branches = [ChildSpec("services", subtree(services, **_HOLDING))] if ledger.watches else []
     return Supervisor("guardian", [*branches, ChildSpec("agents", subtree(agents, **_HOLDING))], **_HOLDING)
+
+
+def budgets(run: GuardianRun) -> list[str]:
+    """How often the tree of a run restarts what never stops failing, and where that is beyond reason; nothing is started."""
+    tree = guardian(Ledger(run, leaves_of(run)))
+    cases = worst_cases(tree.id, tree.flags, tree.specs)
+    return [*describe_worst(cases), *(f"warning: {line}" for line in nested_budgets(cases))]
 
 
 def protected(agent: Agent, *, detached: bool = False, dry_run: bool = False) -> Any:

@@ -108,6 +108,12 @@ def new_run_id() -> str:
     return raw.hex()
 
 
+def is_attribute(name: str) -> bool:
+    """Whether a name is of the form ``MODULE:ATTRIBUTE``."""
+    module_name, colon, attribute = name.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in [*module_name.split("."), *attribute.split(".")])
+
+
 def load_attribute(name: str) -> object:
     """Import ``MODULE:ATTRIBUTE``; the attribute may be dotted.
 
@@ -116,8 +122,8 @@ def load_attribute(name: str) -> object:
     """
     from importlib import import_module
 
-    module_name, colon, attribute = name.partition(":")
-    if not colon or not all(part.isidentifier() for part in [*module_name.split("."), *attribute.split(".")]):
+    module_name, _, attribute = name.partition(":")
+    if not is_attribute(name):
         raise UsageError([f"expected MODULE:ATTRIBUTE, such as mytree:root, got {name[:80]!r}"])
     try:
         value: object = import_module(module_name)
@@ -157,6 +163,20 @@ def load_tree(name: str) -> Supervisor:
     if isinstance(value, CoroutineType):
         value.close()  # else it would warn that nobody awaited it
     raise UsageError([f"{name}: expected a Supervisor or a function (not async) that returns one, got {type(value).__name__}"])
+
+
+def check_tree(name: str) -> str:
+    """What the tree that ``check MODULE:ATTRIBUTE`` names amounts to, for a person; nothing of it is started.
+
+    Raises:
+        UsageError: It cannot be loaded, or is no tree.
+    """
+    from ..core.tuning import describe_worst, nested_budgets, worst_cases
+
+    tree = load_tree(name)
+    cases = worst_cases(tree.id, tree.flags, tree.specs)
+    lines = [f"{name}: valid", *(f"  {line}" for line in describe_worst(cases))]
+    return "\n".join([*lines, *(f"  warning: {line}" for line in nested_budgets(cases))])
 
 
 async def run_tree(tree: Supervisor, session: Session) -> int:

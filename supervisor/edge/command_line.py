@@ -2,7 +2,7 @@
 
     run       an application (the guardian, unless told otherwise) over one command
     app       any tree
-    check     a configuration
+    check     a configuration, or any tree
     demo      a demonstration
 
 Nothing heavy is imported before it is known to be needed: a usage error costs no event loop, and a run only its own.
@@ -19,7 +19,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.text import printable
-from .application import Application, Session, load_attribute, load_tree, new_run_id, run_tree
+from .application import Application, Session, check_tree, is_attribute, load_attribute, load_tree, new_run_id, run_tree
 from .parser import Formatter, Parser, joined_values, takes_next
 from .usage import Fault, UsageError, did_you_mean, quote, raise_all
 
@@ -94,7 +94,8 @@ class _Program:
     def _run(self, words: list[str], command: list[str] | None, prefix: list[str]) -> int:
         parser = self._parser(
             "[run] [options] -- COMMAND [ARG ...]",
-            f"       {self.name} app MODULE:ATTRIBUTE [options]\n       {self.name} check [FILE]\n       {self.name} demo [options]",
+            f"       {self.name} app MODULE:ATTRIBUTE [options]\n       {self.name} check [FILE | MODULE:ATTRIBUTE]\n"
+            f"       {self.name} demo [options]",
             "Run COMMAND under the guardian: its memory is watched, and it is restarted before memory is gone.",
         )
         parser.add_argument("--version", action="store_true", help="print the version and where this program is, and exit")
@@ -120,12 +121,17 @@ class _Program:
 
     def _check(self, words: list[str], command: list[str] | None) -> int:
         parser = self._parser(
-            "check [FILE]", "", "Say what a configuration file and the environment amount to, or everything that is wrong."
+            "check [FILE | MODULE:ATTRIBUTE]",
+            "",
+            "Say what a configuration file and the environment, or a tree of your own, amount to, or everything that is wrong.",
         )
-        parser.add_argument("file", metavar="FILE", nargs="?", help="TOML, or YAML with the yaml extra")
+        parser.add_argument("file", metavar="FILE", nargs="?", help="TOML, or YAML with the yaml extra; or a tree, as for app")
         self._no_command("check", command)
         options = self._parse(parser, words, command, ["check"])
-        _say(self._load().check(options.file, self.environ))
+        if options.file is not None and is_attribute(options.file) and not os.path.exists(options.file):
+            _say(check_tree(options.file))
+        else:
+            _say(self._load().check(options.file, self.environ))
         return 0
 
     def _app(self, words: list[str], command: list[str] | None) -> int:

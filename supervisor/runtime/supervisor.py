@@ -31,6 +31,10 @@ class Supervisor(SupervisorRef):
         children: Started in this order.
         flags: The fields of `SupervisorFlags`, with OTP's defaults.
 
+    Attributes:
+        specs: The specifications that it was made with.
+        flags: The flags that it was made with.
+
     Raises:
         SpecError: On construction; nothing was started.
         StartFailed: From ``async with``, bare: a child did not come up; those before it have been stopped.
@@ -44,8 +48,9 @@ class Supervisor(SupervisorRef):
             raise InvalidField("id", id, "a non-empty string", where="supervisor")
         super().__init__(self._find, (id,))
         self.id = id
-        checked = SupervisorFlags(**flags)
-        self._block = Block(self.path, checked, checked.check(children, where=id))
+        self.flags = SupervisorFlags(**flags)
+        self.specs = self.flags.check(children, where=id)
+        self._block = Block(self.path, self.flags, self.specs)
         self._sinks: list[Sink] = []
         self._context: AbstractAsyncContextManager[None] | None = None
         self.run_id: str | None = None

@@ -69,7 +69,7 @@ application = Application()
 
 TREES = """
 import anyio
-from supervisor import ChildSpec, Supervisor, Restart, RestartIntensityExceeded, task
+from supervisor import ChildSpec, Supervisor, Restart, RestartIntensityExceeded, subtree, task
 import trio
 
 assert not hasattr(trio, "hostile")
@@ -106,6 +106,12 @@ async def coroutine():
     return None
 
 number = 3
+
+def deep():
+    worker = [ChildSpec("worker", task(fails))]
+    for name in ("c", "b", "a"):
+        worker = [ChildSpec(name, subtree(worker, intensity=3, period=5.0))]
+    return Supervisor("root", worker, intensity=3, period=5.0)
 """
 
 
@@ -179,6 +185,11 @@ def run_app(place: Path, *words: str) -> Finished:
         (["check", "a", "b"], "unexpected 'b' after check"),
         (["check", "--", "x"], "check takes no command"),
         (["check", "--json"], "--json: unknown option"),
+        (["check", "trees:none"], "trees has no attribute 'none'"),
+        (["check", "trees:number"], "expected a Supervisor or a function (not async) that returns one, got int"),
+        (["check", "trees:misspecified"], "id = ''"),
+        (["check", "nowhere:x"], "cannot import nowhere: ModuleNotFoundError"),
+        (["check", "no-file:x"], "no-file:x: the configuration file cannot be read"),
         (["app"], "app needs a tree"),
         (["app", "trees"], "expected MODULE:ATTRIBUTE"),
         (["app", "trees:number"], "expected a Supervisor or a function (not async) that returns one, got int"),
@@ -428,6 +439,49 @@ def test_help_names_every_option(place: Path) -> None:
     assert run_tiny(place, "run", "-h").stdout == said.stdout
     for subcommand in ("app", "check", "demo"):
         assert f"tiny {subcommand}" in run_tiny(place, subcommand, "--help").stdout
+
+
+def check_tree(place: Path, *words: str) -> Finished:
+    with supervisor(place, "check", *words) as program:
+        return program.wait()
+
+
+def test_check_of_a_tree(place: Path) -> None:
+    """`check MODULE:ATTRIBUTE` starts nothing, says how often a leaf is restarted at worst, and warns where nested budgets multiply."""
+    sound, deep = check_tree(place, "trees:gives_up"), check_tree(place, "trees:deep")
+
+    assert (sound.returncode, sound.stderr) == (deep.returncode, deep.stderr) == (0, "")
+    assert sound.stdout.splitlines() == ["trees:gives_up: valid", "  root/fails: restarted 2 times before root gives up"]
+    assert deep.stdout.splitlines() == [
+        "trees:deep: valid",
+        "  root/a/b/c/worker: restarted 255 times before root gives up",
+        ("  warning: root/a/b/c/worker: restarted 255 times before root gives up: nested budgets multiply (4 x 4 x 4 x 4 starts)"),
+    ]
+
+
+def test_a_file_is_a_file_also_where_a_tree_could_be_meant(place: Path) -> None:
+    """What is there under that name is the configuration."""
+    (place / "trees:deep").write_text("[comand]\n")
+
+    done = run_tiny(place, "check", "trees:deep")
+
+    assert done.returncode == 2
+    assert "comand" in done.stderr
+
+
+def test_check_of_a_configuration_tells_the_budgets_of_its_tree(place: Path) -> None:
+    """Of each worker and each agent: every supervisor of the guardian holds, so nothing multiplies and there is nothing to warn of."""
+    (place / "g.toml").write_text(
+        '[command]\nargv = ["sleep", "9"]\nrestart = "failure"\n[restart]\nmax_attempts = 5\ncircuit_failures = 4\ncircuit_reset = 900\n'
+    )
+
+    done = check_tree(place, "g.toml")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "  guardian/services/state: restarted 3 times before guardian/services holds and tries once every 1 min 00 s" in done.stdout
+    assert "  guardian/agents/sleep/leaf: restarted 4 times within " in done.stdout
+    assert "before guardian/agents/sleep holds and tries once every 15 min 00 s" in done.stdout
+    assert "warning:" not in done.stdout
 
 
 def test_output_that_nobody_takes(place: Path) -> None:

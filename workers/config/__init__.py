@@ -23,7 +23,7 @@ from .model import (
     WorkersConfig,
     illegal_name,
 )
-from .run import Agent, GuardianRun, add_options, check, configure
+from .run import Agent, GuardianRun, add_options, check, checked, configure, summary
 from .thresholds import resolve
 
 __all__ = [
@@ -42,9 +42,11 @@ __all__ = [
     "WorkersConfig",
     "add_options",
     "check",
+    "checked",
     "configure",
     "default_state_dir",
     "host_limit_bytes",
     "illegal_name",
     "resolve",
+    "summary",
 ]

@@ -125,8 +125,21 @@ def check(file: str | None, environ: Mapping[str, str]) -> str:
     Raises:
         UsageError: All faults.
     """
-    run = _finish(load_config(MemoryGuardianConfig, file=file, environ=environ, prefix=PREFIX), file)
-    lines = [f"{file or 'defaults and environment'}: valid"]
+    return summary(checked(file, environ))
+
+
+def checked(file: str | None, environ: Mapping[str, str]) -> GuardianRun:
+    """The run that a file and the environment describe.
+
+    Raises:
+        UsageError: All faults.
+    """
+    return _finish(load_config(MemoryGuardianConfig, file=file, environ=environ, prefix=PREFIX), file)
+
+
+def summary(run: GuardianRun) -> str:
+    """What a run amounts to on this host, for a person."""
+    lines = [f"{run.file or 'defaults and environment'}: valid"]
     of = f" of {format_bytes(run.limit_bytes)}" if run.limit_bytes else ""
     for agent in run.agents:
         limits = (agent.thresholds.warning_bytes, agent.thresholds.critical_bytes, agent.thresholds.emergency_bytes)
