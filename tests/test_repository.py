@@ -202,6 +202,21 @@ def test_links_in_documents_resolve() -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", ["semantics", "tuning"])
+def test_every_test_that_a_document_names_is_there(page: str) -> None:
+    """A guarantee is held by a test, or it is none."""
+    named = set(re.findall(r"`([Tt]est_?[A-Za-z0-9_]+)`", (ROOT / "docs" / f"{page}.md").read_text()))
+    there = {
+        node.name
+        for path in TESTS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    } | {"TestAnything"}  # hypothesis makes it out of a state machine
+
+    assert named
+    assert sorted(named - there) == []
+
+
 def anchors(path: Path) -> set[str]:
     """The anchors of a document's headings."""
     headings = re.findall(r"^#+ +(.+?) *$", path.read_text(), flags=re.MULTILINE)

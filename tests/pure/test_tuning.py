@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from supervisor.core.breaker import Breaker
 from supervisor.core.event import SupervisorGaveUp
 from supervisor.core.spec import ChildSpec, GiveUp, Restart, Strategy, SupervisorFlags
 from supervisor.core.state import Phase, wake_at
+from supervisor.core.text import duration
 from supervisor.core.tuning import (
     MANY_RESTARTS,
     MANY_TIMES,
@@ -294,3 +296,32 @@ def test_the_worst_bursts_in_words() -> None:
     ]
     down = ChildSpec("s", subtree([leaf()], **ELIXIR), restart=TRANSIENT)
     assert said(SupervisorFlags(), down) == ["root/s/leaf: restarted 3 times and then root leaves down what gave up"]
+
+
+# ---------------------------------------------------------------- the page
+
+PAGE = Path(__file__).parents[2] / "docs" / "tuning.md"
+ROWS = [[cell.strip() for cell in line.strip("|\n").split(" | ")] for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+NAMES = {"S": SupervisorFlags, "Backoff": Backoff, "Breaker": Breaker, "GiveUp": GiveUp}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]} {row[1]}")
+def test_the_numbers_of_the_page_are_computed(row: list[str]) -> None:
+    """Restarts, time, what then, and what the tree bears, for every row of every table of docs/tuning.md."""
+    expression, life, *said = row
+    flags = eval(expression.strip("`"), dict(NAMES))
+    tree = levels(*(flags if isinstance(flags, list) else [flags]))
+    computed = outlook(tree, float(life.removesuffix(" s")))
+    every = f", one every {duration(computed.every)}" if computed.every is not None else ""
+    assert said == [
+        "for ever" if computed.restarts == math.inf else f"{computed.restarts:.0f}",
+        "-" if computed.seconds == math.inf else duration(computed.seconds),
+        f"{computed.ends.value.replace('_', ' ')}{every}",
+        f"{sustained(tree) * 3600:,.0f}",
+    ]
+
+
+def test_the_page_has_tables() -> None:
+    """And a bound that is the one of the code."""
+    assert len(ROWS) > 30
+    assert f"more than {MANY_RESTARTS} restarts of one leaf" in PAGE.read_text()
