@@ -143,8 +143,8 @@ if TYPE_CHECKING:
     from .runtime.registry import Registered as Registered
     from .runtime.registry import Registry as Registry
     from .runtime.registry import registered as registered
-    from .runtime.run import TaskRun as TaskRun
     from .runtime.reports import log_reports as log_reports
+    from .runtime.run import TaskRun as TaskRun
     from .runtime.snapshot import ChildCounts as ChildCounts
     from .runtime.snapshot import ChildInfo as ChildInfo
     from .runtime.stream import OnTimeout as OnTimeout
