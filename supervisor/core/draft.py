@@ -171,7 +171,6 @@ class Draft:
 
     def random(self) -> float:
         """The next number in [0, 1); Knuth's MMIX generator. Drawn only where there is a jitter to place."""
-        if self.flags.backoff is None or not self.flags.backoff.jitter:
-            return 0.5
-        self.seed = (self.seed * 6364136223846793005 + 1442695040888963407) % 2**64
+        if self.flags.backoff is not None and self.flags.backoff.jitter:
+            self.seed = (self.seed * 6364136223846793005 + 1442695040888963407) % 2**64
         return (self.seed >> 11) / 2**53

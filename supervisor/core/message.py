@@ -207,7 +207,7 @@ class Finish(Value):
     """All children are gone, and so is the supervisor. `error` is what its owner is to be told, if anything."""
 
     exit: Exit
-    error: Exception | None = attrs.field(default=None, eq=False)
+    error: Exception | None = attrs.field(eq=False)
 
 
 Effect = LaunchChild | AskChild | KillChild | AbandonChild | ForgetChild | Reply | Emit | Ready | Finish

@@ -475,10 +475,11 @@ class Play(Driver):
 
     def wait(self, seconds: float) -> list[str]:
         """Let time pass, with a tick whenever the machine wants one; what the supervisor did."""
-        until, done = self.now + seconds, []
+        until, done, ticks = self.now + seconds, [], 0
         while (at := wake_at(self.state)) <= until:
-            self.now = max(self.now, at)
+            self.now, ticks = max(self.now, at), ticks + 1
             done += self.tell(Tick())
+            assert ticks < 1000, "time stands still"
         self.now = until
         self.done = done
         return done

@@ -87,6 +87,11 @@ def test_a_vast_range_does_not_overflow() -> None:
     assert Backoff(1e308, 2.0, 1e308, 1.0).delay(5, 0.0) == 0.0
 
 
+def test_no_pause_stays_no_pause() -> None:
+    """However many attempts there were, and wherever the jitter would place it."""
+    assert Backoff(0.0, 2.0, 5.0, 1.0).delay(10**9, 0.9) == 0.0
+
+
 @pytest.mark.parametrize(
     ("field", "fields"),
     [

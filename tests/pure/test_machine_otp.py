@@ -47,7 +47,7 @@ from supervisor.core.message import (
     Tick,
 )
 from supervisor.core.spec import BRUTAL_KILL, AutoShutdown, Restart, Strategy, SupervisorFlags
-from supervisor.core.state import FAILURES_KEPT, Lifecycle, Phase, in_start_order, initial, wake_at
+from supervisor.core.state import FAILURES_KEPT, Lifecycle, Phase, State, in_start_order, initial, wake_at
 
 from .machine_driver import BOOM, PATH, Play, child
 
@@ -109,6 +109,7 @@ def test_a_supervisor_before_its_boot() -> None:
     assert row.since == -math.inf
     assert not row.is_live
     assert state.children["b"].position == 1
+    assert State(PATH, SupervisorFlags()) == initial(PATH, SupervisorFlags(), ())
 
 
 def test_a_second_boot_is_ignored() -> None:

@@ -695,3 +695,20 @@ def test_asking_for_the_verdict_costs_nothing() -> None:
 
     assert cycle_verdict(run.state, run.now + 30.0) == Admitted()
     assert run.state == before
+
+
+def test_the_verdict_is_about_everything_that_was_attempted() -> None:
+    """The trial of any child decides for all: one that somebody cut short is given back, one that lasted has closed the circuit."""
+    run = play("ab", breaker=Breaker(1, 100.0), stability=30.0)
+    run.cycle("a")
+    run.tell(Judge("a", 2, success=False))
+    run.wait(100.0)
+    run.cycle("a")
+    assert isinstance(cycle_verdict(run.state, run.now), Refused)
+    run.ask(TerminateChild("a"))
+    assert cycle_verdict(run.state, run.now) == Admitted()
+    assert run.state.cycle.circuit.trial
+
+    assert run.cycle("b") == ["ask b", "start b"]
+    assert isinstance(cycle_verdict(run.state, run.now), Refused)
+    assert cycle_verdict(run.state, run.now + 30.0) == Admitted()

@@ -6,11 +6,14 @@ import copy
 import pickle
 import sys
 import weakref
+from unittest.mock import ANY
 
 import attrs
 import pytest
 
 from supervisor import ChildStarted, Value
+from supervisor.core.exits import Exit, ExitKind
+from supervisor.core.message import Acknowledged, AskChild, KillChild
 
 
 def stripped(text: str) -> str:
@@ -68,3 +71,18 @@ def test_the_class_of_a_value_keeps_no_copy_of_its_module() -> None:
     """Nor a class for its fields: both cost more than the class itself."""
     assert len(Point.__init__.__globals__) < 10 < len(vars(sys.modules[__name__]))
     assert type(attrs.fields(Point)) is tuple
+
+
+def test_equal_values_are_one_key() -> None:
+    """Hashed by the fields that are compared; the others need no hash."""
+    assert {Exit.normal(): 1}[Exit(ExitKind.NORMAL, "normal")] == 1
+    assert hash(Acknowledged("a", 1, value=[])) == hash(Acknowledged("a", 1))
+    assert len({Acknowledged("a", 1), Acknowledged("a", 2), Acknowledged("b", 1)}) == 3
+
+
+def test_values_of_two_classes_differ() -> None:
+    """Whatever their fields are; of what is no value the other side is asked."""
+    assert (AskChild("a", 1) == KillChild("a", 1)) is False
+    assert len({AskChild("a", 1), KillChild("a", 1)}) == 2
+    assert (AskChild("a", 1) == ("a", 1)) is False
+    assert AskChild("a", 1) == ANY
