@@ -38,7 +38,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT /
 TEXTS = sorted(
     {
         *DOCUMENTS,
-        *(path for folder in (*PACKAGES, "tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")),
+        *(path for folder in (*PACKAGES, "tests", "benchmarks", "examples", "tools") for path in (ROOT / folder).rglob("*.py")),
         *ROOT.glob("*.py"),
         *ROOT.glob("supervisor/**/*.c"),
         *ROOT.glob("benchmarks/*.erl"),
@@ -176,6 +176,19 @@ def test_no_path_of_one_machine() -> None:
     ]
 
     assert found == []
+
+
+def test_equivalent_mutants_name_what_is_there() -> None:
+    """Each entry says a change that could be made to its file, and why no test can notice it."""
+    entries = tomllib.loads((ROOT / "tools" / "equivalent.toml").read_text())["equivalent"]
+    texts = {path.name: " ".join(path.read_text().split()) for path in SOURCES if path.parent == ROOT / "supervisor" / "core"}
+    stale = [entry for entry in entries if entry["before"] not in texts.get(entry["file"], "")]
+
+    assert stale == []
+    assert all(
+        entry.keys() == {"file", "before", "after", "why"} and entry["before"] != entry["after"] and entry["why"] for entry in entries
+    )
+    assert len({(entry["file"], entry["before"], entry["after"]) for entry in entries}) == len(entries)
 
 
 def test_the_readme_names_the_two_commands() -> None:

@@ -5,7 +5,11 @@
 
 Each mutant runs in a fork of this process, which has imported the test tools but nothing of the project, so that one costs
 little more than the tests that kill it. Hypothesis is seeded: two runs of one tree say the same. Survivors that are known
-to be equivalent stand in ``tools/equivalent.toml``, each with the reason; the exit code is 1 if there are others.
+to be equivalent stand in ``tools/equivalent.toml``, each with the reason; the exit code is 1 if there are others, or if a
+whole run notices one of these.
+
+No mutants are made of what decides nothing: annotations, docstrings, assertions (they are there for the type checker), texts
+for people, imports and exports, ``kw_only=`` and decorators. The words of enums are no such case: other programs read them.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -36,22 +41,11 @@ CORE = ROOT / "supervisor" / "core"
 EQUIVALENT = ROOT / "tools" / "equivalent.toml"
 NO_DECISIONS = {"__init__.py", "ports.py", "fifo.py"}
 
-QUICK = [
-    "test_machine_otp.py",
-    "test_machine_protection.py",
-    "test_budget.py",
-    "test_breaker.py",
-    "test_backoff.py",
-    "test_intensity.py",
-    "test_strategy.py",
-    "test_spec.py",
-    "test_event.py",
-    "test_exits.py",
-    "test_errors.py",
-    "test_message.py",
-    "test_otp_traces.py",
-]
-SLOW = ["test_machine.py"]
+FIRST = ["test_machine_otp.py", "test_machine_protection.py"]
+"""These notice the most."""
+LAST = ["test_machine.py"]
+"""This one takes the longest."""
+ELSEWHERE = re.compile(r"^from (?:workers\b|supervisor\.(?!core\b))", re.MULTILINE)
 EXAMPLES = 120
 CPU_SECONDS = 120
 MEMORY_BYTES = 2 << 30
@@ -530,6 +524,13 @@ def session(plugin: object, names: Sequence[str]) -> int:
     return int(pytest.main([*arguments, *(str(ROOT / "tests" / "pure" / name) for name in names)], plugins=[plugin]))
 
 
+def test_files() -> list[str]:
+    """The pure tests that are about the core and nothing else, in the order in which they run."""
+    paths = sorted((ROOT / "tests" / "pure").glob("test_*.py"))
+    names = [path.name for path in paths if not ELSEWHERE.search(path.read_text())]
+    return [*FIRST, *(name for name in names if name not in (*FIRST, *LAST)), *LAST]
+
+
 def run(todo: Sequence[Mutant], jobs: int, cpu_seconds: int, done: Callable[[Outcome], None]) -> None:
     """Run every mutant: those outside of functions change what an import does, and need a process that has imported nothing."""
     killers: Killers = {}
@@ -557,7 +558,7 @@ def run(todo: Sequence[Mutant], jobs: int, cpu_seconds: int, done: Callable[[Out
                 if result == "killed":
                     remember(killers, mutant, by)
                 done(Outcome(mutant, result, by, seconds))
-    session(Loop(inside, killers, done, jobs=jobs, cpu_seconds=cpu_seconds), [*QUICK, *SLOW])
+    session(Loop(inside, killers, done, jobs=jobs, cpu_seconds=cpu_seconds), test_files())
 
 
 def key(mutant: Mutant) -> str:
@@ -572,7 +573,7 @@ def alone(mutant: Mutant, first: list[str], cpu_seconds: int, out: int) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)
     outcomes: list[Outcome] = []
-    session(Loop([None], {ALONE: first}, outcomes.append, cpu_seconds=cpu_seconds), [*QUICK, *SLOW])
+    session(Loop([None], {ALONE: first}, outcomes.append, cpu_seconds=cpu_seconds), test_files())
     outcome = outcomes[0] if outcomes else Outcome(mutant, "killed", "import", 0.0)
     os.write(out, json.dumps([key(mutant), outcome.result, outcome.by, outcome.seconds]).encode())
     os._exit(0)
@@ -638,7 +639,7 @@ def main() -> int:
     pid = os.fork()
     if pid == 0:
         healthy: list[Outcome] = []
-        session(Loop([None], {}, healthy.append), [*QUICK, *SLOW])
+        session(Loop([None], {}, healthy.append), test_files())
         if healthy and healthy[0].result == "killed":
             say(f"fails without a mutant: {healthy[0].by}")
         os._exit(0 if healthy and healthy[0].result == "survived" else 1)
@@ -652,10 +653,11 @@ def main() -> int:
     if len(outcomes) != len(todo):
         say(f"only {len(outcomes)} mutants were run")
         return 2
-    return report(outcomes, time.monotonic() - began, options.json)
+    whole = not (options.file or options.limit or options.only_survivors)
+    return report(outcomes, time.monotonic() - began, options.json, whole=whole)
 
 
-def report(outcomes: Sequence[Outcome], seconds: float, file: str | None) -> int:
+def report(outcomes: Sequence[Outcome], seconds: float, file: str | None, *, whole: bool) -> int:
     """Print what survived and why that is no fault, or that it is one."""
     equivalent = known()
     counts = Counter(outcome.result for outcome in outcomes)
@@ -665,6 +667,10 @@ def report(outcomes: Sequence[Outcome], seconds: float, file: str | None) -> int
     unknown = [mutant for mutant in survivors if (mutant.file, mutant.before, mutant.after) not in equivalent]
     for mutant in unknown:
         say(f"\n{mutant.file}:{mutant.line}: {mutant.what}\n- {mutant.before}\n+ {mutant.after}")
+    survived = {(mutant.file, mutant.before, mutant.after) for mutant in survivors}
+    noticed = [entry for entry in equivalent if whole and entry not in survived]
+    for name, before, after in noticed:
+        say(f"\n{name}: listed as equivalent, and did not survive\n- {before}\n+ {after}")
     per_file: dict[str, Counter[str]] = {}
     for outcome in outcomes:
         if outcome.mutant is not None:
@@ -688,7 +694,7 @@ def report(outcomes: Sequence[Outcome], seconds: float, file: str | None) -> int
             "timeouts": [asdict(o.mutant) for o in outcomes if o.mutant and o.result == "timeout"],
         }
         Path(file).write_text(json.dumps(summary, indent=1) + "\n")
-    return 1 if unknown else 0
+    return 1 if unknown or noticed else 0
 
 
 if __name__ == "__main__":
