@@ -140,7 +140,7 @@ def reconfigure(draft: Draft, flags: SupervisorFlags, specs: tuple[ChildSpec, ..
         )
     named = {spec.id: spec for spec in checked}
     rows = [
-        evolve(draft.children[id], spec=spec) if id in draft.children else Child(spec, 0, generation=draft.buried)
+        evolve(draft.children[id], spec=spec) if id in draft.children else Child(spec, draft.positions, generation=draft.buried)
         for id, spec in named.items()
     ]
     rows += [child for child in draft.ordered() if child.spec.id not in named]

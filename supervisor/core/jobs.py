@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 
 from .draft import Draft
@@ -108,9 +107,9 @@ def expire(draft: Draft, job: Job, due: Callable[[Wave], bool]) -> list[Child]:
                 draft.effects.append(KillChild(child.spec.id, child.generation))
                 waves.setdefault(draft.now + child.spec.start.kill_timeout, []).append(child.spec.id)
     kept = [wave for wave in job.waves if not due(wave)]
-    # a timer that nobody waits for any more is not a time to wake up at
     kept += [Wave(deadline, True, frozenset(ids)) for deadline, ids in waves.items()]
-    draft.job = in_waves(job, kept or [Wave(math.inf, True, frozenset())])
+    if kept:
+        draft.job = in_waves(job, kept)
     return survivors
 
 
@@ -215,8 +214,8 @@ def hurry(draft: Draft, exit: Exit) -> None:
     draft.brutal = True
     job = draft.job
     if draft.flags.dynamic:
-        # one that does not wait yet kills them when it begins
-        if job is not None and job.waiting:
+        # one that has not begun has no timers, and kills them when it begins
+        if job is not None:
             expire(draft, job, lambda wave: not wave.killed)
         return
     for child in reversed(draft.ordered()):

@@ -177,6 +177,16 @@ def test_a_voided_attempt_gives_the_trial_back() -> None:
     assert list(voided.window.times) == [6.0]
 
 
+def test_a_new_policy_keeps_what_it_can_judge() -> None:
+    """A backoff its cooldown and streak, a breaker its circuit, either of them the attempts; neither of them only what was spent."""
+    budget = Budget(EMPTY.record(1.0), 3, 9.0, Circuit(failures=1), FRESH.pending.insert("a", 2))
+
+    assert budget.under(policy(backoff=Backoff(), breaker=Breaker())) == budget
+    assert budget.under(policy(backoff=Backoff())) == attrs.evolve(budget, circuit=CLOSED)
+    assert budget.under(policy(breaker=Breaker())) == attrs.evolve(budget, ready_at=-math.inf)
+    assert budget.under(policy()) == Budget(budget.window, 3)
+
+
 def test_left() -> None:
     """Attempts that the window still admits; never less than none."""
     flags = policy()

@@ -8,6 +8,7 @@ from supervisor.core import errors, extra_errors
 from supervisor.core.errors import (
     AlreadyStarted,
     CallError,
+    MaxChildren,
     NoProc,
     RestartIntensityExceeded,
     RestartPostponed,
@@ -73,11 +74,13 @@ def test_a_refused_call_names_the_child(kind: type[CallError]) -> None:
 
 
 def test_what_a_refused_call_carries() -> None:
-    """A pid, a reason and a time, what is left of a cooldown; a supervisor has no child's id."""
+    """A pid, a limit, a reason and a time, what is left of a cooldown; a supervisor has no child's id."""
     assert str(NoProc(PATH)) == "root/a: is not running"
     assert NoProc(PATH).id is None
     started = AlreadyStarted(PATH, "b", 7)
     assert (started.pid, started.id, str(started)) == (7, "b", "root/a/b: runs already")
+    full = MaxChildren(PATH, "b", 2)
+    assert (full.max_children, str(full)) == (2, "root/a/b: there are 2 children already, and no more are allowed")
     refused = RestartRefused(PATH, "b", "spent", 3.5)
     assert (refused.reason, refused.retry_in, str(refused)) == ("spent", 3.5, "root/a/b: restart refused: spent")
     postponed = RestartPostponed(PATH, "b", 3.46)

@@ -57,7 +57,7 @@ def test_a_dynamic_supervisor_starts_empty() -> None:
     """Children given at the start are refused before anything runs; without any it is ready at once."""
     with pytest.raises(InvalidField) as caught:
         Play([child("a")], SupervisorFlags(Strategy.SIMPLE_ONE_FOR_ONE))
-    assert (caught.value.field, caught.value.value) == ("children", ["a"])
+    assert (caught.value.field, caught.value.value, caught.value.where) == ("children", ["a"], "root")
     assert Play([], SupervisorFlags(Strategy.SIMPLE_ONE_FOR_ONE)).boot() == ["ready"]
 
 
@@ -262,9 +262,10 @@ def test_brutal_kill_does_not_ask() -> None:
 def test_those_that_survive_their_kill_are_given_up() -> None:
     """Each after its own time, reported with how long was waited; the supervisor ends without them."""
     play = at_once(("a", 1.0), ("b", 1.0), ("c", 9.0), immortal=("a", "b"))
+    play.wait(50.0)
     play.stop()
     assert play.wait(1.0) == ["kill a", "kill b"]
-    assert wake_at(play.state) == 3.0
+    assert wake_at(play.state) == 53.0
     assert play.wait(2.0) == ["abandon a", "abandon b", "forget a", "forget b", "finish shutdown"]
     assert [(event.path[-1], event.waited) for event in play.events if isinstance(event, ChildUnresponsive)] == [("a", 3.0), ("b", 3.0)]
 
@@ -342,6 +343,13 @@ def test_a_hurry_kills_all() -> None:
     assert wake_at(play.state) == 3.0
 
 
+def test_a_hurry_after_the_end_of_all_is_ignored() -> None:
+    """There is nobody left to kill."""
+    play = dynamic("a")
+    play.stop()
+    assert play.tell(Hurry(Exit.killed())) == []
+
+
 def test_a_hurry_kills_whom_a_call_has_asked() -> None:
     """Also the child that was being terminated."""
     play = at_once(("a", 5.0), ("b", 5.0), stubborn=("a", "b"))
@@ -409,10 +417,13 @@ def test_an_invalid_change_changes_nothing() -> None:
             play.ask(Reconfigure(flags, specs))
         assert play.state == before
     pool = dynamic("a")
-    with pytest.raises(BadCombination):
+    with pytest.raises(BadCombination) as caught:
         pool.ask(Reconfigure(SupervisorFlags(), ()))
-    with pytest.raises(InvalidField):
+    assert caught.value.fields == {"strategy": Strategy.ONE_FOR_ONE, "before": Strategy.SIMPLE_ONE_FOR_ONE}
+    assert caught.value.where == "root"
+    with pytest.raises(InvalidField) as refused:
         pool.ask(Reconfigure(SupervisorFlags(Strategy.SIMPLE_ONE_FOR_ONE), (child("a"),)))
+    assert refused.value.where == "root"
 
 
 @pytest.mark.parametrize("rule", [AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT])
