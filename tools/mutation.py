@@ -392,6 +392,7 @@ def graft(mutant: Mutant) -> None:
     for name in mutant.function.split("."):
         function = function.__dict__[name]
     function = getattr(function, "fget", None) or getattr(function, "__func__", function)
+    function = getattr(function, "__wrapped__", function)
     pending = [compiled(mutant)]
     while pending:
         code = pending.pop()
@@ -478,9 +479,12 @@ class Loop:
         silence = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(silence, descriptor)
-        try:
-            if mutant is not None:
+        if mutant is not None:
+            try:
                 graft(mutant)
+            except (AttributeError, LookupError):
+                return "survived"  # what cannot be put in its place is shown, not taken for a kill
+        try:
             if first := self.killers.get((mutant.file, mutant.function) if mutant is not None else ALONE, [])[:8]:
                 items = sorted(items, key=lambda item: first.index(item.nodeid) if item.nodeid in first else len(first))
             for item, after in zip(items, [*items[1:], None], strict=True):

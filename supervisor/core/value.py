@@ -63,7 +63,7 @@ def evolve(value: T, /, **changes: Any) -> T:
 @functools.cache
 def _changer(kind: type[Any]) -> Callable[..., Any]:
     """A function of the fields, written out as attrs does it: a loop over names is what makes the difference."""
-    fields = _fields(kind)
+    fields = sorted(_fields(kind), key=lambda field: field.kw_only)  # those of a base may stand before the others
     parameters = ", ".join(f"{field.name}=keep" for field in fields)
     arguments = ", ".join(
         f"{f'{field.name}=' if field.kw_only else ''}self.{field.name} if {field.name} is keep else {field.name}" for field in fields

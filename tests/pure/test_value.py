@@ -14,6 +14,7 @@ import pytest
 from supervisor import ChildStarted, Value
 from supervisor.core.exits import Exit, ExitKind
 from supervisor.core.message import Acknowledged, AskChild, KillChild
+from supervisor.core.value import evolve
 
 
 def stripped(text: str) -> str:
@@ -86,3 +87,20 @@ def test_values_of_two_classes_differ() -> None:
     assert len({AskChild("a", 1), KillChild("a", 1)}) == 2
     assert (AskChild("a", 1) == ("a", 1)) is False
     assert AskChild("a", 1) == ANY
+
+
+def test_a_changed_value_keeps_all_other_fields() -> None:
+    """Also those that are no part of a comparison, and those that are given by name; a change to nothing is a change."""
+    payload = object()
+    told = evolve(Acknowledged("a", 1, 7, payload), generation=2, pid=None)
+    assert (told.id, told.generation, told.pid, told.value) == ("a", 2, None, payload)
+    started = ChildStarted(("root", "a"), 7, generation=3)
+    assert evolve(started, pid=8) == ChildStarted(("root", "a"), 8, generation=3)
+    assert evolve(started, generation=4) == ChildStarted(("root", "a"), 7, generation=4)
+    assert started == ChildStarted(("root", "a"), 7, generation=3)
+
+
+def test_a_field_that_is_not_there_cannot_be_changed() -> None:
+    """A name that is wrong is no silent nothing."""
+    with pytest.raises(TypeError):
+        evolve(AskChild("a", 1), nobody=1)
