@@ -12,6 +12,8 @@ endif
 
 CMD ?=
 ARGS ?=
+SEED ?=
+COUNT ?=
 PY := $(VENV)/bin/python
 LOWEST := .venv-lowest
 SOURCES := pyproject.toml $(wildcard hatch_build.py supervisor/host/_launch.c)
@@ -23,7 +25,7 @@ $(call current,$(VENV))
 $(call current,$(LOWEST))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-lowest check bench mutation clean
+.PHONY: help run test test-lowest check bench oracle mutation clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -50,6 +52,10 @@ check: $(VENV)/.ready-dev ## Check format, style, types and layers, and build th
 
 bench: $(VENV)/.ready-run ## Measure, and print each figure beside its floor; ARGS goes to the suite
 	$(PY) -m benchmarks $(ARGS)
+
+oracle: $(VENV)/.ready-dev ## Compare with the real Erlang supervisor; SEED=7 COUNT=500 choose the scenarios
+	@tools/install-optional.sh erlang
+	@$(PY) -m tests.conformance.fresh $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
 mutation: $(VENV)/.ready-dev ## Change the pure core in every small way, and see whether its tests notice
 	$(PY) tools/mutation.py $(ARGS)

@@ -6,29 +6,11 @@ No event loop and no clock: a tree of machines, children that answer at once, an
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 from collections import deque
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from supervisor.core.errors import (
-    AlreadyPresent,
-    AlreadyStarted,
-    BadCombination,
-    ChildNotFound,
-    ChildRestarting,
-    ChildRunning,
-    DuplicateChildName,
-    InvalidField,
-    NoProc,
-    SimpleOneForOne,
-    SpecError,
-    StartFailed,
-)
-from supervisor.core.exits import Exit, ExitKind
+from supervisor.core.exits import Exit
 from supervisor.core.machine import step
 from supervisor.core.message import (
     Acknowledged,
@@ -53,60 +35,28 @@ from supervisor.core.message import (
     Tick,
 )
 from supervisor.core.ports import ChildType
-from supervisor.core.spec import BRUTAL_KILL, AutoShutdown, ChildSpec, Restart, Shutdown, Strategy, SupervisorFlags, check_childspecs
 from supervisor.core.state import Child, Phase, in_start_order, initial, wake_at
+from tests.conformance.words import (
+    REASONS,
+    FlagsRefused,
+    Json,
+    Refused,
+    SpecsRefused,
+    about_a_process,
+    children,
+    error_class,
+    fields,
+    flags,
+    listed,
+    normalized,
+    refused,
+    spec,
+    specifications,
+    word,
+)
 
-DATA = Path(__file__).parent.parent / "conformance" / "data"
-
-Json = dict[str, Any]
-
-REASONS = {
-    "normal": Exit.normal(),
-    "shutdown": Exit.shutdown(),
-    "shutdown_term": Exit.shutdown("scripted"),
-    "abnormal": Exit(ExitKind.ABNORMAL, "boom"),
-    "kill": Exit.killed(),
-}
-
-ERRORS: dict[type[BaseException], str] = {
-    AlreadyPresent: "already_present",
-    AlreadyStarted: "already_started",
-    BadCombination: "bad_combination",
-    ChildNotFound: "not_found",
-    ChildRestarting: "restarting",
-    ChildRunning: "running",
-    DuplicateChildName: "duplicate_child_name",
-    NoProc: "noproc",
-    SimpleOneForOne: "simple_one_for_one",
-}
-
-FIELDS = {
-    "id": "missing_id",
-    "start": "missing_start",
-    "restart": "invalid_restart_type",
-    "type": "invalid_child_type",
-}
-
-
-class Refused(Exception):
-    """What a scripted start function answers instead of a child."""
-
-
-class FlagsRefused(Exception):
-    """A supervisor's own flags are wrong; `__cause__` says how."""
-
-
-class SpecsRefused(Exception):
-    """One of a supervisor's first children is wrong; `__cause__` says how."""
-
-
-def scenarios(name: str) -> Iterator[tuple[Json, list[Any]]]:
-    """The recorded scenarios, each with Erlang's trace."""
-    with gzip.open(DATA / f"{name}.scenarios.jsonl.gz", "rt") as one, gzip.open(DATA / f"{name}.traces.jsonl.gz", "rt") as other:
-        for first, second in zip(one, other, strict=True):
-            scenario, trace = json.loads(first), json.loads(second)
-            assert scenario["id"] == trace["id"]
-            yield scenario, trace["trace"]
+MOST_INPUTS = 10_000
+"""Inputs that one scenario may take; it takes far less unless the machine goes round in circles."""
 
 
 def play(scenario: Json) -> list[Any]:
@@ -130,46 +80,6 @@ class Scripted:
         return self.words
 
 
-def flags(words: Json) -> SupervisorFlags:
-    """A scenario's supervisor flags, or `FlagsRefused`."""
-
-    def member(kind: Any, key: str, default: str) -> Any:
-        value = words.get(key, default)
-        return kind(value) if value in {each.value for each in kind} else value
-
-    try:
-        return SupervisorFlags(
-            member(Strategy, "strategy", "one_for_one"),
-            intensity=words.get("intensity", 1),
-            period=words.get("period", 5),
-            auto_shutdown=member(AutoShutdown, "auto_shutdown", "never"),
-        )
-    except SpecError as error:
-        raise FlagsRefused from error
-
-
-def spec(words: Json) -> ChildSpec:
-    """A scenario's child specification.
-
-    Raises:
-        SpecError: It is one of the scenarios about that.
-    """
-    more: Json = {}
-    if "shutdown" in words:
-        value = words["shutdown"]
-        more["shutdown"] = {"infinity": math.inf, "brutal_kill": BRUTAL_KILL}.get(value) or (
-            value / 1000 if isinstance(value, int) else value
-        )
-    if "restart" in words:
-        value = words["restart"]
-        more["restart"] = Restart(value) if value in {each.value for each in Restart} else value
-    if words.get("type", "worker") not in ("worker", "supervisor"):
-        raise InvalidField("type", words["type"], "worker or supervisor")
-    start: Any = None if words.get("no_start") else Scripted(words)
-    id: Any = words.get("id")
-    return ChildSpec(id, start, significant=words.get("significant", False), **more)
-
-
 class Node:
     """A supervisor of the scenario; performs its machine's effects."""
 
@@ -181,16 +91,8 @@ class Node:
         self.lives: dict[str, Node | Worker] = {}
         self.replies: dict[int, Reply] = {}
         self.checked = flags(words)
-        self.template: Json = {}
-        try:
-            specs = tuple(spec(child) for child in words.get("children", []))
-            if self.checked.dynamic:
-                # the specification that every instance takes after
-                check_childspecs(specs, self.checked.auto_shutdown)
-                self.template, specs = words["children"][0], ()
-            self.state = initial(tuple(path.split("/")), self.checked, specs)
-        except ValueError as error:
-            raise SpecsRefused from error
+        specs, self.template = children(words, self.checked, Scripted)
+        self.state = initial(tuple(path.split("/")), self.checked, specs)
 
     def feed(self, event: Input) -> None:
         self.inbox.append(event)
@@ -200,6 +102,8 @@ class Node:
     def drain(self) -> None:
         self.busy = True
         while self.inbox:
+            self.world.inputs += 1
+            assert self.world.inputs < MOST_INPUTS, "it goes round in circles"
             self.state, effects = step(self.state, self.inbox.popleft(), self.world.now)
             for effect in effects:
                 self.perform(effect)
@@ -310,6 +214,7 @@ class World:
         self.workers: dict[str, Worker] = {}
         self.starts: dict[str, int] = {}
         self.dynamic: set[str] = set()
+        self.inputs = 0
 
     def log(self, *event: Any) -> None:
         self.trace.append(list(event))
@@ -364,19 +269,7 @@ class World:
         self.log("result", number + 1, *result)
         assert not self.nodes
         assert not any(worker.alive for worker in self.workers.values())
-        return self.normalized()
-
-    def normalized(self) -> list[Any]:
-        """The trace, with the ends of children that are stopped at the same time in alphabetical order."""
-        trace: list[Any] = []
-        for event in self.trace:
-            if event[0] == "sup_stopped" and event[1] in self.dynamic:
-                run = len(trace)
-                while run and trace[run - 1][0] == "stopped" and trace[run - 1][1].rpartition("/")[0] == event[1]:
-                    run -= 1
-                trace[run:] = sorted(trace[run:])
-            trace.append(event)
-        return trace
+        return normalized(self.trace, self.dynamic)
 
     def crash(self, path: str, reason: str) -> list[Any]:
         worker = self.workers.get(path)
@@ -385,11 +278,9 @@ class World:
         worker.end(REASONS[reason])
         return ["ok"]
 
-    def about_a_process(self, node: Node, id: str, answer: list[Any], dead: list[Any], stranger: str) -> list[Any]:
-        """OTP's instances have no id: the oracle asks by pid where there has been a process, and by the id where not."""
-        if not node.checked.dynamic or answer[0] == "ok":
-            return answer
-        return dead if f"{node.path}/{id}" in self.workers else ["error", stranger]
+    def about(self, node: Node, id: str, answer: list[Any], dead: list[Any], stranger: str) -> list[Any]:
+        had_process = f"{node.path}/{id}" in self.workers
+        return about_a_process(answer, dynamic=node.checked.dynamic, had_process=had_process, dead=dead, stranger=stranger)
 
     def do(self, op: Json) -> list[Any]:
         if op["op"] == "crash":
@@ -405,28 +296,29 @@ class World:
                 return [results]
             case "start_child":
                 try:
-                    request: Request = StartChild(spec({**node.template, **op["child"]}))
+                    request: Request = StartChild(spec({**node.template, **op["child"]}, Scripted))
                 except ValueError as error:
                     return ["error", error_class(error)]
                 return started(node.call(request))
             case "restart_child":
                 return started(node.call(RestartChild(op["id"])))
             case "terminate_child":
-                return self.about_a_process(node, op["id"], plain(node.call(TerminateChild(op["id"]))), ["ok"], "simple_one_for_one")
+                return self.about(node, op["id"], plain(node.call(TerminateChild(op["id"]))), ["ok"], "simple_one_for_one")
             case "delete_child":
                 return plain(node.call(DeleteChild(op["id"])))
             case "which_children":
-                rows = [[child.spec.id, phase(child), child.spec.type.value] for child in in_start_order(node.state)]
-                return ["ok", sorted(rows) if node.checked.dynamic else rows[::-1]]
+                rows = [[child.spec.id, phase(child), child.spec.type.value] for child in reversed(in_start_order(node.state))]
+                return ["ok", listed(rows, dynamic=node.checked.dynamic)]
             case "count_children":
-                children = in_start_order(node.state)
-                supervisors = sum(child.spec.type is ChildType.SUPERVISOR for child in children)
-                specs = 1 if node.checked.dynamic else len(children)
-                return ["ok", [specs, sum(child.is_live for child in children), supervisors, len(children) - supervisors]]
+                table = in_start_order(node.state)
+                supervisors = sum(child.spec.type is ChildType.SUPERVISOR for child in table)
+                specs = specifications(len(table), dynamic=node.checked.dynamic)
+                return ["ok", [specs, sum(child.is_live for child in table), supervisors, len(table) - supervisors]]
             case "get_childspec":
                 child = node.state.children.get(op["id"])
                 answer = ["error", "not_found"] if child is None else ["ok", fields(child.spec)]
-                return self.about_a_process(node, op["id"], answer, ["error", "not_found"], "not_found")
+                dead = ["ok", fields(spec(node.template, Scripted))] if node.template else []
+                return self.about(node, op["id"], answer, dead, "not_found")
             case "stop_sup":
                 node.feed(Stop(REASONS[op["reason"]]))
                 return ["ok"]
@@ -434,16 +326,11 @@ class World:
 
 
 def plain(reply: Reply) -> list[Any]:
-    return ["ok"] if reply.error is None else ["error", error_class(reply.error)]
+    return ["ok"] if reply.error is None else refused(reply.error)
 
 
 def started(reply: Reply) -> list[Any]:
-    if isinstance(reply.error, StartFailed):
-        assert reply.error.exit.exception is not None
-        return ["error", error_class(reply.error.exit.exception)]
-    if reply.error is None and reply.value is None:
-        return ["ok_ignored"]
-    return plain(reply)
+    return ["ok_ignored"] if reply.error is None and reply.value is None else plain(reply)
 
 
 def phase(child: Child) -> str:
@@ -451,38 +338,3 @@ def phase(child: Child) -> str:
         case Phase.RESTARTING | Phase.UNDEFINED:
             return str(child.phase.value)
     return "running"
-
-
-def fields(child: ChildSpec) -> list[Any]:
-    return [child.restart.value, child.significant, milliseconds(child.shutdown), child.type.value]
-
-
-def milliseconds(shutdown: float | Shutdown) -> int | str:
-    if isinstance(shutdown, Shutdown):
-        return str(shutdown.value)
-    return "infinity" if shutdown == math.inf else round(shutdown * 1000)
-
-
-def word(exit: Exit) -> str:
-    """An exit, in the trace's words."""
-    if exit.kind is ExitKind.SHUTDOWN:
-        return "shutdown" if exit.term is None else "shutdown_term"
-    if exit.kind is ExitKind.NORMAL:
-        return "normal"
-    return "killed" if exit == Exit.killed() else "abnormal"
-
-
-def error_class(error: BaseException) -> Any:
-    """An error, in the trace's words."""
-    match error:
-        case Refused():
-            return "start_failed"
-        case StartFailed(path=path):
-            return ["failed_to_start_child", path[-1]]
-        case FlagsRefused(__cause__=Exception() as cause):
-            return ["supervisor_data", error_class(cause)]
-        case SpecsRefused(__cause__=Exception() as cause):
-            return ["start_spec", error_class(cause)]
-        case InvalidField(field=field):
-            return FIELDS.get(field, f"invalid_{field}")
-    return ERRORS[type(error)]

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from .otp_traces import play, scenarios
+from tests.conformance.words import RECORDED, difference, recorded
+
+from .otp_traces import play
 
 
-@pytest.mark.parametrize("name", ["seed1", "seed2026modern"])
+@pytest.mark.parametrize("name", RECORDED)
 def test_every_recorded_scenario_gives_the_trace_that_erlang_gave(name: str) -> None:
     """Line for line, over all 1,000 recorded scenarios, the machine does what OTP 29 does."""
-    compared, different = 0, []
-    for scenario, expected in scenarios(name):
-        actual = play(scenario)
-        compared += 1
-        if actual != expected:
-            line = next((i for i, (a, b) in enumerate(zip(actual, expected, strict=False)) if a != b), min(len(actual), len(expected)))
-            different.append(f"{scenario['id']} line {line}: {actual[line : line + 3]} instead of {expected[line : line + 3]}")
+    pairs = list(recorded(name))
+    different = [difference(scenario, play(scenario), expected) for scenario, expected in pairs]
 
-    assert different == []
-    assert compared == 500
+    assert [line for line in different if line is not None] == []
+    assert len(pairs) == 500

@@ -1,0 +1,1 @@
+"""The real Erlang/OTP supervisor as a judge: makes scenarios, and has Erlang play them."""
