@@ -35,8 +35,9 @@ from supervisor import (
     task,
 )
 from supervisor.core.spec import SupervisorFlags
-from supervisor.testing import AT_ONCE, NEVER, Decline, Entry, Fail, Place, Scripted, Start, Stop, settle, together
+from supervisor.testing import Entry, Scripted, settle, together
 
+from .parts import PLAN, SLOW, Actor, Boom, Part, killers, stop_of
 from .words import (
     REASONS,
     FlagsRefused,
@@ -56,48 +57,8 @@ from .words import (
     word,
 )
 
-SLOW = 0.005
-"""Seconds that a slow child takes to stop."""
-
-
 MOST_WAITS = 1000
 """Deadlines that may pass until a tree is at rest."""
-
-
-class Boom(Exception):
-    """What a task fails with."""
-
-
-class Part:
-    """A living task of the scenario."""
-
-    def __init__(self) -> None:
-        self.alive = True
-        self.reason = ""
-        self.told, self.over = anyio.Event(), anyio.Event()
-
-    async def end(self, reason: str) -> None:
-        """Let it end, and wait for that."""
-        self.reason = reason
-        self.told.set()
-        await self.over.wait()
-
-
-class Actor:
-    """A living scripted child of the scenario."""
-
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.number = place.number
-
-    @property
-    def alive(self) -> bool:
-        """Whether this life is there."""
-        return self.place.up and self.place.number == self.number
-
-    async def end(self, reason: str) -> None:
-        """Let it end; that is over when this returns."""
-        self.place.end(REASONS[reason])
 
 
 @attrs.frozen
@@ -418,21 +379,6 @@ class Stage:
         return about_a_process(answer, dynamic=op["sup"] in self.dynamic, had_process=had_process, dead=dead, stranger=stranger)
 
 
-PLAN: dict[str, Start] = {"error": Fail(Refused()), "ignore": Decline()}
-
-
-def stop_of(words: Json) -> Stop:
-    """How a scripted worker takes its stop."""
-    match words.get("stop", "at_once"):
-        case "slow":
-            return Stop(SLOW)
-        case "never":
-            return NEVER
-        case ["exit", reason]:
-            return Stop(exit=REASONS[reason])
-    return AT_ONCE
-
-
 def told(checked: SupervisorFlags) -> Any:
     """Flags, as the arguments of `Supervisor` and `subtree`."""
     return {name: getattr(checked, name) for name in ("strategy", "intensity", "period", "auto_shutdown")}
@@ -441,13 +387,6 @@ def told(checked: SupervisorFlags) -> Any:
 def started(child: ChildInfo) -> list[Any]:
     """The result of a call that started a child, or found that it declined."""
     return ["ok_ignored"] if child.state == "undefined" else ["ok"]
-
-
-def killers(scenario: Json) -> set[str]:
-    """The paths of workers that end, at some time, as no task can."""
-    ends = [(op["path"], op["reason"]) for op in scenario["ops"] if op["op"] == "crash"]
-    ends += [tuple(target) for op in scenario["ops"] if op["op"] == "crash_many" for target in op["targets"]]
-    return {path for path, reason in ends if reason not in ("normal", "abnormal")}
 
 
 def by_path(events: list[list[str]]) -> dict[str, list[str]]:
