@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import attrs
@@ -29,9 +30,9 @@ class Deadlock:
     fail_start: bool = False
     _orders: dict[str, anyio.Event] = attrs.field(factory=dict)
 
-    def child(self, id: str) -> ChildSpec:
-        """A permanent child."""
-        return ChildSpec(id, task(self._run, id))
+    def child(self, id: str, **fields: Any) -> ChildSpec:
+        """A permanent child, unless `fields` of its `ChildSpec` say otherwise."""
+        return ChildSpec(id, task(self._run, id), **fields)
 
     def crash(self, id: str) -> None:
         """Let a living child fail."""

@@ -150,7 +150,7 @@ async def test_child_triggers_maximum_intensity_when_trying_again(intensity: int
         async with sup:
             await sup.start_child(ChildSpec("a", child))
             child.end(Exit.shutdown())
-            await anyio.sleep_forever()
+            await anyio.sleep(1)
 
     with pytest.raises(RestartIntensityExceeded):
         await one_end()

@@ -7,6 +7,7 @@ import pytest
 
 from supervisor import (
     AlreadyPresent,
+    AutoShutdown,
     ChildRestarting,
     ChildSpec,
     Exit,
@@ -162,6 +163,28 @@ async def test_count_restarting_children() -> None:
         for left, number in ((2, 3), (1, 1), (0, 2)):
             await sup.terminate_child(f"child{number}")
             assert counts(sup) == [left, left, 0, left]
+
+
+async def test_significant_transient_in_its_retry_loop() -> None:
+    """Under all_significant a child that waits for its next attempt is still alive: the end of the others does not end the supervisor."""
+    children, other = Deadlock(), Scripted()
+    looping = children.child("child1", restart=Restart.TRANSIENT, significant=True)
+    last = ChildSpec("child2", other, restart=Restart.TRANSIENT, significant=True)
+    seen = []
+    async with Supervisor("sup", [looping, last], auto_shutdown=AutoShutdown.ALL_SIGNIFICANT, intensity=8, period=10) as sup:
+        children.fail_start = True
+        children.crash("child1")
+        await anyio.sleep(0.5)
+        other.end(Exit.normal())  # heard of between two attempts
+        await anyio.sleep(3)
+        children.fail_start = False
+        await anyio.sleep(3)
+        seen.append(states(sup))
+        await sup.terminate_child("child1")
+        await settle()
+        seen.append(states(sup))
+    # looked at here: a supervisor that ends by itself cancels its block, and that is no error
+    assert seen == [[("child2", "undefined"), ("child1", "running")], [("child2", "undefined"), ("child1", "undefined")]]
 
 
 # ---------------------------------------------------------------- stopping
