@@ -96,20 +96,21 @@ async def test_results_come_in_the_order_of_their_items() -> None:
 
 
 async def test_results_may_come_as_they_are_there() -> None:
-    """Not ordered, the first to end is the first to be read."""
+    """Not ordered, the first to end is the first to be read, also of those that wait to be read."""
     kitchen = Kitchen()
     async with (
         TaskSupervisor("root") as root,
-        root.async_stream(kitchen.items(3), kitchen.cook, max_concurrency=3, ordered=False) as dishes,
+        root.async_stream(kitchen.items(4), kitchen.cook, max_concurrency=4, ordered=False) as dishes,
     ):
-        results: list[str] = []
         async with anyio.create_task_group() as group:
-            for item in (2, 0, 1):
-                group.start_soon(kitchen.tell_once_begun, item)
-                results.append(await anext(dishes))
-        with pytest.raises(StopAsyncIteration):
-            await anext(dishes)
-    assert results == ["dish 2", "dish 0", "dish 1"]
+            group.start_soon(kitchen.tell_once_begun, 2)
+            assert await anext(dishes) == "dish 2"
+        await kitchen.play.until(lambda: len(kitchen.begun) == 4)
+        for item in (3, 0, 1):
+            kitchen.tell(item)
+            await kitchen.ended(item)
+            await anyio.wait_all_tasks_blocked()
+        assert [dish async for dish in dishes] == ["dish 3", "dish 0", "dish 1"]
 
 
 @pytest.mark.parametrize("ordered", [True, False])
