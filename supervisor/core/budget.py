@@ -135,7 +135,8 @@ class Budget(Value):
 
     def left(self, policy: SupervisorFlags, now: float) -> int:
         """Attempts that the window still admits at `now`."""
-        return max(0, policy.intensity - self.window.pruned(policy.period, now).size)
+        left = policy.intensity - self.window.pruned(policy.period, now).size
+        return left if left > 0 else 0
 
 
 FRESH = Budget()

@@ -134,7 +134,8 @@ class Draft:
 
     def review(self, id: str) -> None:
         """Judge what was attempted for a child, where time has: a life that lasted is a success, one that was cut short is none."""
-        self.crash, self.cycle = self._reviewed(self.crash, id), self._reviewed(self.cycle, id)
+        if self.crash.pending or self.cycle.pending:
+            self.crash, self.cycle = self._reviewed(self.crash, id), self._reviewed(self.cycle, id)
 
     def review_all(self) -> None:
         """Judge everything that was attempted, where time has."""

@@ -108,7 +108,7 @@ def acknowledged(draft: Draft, event: Acknowledged) -> None:
     job = draft.awaits_start(event.id)
     again = job is not None and job.purpose in (Purpose.RESTART, Purpose.CYCLE)
     draft.put(evolve(child, phase=Phase.RUNNING, pid=event.pid, since=draft.now, restarts=child.restarts + again))
-    purpose = job.purpose.value if job is not None else ""
+    purpose = job.purpose if job is not None else ""
     draft.emit(ChildStarted(draft.path_of(event.id), event.pid, generation=event.generation, spec=child.spec, purpose=purpose))
     if job is None:
         return

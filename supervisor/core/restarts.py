@@ -99,7 +99,7 @@ def report_failed_start(draft: Draft, child: Child, exit: Exit, purpose: str) ->
 def start_failed(draft: Draft, job: Job, child: Child, exit: Exit) -> None:
     """What a failed start means depends on what the job was for."""
     id = child.spec.id
-    report_failed_start(draft, child, exit, job.purpose.value)
+    report_failed_start(draft, child, exit, job.purpose)
     error = StartFailed(draft.path_of(id), exit)
     child = evolve(child, phase=Phase.UNDEFINED, since=draft.now, exit=exit)
     draft.put(child)

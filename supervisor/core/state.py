@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Literal
 
 import attrs
@@ -39,8 +39,8 @@ class Lifecycle(Enum):
     FINISHED = "finished"
 
 
-class Purpose(Enum):
-    """What a job is for; it decides what a failed start means and what its end reports."""
+class Purpose(StrEnum):
+    """What a job is for; it decides what a failed start means and what its end reports. A string, so that events carry it as it is."""
 
     BOOT = "boot"
     RESTART = "restart"

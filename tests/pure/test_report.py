@@ -28,9 +28,8 @@ from supervisor.core.exits import Exit, ExitKind
 from supervisor.core.message import Acknowledged, CycleChild, Ended, Hurry, RestartChild, StartChild, TerminateChild
 from supervisor.core.report import Severity, brief, is_in_order, report_of
 from supervisor.core.spec import BRUTAL_KILL, ChildSpec, GiveUp, Restart, Strategy, SupervisorFlags
-from supervisor.leaf.task import task
-from supervisor.runtime.subtree import subtree
 
+from .launches import Working, subtree
 from .machine_driver import BOOM, Play, child
 
 E = TypeVar("E", bound=Event)
@@ -40,13 +39,9 @@ SIGKILL = Exit(ExitKind.ABNORMAL, "killed by SIGKILL", signal=9)
 LEFT = Exit(ExitKind.NORMAL, "exit code 0", code=0)
 
 
-async def main() -> None:
-    """A child's function."""
-
-
-SPEC = ChildSpec("a", task(main))
+SPEC = ChildSpec("a", Working())
 PATH = ("root", "a")
-ABOUT = "permanent worker, task tests.pure.test_report:main"
+ABOUT = "permanent worker, task app:main"
 
 
 def of(play: Play, kind: type[E]) -> list[E]:
@@ -67,7 +62,7 @@ def test_a_specification_is_data_in_otps_words() -> None:
         "shutdown": 5.0,
         "significant": False,
         "start_timeout": "infinity",
-        "start": {"task": "tests.pure.test_report:main"},
+        "start": {"task": "app:main"},
     }
     other = ChildSpec("b", subtree([SPEC]), restart=TRANSIENT, significant=True, start_timeout=2.0).as_data()
     assert (other["type"], other["restart"], other["shutdown"]) == ("supervisor", "transient", "infinity")

@@ -28,9 +28,8 @@ from supervisor.core.tuning import (
     sustained,
     worst_cases,
 )
-from supervisor.leaf.task import task
-from supervisor.runtime.subtree import dynamic, subtree
 
+from .launches import Working, dynamic, subtree
 from .machine_driver import Play, child
 
 PERMANENT, TRANSIENT, TEMPORARY = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
@@ -38,12 +37,8 @@ ELIXIR: dict[str, Any] = {"intensity": 3, "period": 5.0}
 HOLDING: dict[str, Any] = {"on_give_up": GiveUp.HOLD, "breaker": Breaker(3, 60.0)}
 
 
-async def main() -> None:
-    """A leaf."""
-
-
 def leaf(id: str = "leaf", restart: Restart = PERMANENT) -> ChildSpec:
-    return ChildSpec(id, task(main), restart=restart)
+    return ChildSpec(id, Working(), restart=restart)
 
 
 def levels(*flags: SupervisorFlags, restart: Restart = PERMANENT) -> list[Level]:
