@@ -21,7 +21,7 @@ from .event import (
     RestartDeferred,
     SupervisorGaveUp,
 )
-from .exits import Exit
+from .exits import Exit, ExitKind
 from .ports import ChildType
 from .spec import ChildSpec, Restart, Shutdown
 from .text import counted, duration, printable
@@ -91,7 +91,9 @@ def report_of(event: Event) -> Report | None:
 
 def is_in_order(spec: ChildSpec, exit: Exit) -> bool:
     """Whether OTP is silent about how a child ended that its supervisor had asked to, or killed as its `shutdown` says: rule 37."""
-    if exit.is_clean and (spec.restart is not Restart.PERMANENT or exit == Exit.shutdown()):
+    # a command says `shutdown` by the signal that it was asked by, or by ending with code 0
+    obeyed = exit.code == 0 or (exit.kind is ExitKind.SHUTDOWN and exit.term is None)
+    if exit.is_clean and (spec.restart is not Restart.PERMANENT or obeyed):
         return True
     return isinstance(spec.shutdown, Shutdown) and (exit == Exit.killed() or exit.signal == _SIGKILL)
 

@@ -35,6 +35,7 @@ from .machine_driver import BOOM, Play, child
 E = TypeVar("E", bound=Event)
 
 PERMANENT, TRANSIENT, TEMPORARY = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
+TERMINATED = Exit(ExitKind.SHUTDOWN, "killed by SIGTERM", signal=15)
 SIGKILL = Exit(ExitKind.ABNORMAL, "killed by SIGKILL", signal=9)
 LEFT = Exit(ExitKind.NORMAL, "exit code 0", code=0)
 
@@ -315,7 +316,9 @@ def test_an_end_by_itself_is_an_error_where_it_is_restarted_or_abnormal(restart:
         (PERMANENT, Exit.shutdown(), True, True),
         (PERMANENT, Exit.shutdown("done"), False, False),
         (PERMANENT, Exit.normal(), False, False),
-        (PERMANENT, LEFT, False, False),
+        (PERMANENT, LEFT, True, True),
+        (PERMANENT, TERMINATED, True, True),
+        (PERMANENT, attrs.evolve(TERMINATED, kind=ExitKind.ABNORMAL), False, False),
         (PERMANENT, BOOM, False, False),
         (PERMANENT, Exit.killed(), False, True),
         (PERMANENT, SIGKILL, False, True),
@@ -327,7 +330,10 @@ def test_an_end_by_itself_is_an_error_where_it_is_restarted_or_abnormal(restart:
     ],
 )
 def test_rule_37(restart: Restart, exit: Exit, asked: bool, brutal: bool) -> None:
-    """Silent are shutdown (killed for brutal_kill) and, for children that are not permanent, normal and {shutdown, Term}."""
+    """Silent are shutdown (killed for brutal_kill) and, for children that are not permanent, normal and {shutdown, Term}.
+
+    A command says shutdown by the signal that it was asked by, or by ending with code 0.
+    """
     spec = attrs.evolve(SPEC, restart=restart)
     assert is_in_order(spec, exit) == asked
     assert is_in_order(attrs.evolve(spec, shutdown=BRUTAL_KILL), exit) == brutal
