@@ -78,7 +78,7 @@ class Tree:
         """Whether a leaf that has died left nothing behind, as far as one cheap look can tell; False when it takes more to tell."""
         if not self.adopting or self._zombies or not self._seen.keys() <= {self.root}:
             return False
-        return not any(stat.dead or self._owns(stat) or not is_alive(ProcessId(stat.pid, stat.created)) for stat in self._strangers())
+        return all(self._is_anothers(stat) for stat in self._strangers())
 
     def adopted(self) -> list[ProcessId]:
         """The live orphans of this life: our own children by adoption; without adoption, whatever carries the marker."""
@@ -106,6 +106,13 @@ class Tree:
             here = os.getsid(0)
             return [stat for stat in strangers if stat.session != here]
         return strangers
+
+    def _is_anothers(self, stat: Stat) -> bool:
+        """Whether a child of ours surely did not come from this leaf; of one that is about to end nothing is sure."""
+        if stat.dead or self.claims(stat):
+            return False
+        environment = read_environment(stat.pid)
+        return bool(environment) and not carries(value_in(environment), self.marker) and is_alive(ProcessId(stat.pid, stat.created))
 
     def _owns(self, stat: Stat) -> bool:
         if self.claims(stat):
