@@ -169,6 +169,14 @@ def test_a_backoff_stretches_a_burst_and_may_outlast_the_window() -> None:
     assert (endless.ends, endless.every) == (Ends.NEVER, 300.0)
 
 
+def test_a_life_that_lasts_ends_the_growth_of_the_pauses() -> None:
+    """One of exactly `stability` seconds lasts."""
+    agent = levels(SupervisorFlags(intensity=3, period=3600.0, backoff=Backoff(30.0, 2.0, 300.0), stability=20.0))
+    assert outlook(agent, 20.0).seconds == 100.0
+    assert outlook(agent, 19.0).seconds == 128.0
+    assert played(agent[0].flags, 20.0, attempts=9) == (3, 100.0)
+
+
 def test_a_long_series_of_equal_pauses_is_not_counted_one_by_one() -> None:
     """A budget of a thousand million restarts is computed at once."""
     assert outlook(levels(SupervisorFlags(intensity=10**9, period=1e12, backoff=Backoff(1.0, 2.0, 8.0)))).seconds == 8e9 - 25
@@ -259,6 +267,7 @@ def test_a_large_budget_that_was_meant_is_no_warning() -> None:
     assert len(nested_budgets(worst_cases("root", SupervisorFlags(intensity=9), [meant]))) == 1
     silent = ChildSpec("silent", subtree([leaf()], intensity=0))
     assert len(nested_budgets(worst_cases("root", SupervisorFlags(intensity=101), [silent]))) == 1
+    assert nested_budgets(worst_cases("root", SupervisorFlags(intensity=100), [silent])) == ()
     assert (MANY_RESTARTS, MANY_TIMES) == (100, 10)
 
 

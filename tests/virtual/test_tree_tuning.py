@@ -84,3 +84,17 @@ async def test_failures_just_slower_than_the_sustained_rate_never_end_a_tree() -
     async with root:
         await anyio.sleep(420.0)
         assert leaf.lives > 900
+
+
+async def test_a_circuit_is_shown_with_the_time_that_it_stays_open() -> None:
+    """Open for so long, and half-open during its trial, when there is no such time."""
+    leaf = Failing(0.0)
+    hold: dict[str, Any] = {"intensity": 1, "period": 60.0, "on_give_up": GiveUp.HOLD, "breaker": Breaker(3, 100.0)}
+    async with Supervisor("root", [ChildSpec("leaf", task(leaf.run))], **hold) as root:
+        await anyio.sleep(40.0)
+        leaf.life = 10.0
+        seen = [root.tree().supervisor]
+        await anyio.sleep(65.0)
+        seen.append(root.tree().supervisor)
+    told = [(info.circuit.value, info.reopens_in) for info in seen if info is not None]
+    assert told == [("open", pytest.approx(60.0)), ("half_open", None)]
