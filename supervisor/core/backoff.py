@@ -46,7 +46,7 @@ class Backoff(Value):
         if self.initial == 0:
             return 0.0
         try:
-            growth = self.multiplier**attempt
+            growth = float(self.multiplier) ** attempt
         except OverflowError:
             growth = math.inf
         return min(self.maximum, min(self.maximum, self.initial * growth) * (1 + self.jitter * (2 * u - 1)))

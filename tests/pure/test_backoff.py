@@ -85,6 +85,7 @@ def test_a_vast_range_does_not_overflow() -> None:
     assert Backoff(5e-324, 2.0, 1e308).delay(1000) == 5e-324 * 2.0**1000
     assert Backoff(5e-324, 2.0, 1e308).delay(1080) == 1e308
     assert Backoff(1e308, 2.0, 1e308, 1.0).delay(5, 0.0) == 0.0
+    assert Backoff(multiplier=2).delay(10**9) == 60.0
 
 
 def test_no_pause_stays_no_pause() -> None:
