@@ -7,13 +7,13 @@ multiply down a tree: a leaf that always fails is started (i + 1) times for each
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
-from .ports import ChildType
 from .spec import ChildSpec, GiveUp, Restart, SupervisorFlags
 from .text import counted, duration
 from .value import Value
@@ -134,7 +134,7 @@ def _admitted(flags: SupervisorFlags, life: float) -> int | None:
 
 def _lasting(flags: SupervisorFlags, attempts: int, life: float) -> float:
     """Seconds from the first attempt until the one after so many: each lasts its life, and at least its pause."""
-    total, pause = 0.0, -1.0
+    total, pause = 0.0, math.nan
     for number in range(attempts):
         before, pause = pause, _pause(flags, number, life)
         if pause == before:
@@ -150,7 +150,7 @@ def _pause(flags: SupervisorFlags, number: int, life: float) -> float:
     return flags.backoff.delay(0 if life >= flags.stability else number)
 
 
-_LATE: Final = 10_000
+_LATE: Final = sys.maxsize
 """An attempt whose pause has stopped growing."""
 
 
@@ -205,7 +205,7 @@ def _leaves(
         yield (*path, "*"), (Level(path, flags), *above)
     for spec in specs:
         levels = (Level(path, flags, spec.restart), *above)
-        if spec.type is ChildType.SUPERVISOR and isinstance(spec.start, Branch):
+        if isinstance(spec.start, Branch):
             yield from _leaves((*path, spec.id), spec.start.flags, spec.start.specs, levels)
         else:
             yield (*path, spec.id), levels
@@ -230,7 +230,7 @@ def describe_worst(cases: Iterable[Worst]) -> tuple[str, ...]:
 
 def _is_beyond_reason(case: Worst) -> bool:
     ends = case.outlook
-    return MANY_RESTARTS < ends.restarts < math.inf and ends.restarts >= MANY_TIMES * max(1, ends.starts[0] - 1)
+    return MANY_RESTARTS < ends.restarts < math.inf and ends.restarts >= MANY_TIMES * (ends.starts[0] - 1)
 
 
 def _grouped(cases: Iterable[Worst]) -> Iterator[tuple[Worst, int]]:
@@ -248,7 +248,7 @@ def _told(case: Worst, siblings: int) -> str:
     name = "/".join(case.path) + (f" and {counted(siblings, 'sibling', 'siblings')}" if siblings else "")
     if ends.ends is Ends.NEVER:
         return f"{name}: restarted for ever, every {duration(ends.every or 0.0)} at last: the window of {where} never fills"
-    if ends.ends is Ends.STAYS_DOWN and not ends.starts:
+    if not ends.starts:
         return f"{name}: never restarted"
     then = {
         Ends.STAYS_DOWN: f"and then {where} leaves down what gave up",

@@ -12,6 +12,7 @@ LINUX: Final = sys.platform == "linux"
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
 _DEAD: Final = (b"Z", b"X", b"x")
 _KERNEL_THREAD: Final = 0x00200000
+_EXITING: Final = 0x00000004
 _EXEC_LOOKS: Final = 20
 _EXEC_PAUSE: Final = 0.0002
 
@@ -152,6 +153,15 @@ def _in_exec(pid: int) -> bool:
         return False
     fields = data[data.rfind(b")") + 2 :].split()
     return fields[0] not in _DEAD and not int(fields[6]) & _KERNEL_THREAD and fields[48] == b"0"
+
+
+def is_ending(pid: int) -> bool:
+    """Whether a process has begun to end and is not dead yet: it runs no instruction any more, and shows neither memory nor environment."""
+    data = read_bytes(f"/proc/{pid}/stat", 2048)
+    if not data:
+        return False
+    fields = data[data.rfind(b")") + 2 :].split(b" ", 7)
+    return fields[0] not in _DEAD and bool(int(fields[6]) & _EXITING)
 
 
 def all_pids() -> list[int]:

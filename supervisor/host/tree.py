@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable
 
 import attrs
@@ -11,8 +12,12 @@ import attrs
 from . import reaper
 from .identity import ProcessId, is_alive
 from .marker import carries, run_token, value_in
-from .procstat import Stat, read_environment, read_stat
+from .procstat import Stat, is_ending, read_environment, read_stat
 from .proctree import marked, scan
+
+# how often, and after how many seconds, somebody who is about to end is looked at again
+_LOOKS = 400
+_PAUSE = 0.0005
 
 
 @attrs.define(eq=False)
@@ -85,8 +90,9 @@ class Tree:
         if not self.adopting:
             return list(marked(self.marker) or marked(self.marker)) if sys.platform == "linux" else []
         dead: set[ProcessId] = set()
+        patience = _LOOKS
         while True:
-            living, news = [], False
+            living, news, ending = [], False, False
             for stat in self._strangers():
                 process = ProcessId(stat.pid, stat.created)
                 if not stat.dead and self._owns(stat):
@@ -94,9 +100,15 @@ class Tree:
                 elif process not in dead and not is_alive(process):
                     dead.add(process)
                     news = True
-            # who died after the list was read may have handed us a child that is not in it, so nothing found means nothing then
-            if living or not news:
+                else:
+                    ending = ending or (process not in dead and is_ending(stat.pid))
+            # who died after the list was read may have handed us a child that is not in it, so nothing found means nothing then;
+            # nor does it while somebody ends who has lost his marker already and still has his children
+            patience -= ending
+            if living or not (news or (ending and patience)):
                 return living
+            if not news:
+                time.sleep(_PAUSE)
 
     def _strangers(self) -> list[Stat]:
         """The children of ours that are no leaves and could come from this one."""

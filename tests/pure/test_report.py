@@ -269,7 +269,12 @@ def line(event: Event) -> tuple[str, str] | None:
         ),
         (ChildExited(PATH, exit=BOOM, expected=True, spec=SPEC), ("ERROR", f"shutdown_error root/a: boom ({ABOUT})")),
         (ChildExited(PATH, exit=Exit.shutdown(), expected=True, spec=SPEC), None),
+        (
+            ChildExited(PATH, exit=BOOM, expected=True, killed=True, spec=attrs.evolve(SPEC, shutdown=BRUTAL_KILL)),
+            ("ERROR", f"shutdown_error root/a: killed, because it did not end in time: boom ({ABOUT})"),
+        ),
         (ChildExited(PATH, exit=BOOM, expected=True), None),
+        (ChildExited(PATH, exit=Exit.normal()), None),
         (
             SupervisorGaveUp(("root",), "a", "1 restarts within 5 s, 1 allowed", exit=BOOM, spec=SPEC, budget_left=0),
             (

@@ -24,6 +24,7 @@ from supervisor.core.spec import (
     check_childspecs,
 )
 from supervisor.core.state import Lifecycle, Phase, Purpose
+from supervisor.core.tuning import Ends
 
 from .machine_driver import Scripted, child
 
@@ -174,7 +175,9 @@ def test_holding_needs_a_breaker() -> None:
         SupervisorFlags(on_give_up=GiveUp.HOLD)
 
 
-@pytest.mark.parametrize("words", [Restart, Strategy, AutoShutdown, Shutdown, GiveUp, ChildType, CircuitState, Phase, Lifecycle, Purpose])
+@pytest.mark.parametrize(
+    "words", [Restart, Strategy, AutoShutdown, Shutdown, GiveUp, ChildType, CircuitState, Phase, Lifecycle, Purpose, Ends]
+)
 def test_the_words_of_an_enum_are_its_names(words: type[Enum]) -> None:
     """Configuration, events and reports read and write them."""
     assert [member.value for member in words] == [member.name.lower() for member in words]

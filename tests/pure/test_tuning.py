@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from supervisor.core.backoff import Backoff
 from supervisor.core.breaker import Breaker
 from supervisor.core.event import SupervisorGaveUp
+from supervisor.core.ports import ChildType
 from supervisor.core.spec import ChildSpec, GiveUp, Restart, Strategy, SupervisorFlags
 from supervisor.core.state import Phase, wake_at
 from supervisor.core.text import duration
@@ -30,7 +31,7 @@ from supervisor.core.tuning import (
 )
 
 from .launches import Working, dynamic, subtree
-from .machine_driver import Play, child
+from .machine_driver import Play, Scripted, child
 
 PERMANENT, TRANSIENT, TEMPORARY = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
 ELIXIR: dict[str, Any] = {"intensity": 3, "period": 5.0}
@@ -177,6 +178,17 @@ def test_a_life_that_lasts_ends_the_growth_of_the_pauses() -> None:
     assert played(agent[0].flags, 20.0, attempts=9) == (3, 100.0)
 
 
+def test_a_child_is_permanent_where_nothing_else_is_said() -> None:
+    """At every level."""
+    assert outlook([Level(("a", "b"), SupervisorFlags()), Level(("a",), SupervisorFlags())]).ends is Ends.GIVES_UP
+
+
+def test_a_supervisor_whose_children_are_not_known_is_a_leaf() -> None:
+    """Whatever it is that its launch starts."""
+    unknown = ChildSpec("s", Scripted(ChildType.SUPERVISOR))
+    assert [case.path for case in worst_cases("root", SupervisorFlags(), [unknown])] == [("root", "s")]
+
+
 def test_a_long_series_of_equal_pauses_is_not_counted_one_by_one() -> None:
     """A budget of a thousand million restarts is computed at once."""
     assert outlook(levels(SupervisorFlags(intensity=10**9, period=1e12, backoff=Backoff(1.0, 2.0, 8.0)))).seconds == 8e9 - 25
@@ -209,6 +221,7 @@ def test_the_sustained_rate_counts_as_far_as_a_failure_climbs() -> None:
     assert sustained(levels(hold, SupervisorFlags(intensity=1000))) == pytest.approx(0.6)
     assert sustained([*elixir(1), Level(("a",), SupervisorFlags(intensity=1000), TRANSIENT)]) == pytest.approx(0.6)
     assert sustained(levels(SupervisorFlags(), restart=TEMPORARY)) == 0
+    assert sustained([*levels(SupervisorFlags(**ELIXIR), restart=TRANSIENT)]) == pytest.approx(0.6)
     assert sustained(levels(SupervisorFlags(intensity=0))) == 0
 
 
@@ -268,7 +281,18 @@ def test_a_large_budget_that_was_meant_is_no_warning() -> None:
     silent = ChildSpec("silent", subtree([leaf()], intensity=0))
     assert len(nested_budgets(worst_cases("root", SupervisorFlags(intensity=101), [silent]))) == 1
     assert nested_budgets(worst_cases("root", SupervisorFlags(intensity=100), [silent])) == ()
+    often = ChildSpec("often", subtree([leaf()], intensity=15))
+    assert worst_cases("root", SupervisorFlags(intensity=8), [often])[0].outlook.restarts == 143
+    assert nested_budgets(worst_cases("root", SupervisorFlags(intensity=8), [often])) == ()
     assert (MANY_RESTARTS, MANY_TIMES) == (100, 10)
+
+
+def test_what_goes_on_for_ever_is_no_product() -> None:
+    """Its restarts are without number, and its budgets do not multiply to that."""
+    slow = SupervisorFlags(intensity=3, backoff=Backoff(30.0, 2.0, 300.0))
+    (case,) = worst_cases("root", slow, [ChildSpec("inner", subtree([leaf()], **ELIXIR))])
+    assert (case.outlook.ends, case.outlook.starts, case.outlook.restarts) == (Ends.NEVER, (4,), math.inf)
+    assert nested_budgets([case]) == ()
 
 
 def test_a_warning_says_where_and_how_it_comes_about() -> None:
@@ -298,6 +322,8 @@ def test_the_worst_bursts_in_words() -> None:
     assert said(SupervisorFlags(intensity=3, backoff=pauses), leaf()) == [
         "root/leaf: restarted for ever, every 5 min 00 s at last: the window of root never fills"
     ]
+    twins = [ChildSpec(id, subtree([leaf()])) for id in "st"]
+    assert said(SupervisorFlags(), *twins) == [f"root/{id}/leaf: restarted 3 times before root gives up" for id in "st"]
     down = ChildSpec("s", subtree([leaf()], **ELIXIR), restart=TRANSIENT)
     assert said(SupervisorFlags(), down) == ["root/s/leaf: restarted 3 times and then root leaves down what gave up"]
 
