@@ -404,7 +404,7 @@ def graft(mutant: Mutant) -> None:
 
 
 Killers = dict[tuple[str, str], list[str]]
-"""By file and function: the tests that have killed a mutant there, the latest first."""
+"""By file and function, and by file: the tests that have killed a mutant there, the latest first."""
 
 
 class Loop:
@@ -485,9 +485,10 @@ class Loop:
             except (AttributeError, LookupError):
                 return "survived"  # what cannot be put in its place is shown, not taken for a kill
         try:
-            if first := self.killers.get((mutant.file, mutant.function) if mutant is not None else ALONE, [])[:8]:
-                items = sorted(items, key=lambda item: first.index(item.nodeid) if item.nodeid in first else len(first))
+            items = sorted(items, key=self.order(mutant))
             for item, after in zip(items, [*items[1:], None], strict=True):
+                # a mutant that loops for ever is ended by the processor time it takes, which does not depend on what else the machine does
+                signal.setitimer(signal.ITIMER_PROF, 0 if item.path.name in LAST else max(5, self.cpu_seconds / 4))
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
                 if self.failed:
                     return self.failed
@@ -495,15 +496,27 @@ class Loop:
             return type(error).__name__
         return "survived"
 
+    def order(self, mutant: Mutant | None) -> Callable[[Any], tuple[int, bool]]:
+        """A key for tests: who killed a neighbour, in the function before the file; then those that are named after the file."""
+        if mutant is None:
+            recent, own = self.killers.get(ALONE, []), ""
+        else:
+            recent = [name for place in (mutant.function, FILE) for name in self.killers.get((mutant.file, place), [])[:8]]
+            own = f"test_{Path(mutant.file).name}"
+        return lambda item: (recent.index(item.nodeid) if item.nodeid in recent else len(recent), item.path.name != own)
+
 
 ALONE = ("", "")
+FILE = "*"
+"""In the place of a function: any of the file."""
 
 
 def remember(killers: Killers, mutant: Mutant, name: str) -> None:
     """Note who killed a mutant, for its neighbours."""
-    recent = killers.setdefault((mutant.file, mutant.function), [])
-    if name not in recent[:8]:
-        recent.insert(0, name)
+    for place in (mutant.function, FILE):
+        recent = killers.setdefault((mutant.file, place), [])
+        if name not in recent[:8]:
+            recent.insert(0, name)
 
 
 def session(plugin: object, names: Sequence[str]) -> int:
@@ -549,7 +562,7 @@ def run(todo: Sequence[Mutant], jobs: int, cpu_seconds: int, done: Callable[[Out
             pid = os.fork()
             if pid == 0:
                 os.close(inner)
-                alone(mutant, killers.get((mutant.file, ""), []), cpu_seconds, outer)
+                alone(mutant, killers.get((mutant.file, FILE), [])[:8], cpu_seconds, outer)
             os.close(outer)
             running[inner] = pid
         for inner in select.select(list(running), [], [])[0]:
@@ -577,7 +590,13 @@ def alone(mutant: Mutant, first: list[str], cpu_seconds: int, out: int) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)
     outcomes: list[Outcome] = []
-    session(Loop([None], {ALONE: first}, outcomes.append, cpu_seconds=cpu_seconds), test_files())
+    every = test_files()
+    own = [name for name in every if name == f"test_{Path(mutant.file).name}"]
+    for names in [own, every] if own else [every]:  # to import all tests costs more than most kills
+        outcomes.clear()
+        session(Loop([None], {ALONE: first}, outcomes.append, cpu_seconds=cpu_seconds), names)
+        if not outcomes or outcomes[0].result != "survived":
+            break
     outcome = outcomes[0] if outcomes else Outcome(mutant, "killed", "import", 0.0)
     os.write(out, json.dumps([key(mutant), outcome.result, outcome.by, outcome.seconds]).encode())
     os._exit(0)
@@ -650,7 +669,6 @@ def main() -> int:
     _, status, usage = os.wait4(pid, 0)
     if status:
         return 2
-    # a mutant that loops for ever is ended by the processor time it takes, which does not depend on what else the machine does
     cpu = usage.ru_utime + usage.ru_stime
     say(f"{len(todo)} mutants; the tests without one take {cpu:.1f} s of processor time")
     run(todo, options.jobs, max(5, round(2 * cpu)), done)
