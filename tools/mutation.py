@@ -39,6 +39,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "supervisor" / "core"
 EQUIVALENT = ROOT / "tools" / "equivalent.toml"
+AT_IMPORT = {"Value.__attrs_init_subclass__", "_keep_used_names"}
+"""Functions that make classes."""
 NO_DECISIONS = {"__init__.py", "ports.py", "fifo.py"}
 
 FIRST = ["test_machine_otp.py", "test_machine_protection.py"]
@@ -346,8 +348,8 @@ def mutants(path: Path, enums: dict[str, list[str]]) -> Iterator[Mutant]:
         except SyntaxError:
             continue
         before = " ".join(original[first:last].decode().split())
-        if "super()" in before:
-            function = ""  # without it the code has another closure, and cannot be grafted
+        if "super()" in before or function in AT_IMPORT:
+            function = ""  # without it the code has another closure, and cannot be grafted; or it has been called already
         yield Mutant(str(path.relative_to(ROOT)), node.lineno, number, what, before, " ".join(changed.split()), start, end, text, function)
 
 

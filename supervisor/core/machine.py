@@ -174,7 +174,7 @@ def ended(draft: Draft, event: Ended) -> None:
             pass
 
 
-def exited(draft: Draft, child: Child, exit: Exit, *, expected: bool = False, killed: bool = False, budget_left: int | None = None) -> None:
+def exited(draft: Draft, child: Child, exit: Exit, *, expected: bool, killed: bool = False, budget_left: int | None = None) -> None:
     draft.emit(
         ChildExited(
             draft.path_of(child.spec.id),

@@ -23,4 +23,4 @@ def printable(text: str) -> str:
     """A text without control characters, so that what others wrote cannot drive a terminal: they become escapes of their codes."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode("ascii") for char in text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

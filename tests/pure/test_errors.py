@@ -92,7 +92,8 @@ def test_what_the_errors_of_registries_partitions_and_tasks_carry() -> None:
     taken = AlreadyRegistered("names", "k", PATH, 3)
     assert (taken.registry, taken.key, taken.path, taken.generation) == ("names", "k", PATH, 3)
     assert str(taken) == "registry names: 'k' is registered by root/a already"
-    assert str(NotRegistered("names", "k", PATH)) == "registry names: 'k' is not registered by root/a"
+    unknown = NotRegistered("names", "k", PATH)
+    assert (unknown.path, str(unknown)) == (PATH, "registry names: 'k' is not registered by root/a")
     assert str(KeysNotUnique("names", "k")) == "registry names: 'k' may have many entries; use lookup"
     assert all(issubclass(kind, RegistryError) for kind in (AlreadyRegistered, NotRegistered, KeysNotUnique))
     assert "child=root.child(id)" in str(NotAChild())
@@ -103,3 +104,4 @@ def test_what_the_errors_of_registries_partitions_and_tasks_carry() -> None:
     assert str(TaskExited(PATH, Exit.killed())) == "root/a has no result: killed"
     late = TaskTimeout(PATH, Exit.killed(), 2.5)
     assert (late.timeout, isinstance(late, TimeoutError), isinstance(late, TaskExited)) == (2.5, True, True)
+    assert (late.path, late.exit, str(late)) == (PATH, Exit.killed(), "root/a has no result: killed")

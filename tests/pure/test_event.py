@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from supervisor.core import event as events
+from supervisor.core.breaker import Breaker
 from supervisor.core.event import (
     ChildExited,
     ChildRestarted,
@@ -91,6 +92,25 @@ def test_the_defaults_of_events() -> None:
             kind(path, Exit.normal())
 
 
+def test_the_fields_of_an_event_that_have_a_place() -> None:
+    """Programs give them without their names; all others are given by name, so that one more moves none."""
+    places = {kind.__name__: [field.name for field in attrs.fields(kind) if not field.kw_only] for kind in KINDS}
+    assert places == {
+        "Event": ["path"],
+        "ChildEvent": ["path"],
+        "ChildStarted": ["path", "pid"],
+        "ChildExited": ["path", "pid", "expected", "uptime"],
+        "ChildRestarted": ["path", "reason", "controlled", "attempt", "budget_left"],
+        "ChildTerminated": ["path"],
+        "ChildStartFailed": ["path"],
+        "ChildUnresponsive": ["path", "pid", "waited"],
+        "RestartDeferred": ["path", "reason", "controlled", "remaining"],
+        "SupervisorGaveUp": ["path", "child", "reason", "hold", "retry_in", "exit"],
+        "OrphansSwept": ["path", "pids", "reason"],
+        "EventsLost": ["path", "first", "last"],
+    }
+
+
 def test_lost_events_are_a_range() -> None:
     """Under the names of the event stream."""
     assert EventsLost((), first=3, last=9).as_data() == {"from": 3, "to": 9}
@@ -110,6 +130,7 @@ def test_jsonable() -> None:
         "exit": {"kind": "normal", "reason": "normal"},
         "error": "no",
     }
+    assert jsonable(Breaker(3, 5.0)) == {"failures": 3, "reset": 5.0}
     assert jsonable({3}) == [3]
     assert jsonable(frozenset([3])) == [3]
 

@@ -449,6 +449,14 @@ def test_a_child_that_waits_and_is_temporary_now_is_forgotten() -> None:
     assert list(play.state.children) == ["b"] and wake_at(play.state) == math.inf
 
 
+def test_a_child_that_runs_and_is_temporary_now_runs_on() -> None:
+    """It is forgotten when it ends."""
+    play = static("a", "b")
+    give(play, child("a", Restart.TEMPORARY))
+    assert play.up() == "a b"
+    assert play.crash("a") == ["forget a"]
+
+
 def test_a_generation_does_not_repeat_after_a_change() -> None:
     """A new child counts on from one that was forgotten under its id."""
     play = static("a", "b")

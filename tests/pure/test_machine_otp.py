@@ -890,6 +890,14 @@ def test_a_hurry_after_the_end_is_ignored() -> None:
     assert run.tell(Hurry(Exit.killed())) == []
 
 
+def test_a_hurry_without_children_ends_at_once() -> None:
+    """There is nobody to kill."""
+    run = Play([])
+    run.boot()
+
+    assert run.tell(Hurry(Exit.killed())) == ["finish abnormal"]
+
+
 def test_a_hurry_does_not_touch_the_dead() -> None:
     """Only what lives is killed."""
     run = Play([child("a", TRANSIENT), child("b")])
