@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Final
 
 import anyio
@@ -20,7 +20,7 @@ import attrs
 from ..core.value import Value
 from . import reaper
 from .identity import ProcessId, has_pidfd, is_alive, open_pidfd, send_signal
-from .procstat import read_bytes
+from .procstat import read_bytes, read_stat
 
 BOUND: Final = 2.0
 """Seconds after which a sweep gives up on processes that the kernel cannot end, such as ones stuck in a device."""
@@ -55,8 +55,11 @@ def kill_all(members: Members) -> Swept:
         if not new:
             break
         for process in new:
+            _signal_group(process, _STOP)
             (found if _signal(process, _STOP) is not None else denied)[process] = None
     killed = tuple(process for process in found if _signal(process, _KILL))
+    for process in found:
+        _signal_group(process, _KILL)  # who had no time to be found was stopped with it
     return Swept(killed, tuple(process for process in denied if is_alive(process)))
 
 
@@ -130,6 +133,20 @@ def ignores(process: ProcessId, signum: int) -> bool:
         if line.startswith(b"SigIgn:"):
             return bool(int(line.split()[1], 16) >> (signum - 1) & 1)
     return False
+
+
+def _signal_group(process: ProcessId, signum: int) -> None:
+    """Signal the group of an orphan that we adopted, if it is in a session that is not ours: then nobody else's is in it.
+
+    The kernel lets no fork come between: one who forks a successor and ends is hit in whatever step he is. Until we reap the orphan
+    no other group can have its group's number.
+    """
+    if sys.platform != "linux":
+        return
+    stat = read_stat(process.pid)
+    if stat is not None and stat.created == process.created and stat.parent == os.getpid() and stat.session != os.getsid(0):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(stat.group, signum)
 
 
 def _signal(process: ProcessId, signum: int) -> bool | None:

@@ -15,9 +15,10 @@ from .marker import carries, run_token, value_in
 from .procstat import Stat, is_ending, read_environment, read_stat
 from .proctree import marked, scan
 
-# how often, and after how many seconds, somebody who is about to end is looked at again
 _LOOKS = 400
+"""How often orphans are looked at before it is taken for the end that some still come and go."""
 _PAUSE = 0.0005
+"""Seconds between two looks at somebody who is about to end."""
 
 
 @attrs.define(eq=False)
@@ -90,25 +91,34 @@ class Tree:
         if not self.adopting:
             return list(marked(self.marker) or marked(self.marker)) if sys.platform == "linux" else []
         dead: set[ProcessId] = set()
-        patience = _LOOKS
-        while True:
-            living, news, ending = [], False, False
+        living: list[ProcessId] = []
+        for _ in range(_LOOKS):
+            # the dead of one who forks a successor and ends, again and again, would make a look take longer than his next step
+            reaper.collect()
+            unsettled = ending = False
             for stat in self._strangers():
                 process = ProcessId(stat.pid, stat.created)
                 if not stat.dead and self._owns(stat):
                     living.append(process)
+                    self._claim_leader(stat)
                 elif process not in dead and not is_alive(process):
                     dead.add(process)
-                    news = True
-                else:
-                    ending = ending or (process not in dead and is_ending(stat.pid))
+                    unsettled = True
+                elif not stat.dead:
+                    ending = ending or is_ending(stat.pid)
             # who died after the list was read may have handed us a child that is not in it, so nothing found means nothing then;
             # nor does it while somebody ends who has lost his marker already and still has his children
-            patience -= ending
-            if living or not (news or (ending and patience)):
-                return living
-            if not news:
-                time.sleep(_PAUSE)
+            if living or not (unsettled or ending):
+                break
+            if not unsettled:
+                time.sleep(_PAUSE)  # he needs the processor for it
+        return living
+
+    def _claim_leader(self, stat: Stat) -> None:
+        """Whoever made an orphan's session is ours too, also if he was first seen dead: nobody enters a session from outside."""
+        leader = read_stat(stat.session) if stat.session not in (stat.pid, os.getsid(0)) else None
+        if leader is not None and leader.dead and leader.parent == os.getpid():
+            self._zombies.add(ProcessId(leader.pid, leader.created))
 
     def _strangers(self) -> list[Stat]:
         """The children of ours that are no leaves and could come from this one."""
