@@ -71,7 +71,9 @@ def start(report: str, kind: str) -> None:
             time.sleep(0.002)
             if os.fork():
                 os._exit(0)
-    time.sleep(0.05 if kind == "brief" else LIMIT)
+    ends = time.monotonic() + (0.05 if kind == "brief" else LIMIT)
+    while time.monotonic() < ends:
+        time.sleep(0.05)  # not all at once: a signal that comes just before a sleep would be handled after it
     os._exit(0)
 
 
