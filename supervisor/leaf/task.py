@@ -15,6 +15,7 @@ import attrs
 from ..core.exits import Exit
 from ..core.ports import Cancellable, ChildType, Handle, Ticket
 from ..core.value import Value
+from .interrupts import interrupts_strike
 
 
 class Ignore(Exception):
@@ -111,6 +112,7 @@ class TaskLife:
 
     kill = terminate
 
+    @interrupts_strike
     async def run(self) -> None:
         """Run the function and report its end; never raises."""
         launch = self.launch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -11,8 +10,9 @@ import anyio
 from ..core.errors import NoProc, Path
 from ..core.exits import Exit, describe
 from ..core.spec import ChildSpec, SupervisorFlags
+from ..leaf.interrupts import apply_marks, interrupts_wait
 from .bus import Sink
-from .node import Node, let_interrupts_wait
+from .node import Node
 from .tree import Tree
 
 
@@ -32,11 +32,11 @@ class Block:
         self._body: anyio.CancelScope | None = None
 
     @asynccontextmanager
+    @interrupts_wait
     async def open(self, run: str, sinks: Iterable[Sink]) -> AsyncIterator[None]:
         """Start the tree, let the body run, stop the tree; then one error leaves bare, if there was any."""
+        apply_marks()
         up, over = anyio.Event(), anyio.Event()
-        if "trio" in sys.modules:
-            let_interrupts_wait()
 
         def finished(exit: Exit, error: Exception | None) -> None:
             self.exit = exit

@@ -6,7 +6,6 @@ served are queued and served in order. So there is no lock, and no task per supe
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -45,6 +44,7 @@ from ..core.message import (
 from ..core.ports import Cancellable, Handle
 from ..core.spec import ChildSpec, SupervisorFlags
 from ..core.state import Lifecycle, initial, wake_at
+from ..leaf.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
     from .tree import Tree
@@ -198,6 +198,7 @@ class Node:
         """See `SupervisorRef.judge`."""
         self.feed(Judge(id, generation, success))
 
+    @interrupts_wait
     def feed(self, event: Input) -> None:
         """Serve an input, after those that came before it."""
         self._inbox.append(event)
@@ -305,14 +306,6 @@ class Node:
     def _life(self, effect: AskChild | KillChild | AbandonChild) -> Life | None:
         life = self.lives.get(effect.id)
         return life if life is not None and life.generation == effect.generation else None
-
-
-@functools.cache
-def let_interrupts_wait() -> None:
-    """Under trio a Ctrl-C strikes between any two instructions; have it wait until an input is served, so that no start is half done."""
-    import trio
-
-    Node.feed = trio.lowlevel.enable_ki_protection(Node.feed)  # type: ignore[method-assign]
 
 
 _PERFORM: dict[type[Effect], Callable[[Node, Any], None]] = {

@@ -12,6 +12,7 @@ from ..core.event import Event
 from ..core.exits import Exit
 from ..core.message import Hurry, Stop
 from ..core.spec import ChildSpec, Strategy, SupervisorFlags
+from ..leaf.interrupts import interrupts_wait
 from .block import Block
 from .bus import Sink, Subscription
 from .node import Node
@@ -55,6 +56,7 @@ class Supervisor(SupervisorRef):
         self._context: AbstractAsyncContextManager[None] | None = None
         self.run_id: str | None = None
 
+    @interrupts_wait
     async def __aenter__(self) -> Self:
         if self._context is not None:
             raise RuntimeError("a Supervisor can be entered once; make a new one")
@@ -67,6 +69,7 @@ class Supervisor(SupervisorRef):
         await self._context.__aenter__()
         return self
 
+    @interrupts_wait
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         assert self._context is not None
         return await self._context.__aexit__(kind, error, trace)

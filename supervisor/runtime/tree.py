@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.abc import TaskGroup
 
+from ..core.exits import Exit
+from ..leaf.interrupts import interrupts_wait
 from .bus import Bus, Sink
 from .timer import Timer
 
@@ -62,9 +64,10 @@ class Tree:
     def _start(self, scope: anyio.CancelScope, run: Callable[[], Coroutine[Any, Any, None]], name: str, life: Life | None) -> None:
         if life is not None:
             CURRENT.set(life)
-        self._tasks.start_soon(self._within, scope, run, name=name)
+        self._tasks.start_soon(self._within, scope, run, life, name=name)
 
-    async def _within(self, scope: anyio.CancelScope, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    @interrupts_wait
+    async def _within(self, scope: anyio.CancelScope, run: Callable[[], Coroutine[Any, Any, None]], life: Life | None) -> None:
         with scope:
             try:
                 await run()
@@ -72,3 +75,5 @@ class Tree:
                 raise
             except BaseException as error:  # the boundary where a fault of ours or an adapter's stops the tree, instead of its tasks
                 self.fail(error)
+                if life is not None:
+                    life.exited(Exit.failed(error))  # nobody else will say so: whoever waits for its end would wait for ever

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -31,6 +33,7 @@ from supervisor.core.machine import step
 from supervisor.core.message import Call, Effect, Hurry, Input, Stop
 from supervisor.core.state import State
 from tests.play import PATIENCE, Crash, Play, watched
+from tests.support import running
 
 pytestmark = pytest.mark.anyio
 
@@ -155,7 +158,7 @@ class Faulty:
         ticket.started()
         if self.where == "task":
             ticket.spawn(run, "faulty")
-        return FaultyHandle(ticket)
+        return FaultyHandle(ticket, dead=self.where == "task")
 
     def describe(self) -> dict[str, Any]:
         return {}
@@ -164,26 +167,81 @@ class Faulty:
 @attrs.frozen
 class FaultyHandle:
     ticket: Ticket
+    dead: bool
     pid = None
 
     def terminate(self) -> None:
         raise Crash("adapter")
 
     def kill(self) -> None:
-        self.ticket.exited(Exit.killed())
+        if not self.dead:
+            self.ticket.exited(Exit.killed())
 
 
 @pytest.mark.parametrize("where", ["task", "handle"])
 async def test_a_fault_of_an_adapter_stops_the_tree_in_order(where: str) -> None:
     """An error in code that must not raise is not lost and strands nobody: the tree is stopped and the error leaves bare."""
     play = Play()
+    root = Supervisor("root", [play.child("a"), ChildSpec("faulty", Faulty(where), shutdown=0.01), play.child("c")])
+    watch = watched(root, play)
     with pytest.raises(Crash, match="adapter"):
-        async with Supervisor("root", [play.child("a"), ChildSpec("faulty", Faulty(where), shutdown=0.01), play.child("c")]) as root:
+        async with root:
             if where == "handle":
                 await root.terminate_child("faulty")
             await play.rest()
     assert play.log[-2:] == ["asked a", "end a"]
     assert "asked c" in play.log
+    assert watch.of(ChildUnresponsive) == []  # a task that is gone is not waited for
+
+
+INTERRUPTED = """
+import signal, sys
+import anyio, trio
+from supervisor import ChildSpec, ChildType, Exit, Supervisor, task
+
+class Adapter:
+    type, kill_timeout, pid = ChildType.WORKER, 1.0, None
+    def describe(self): return {}
+    def terminate(self): self.scope.cancel()
+    kill = terminate
+    def launch(self, ticket):
+        async def run():
+            try:
+                signal.raise_signal(signal.SIGINT)
+                print("not cut", flush=True)
+                await anyio.sleep_forever()
+            finally:
+                ticket.exited(Exit.shutdown())
+        ticket.started()
+        self.scope = ticket.spawn(run, "adapter")
+        return self
+
+async def user():
+    try:
+        signal.raise_signal(signal.SIGINT)
+        print("cut late", flush=True)
+    except KeyboardInterrupt:
+        print("cut", flush=True)
+        raise
+
+async def main():
+    child = Adapter() if sys.argv[1] == "adapter" else task(user)
+    async with Supervisor("root", [ChildSpec("child", child)]):
+        await anyio.sleep(30)
+
+try:
+    trio.run(main)
+except KeyboardInterrupt:
+    print("bare", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("where", "said"), [("adapter", "not cut"), ("user", "cut")])
+def test_under_trio_an_interrupt_strikes_in_the_users_code_and_waits_in_ours(where: str, said: str) -> None:
+    """A Ctrl-C never cuts what keeps the books of the tree; in a child's own code it strikes at once, as trio's users know it."""
+    with running(sys.executable, "-c", INTERRUPTED, where, cwd=Path(__file__).parents[2]) as program:
+        finished = program.wait(20)
+    assert finished.stdout.splitlines() == [said, "bare"]
 
 
 async def test_a_sink_that_raises_costs_the_tree_nothing() -> None:
