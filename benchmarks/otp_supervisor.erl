@@ -4,7 +4,7 @@
 %%   release              of OTP
 %%   start KIND COUNT     until all children run; the supervisor is kept
 %%   stop                 the kept one, from asking it until it is gone
-%%   weigh KIND COUNT     bytes that a supervisor with its idle children adds to the node
+%%   weigh KIND COUNT     bytes of a supervisor with its idle children
 %%   open NAME SIBLINGS PERIOD
 %%                        keep a supervisor with so many idle children and one to crash; restarts count for PERIOD seconds
 %%   kill NAME TIMES      exit(Pid, kill) to the first line of the next life, each; the first one goes before and does not count
@@ -145,8 +145,9 @@ relapsing_life(Sup, Driver, Lives, Times) ->
             exit(relapsed)
     end.
 
+%% the processes' own sizes: the node's total still shrinks by what ended before, when the schedulers come to it
 weight() ->
     [erlang:garbage_collect(Process) || Process <- processes()],
-    erlang:memory(total).
+    lists:sum([Bytes || Process <- processes(), {memory, Bytes} <- [process_info(Process, memory)]]).
 
 now_ns() -> erlang:monotonic_time(nanosecond).
