@@ -17,10 +17,11 @@ from ..core.value import Value
 from ..host import launching, reaper
 from ..host.marker import new_marker
 from ..host.oom import oom_kills
-from ..host.spawn import Redirect, acknowledgement_pipe, spawn
+from ..host.spawn import Redirect, spawn
 from ..host.terminal import borrow, hung_up, is_lent
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit
+from .readiness import Newline
 from .running import RunningCommand as RunningCommand
 
 NOTIFY_FD: Final = "NOTIFY_FD"
@@ -86,13 +87,13 @@ class Command(Value):
             raise OSError(errno.EIO, "the terminal has hung up")
         marker = new_marker(ticket.path, ticket.generation)
         terminal = borrow() if self.terminal == "auto" and self.stdin == self.stdout == "inherit" else None
-        acknowledgement = reader = None
+        newline: Newline | None = None
         try:
             adopting = reaper.adopt_orphans()
             variables = {}
             if self.ready == "fd":
-                reader, acknowledgement = acknowledgement_pipe()
-                variables[NOTIFY_FD] = str(acknowledgement)
+                newline = Newline.open()
+                variables[NOTIFY_FD] = str(newline.writer)
             spawned = spawn(
                 self.argv,
                 marker=marker,
@@ -103,7 +104,7 @@ class Command(Value):
                 stdin="null" if self.stdin == "inherit" and terminal is None and is_lent() else self.stdin,
                 stdout=self.stdout,
                 stderr=self.stderr,
-                pass_fds=() if acknowledgement is None else (acknowledgement,),
+                pass_fds=() if newline is None else (newline.writer,),
                 terminal_fd=None if terminal is None else 0,
                 foreground=terminal is not None and terminal.foreground,
                 death_signal=self.death_signal,
@@ -111,20 +112,31 @@ class Command(Value):
         except BaseException:
             if terminal is not None:
                 terminal.give_back(None)
-            if reader is not None:
-                os.close(reader)
+            if newline is not None:
+                newline.close()
             reaper.release()
             raise
         finally:
-            if acknowledgement is not None:
-                os.close(acknowledgement)
+            if newline is not None:
+                os.close(newline.writer)
         if terminal is not None:
             terminal.lent(spawned.pid, by_helper=launching.mechanism() is launching.Mechanism.HELPER)
         tree = Tree(spawned.id, marker, spawned.own_session, adopting)
         reaper.register(tree)
         directory = os.path.abspath(self.cwd or os.curdir)
+        companions = () if newline is None else (newline,)
         running = RunningCommand(
-            self.argv, directory, self.stop_signal, self.abnormal, ticket, spawned, tree, terminal, oom_kills(), reader
+            self.argv,
+            directory,
+            self.stop_signal,
+            self.abnormal,
+            ticket,
+            spawned,
+            tree,
+            terminal,
+            oom_kills(),
+            companions,
+            newline is not None,
         )
         ticket.spawn(running.watch, f"command {'/'.join(ticket.path)}")
         return running

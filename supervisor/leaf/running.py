@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 import attrs
@@ -30,6 +30,25 @@ _TIDY: Final = 30.0
 """Seconds between looks for orphans that died while their leaf runs; nothing tells us of them."""
 
 
+class Companion(Protocol):
+    """A part of one life of a command that runs beside its process: it waits for readiness, watches over it, or drains its output."""
+
+    async def run(self, life: RunningCommand) -> None:
+        """Live beside the root process.
+
+        **Cancellation:** it is cancelled when that is dead, and may return before.
+        """
+
+    def conclude(self, life: RunningCommand) -> None:
+        """The root process is dead, others of its tree may live: take in its last words. Not called when the life is given up."""
+
+    async def drain(self, life: RunningCommand) -> None:
+        """The whole tree is gone, so nobody writes any more: take in what is left. Not called when the life is given up."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
 @attrs.define(eq=False)
 class RunningCommand:
     """A command that was started: its `Handle`.
@@ -48,10 +67,12 @@ class RunningCommand:
     _tree: Tree
     _terminal: Terminal | None
     _kills: OomKills
-    _reader: int | None
+    _companions: tuple[Companion, ...] = ()
+    _acknowledges: bool = False
     _started: bool = False
     _asked: bool = False
     _insisted: bool = False
+    _verdict: Exit | None = None
 
     @property
     def pid(self) -> int:
@@ -107,18 +128,30 @@ class RunningCommand:
         if not self._spawned.reaped:
             self._kill_all()
 
+    def acknowledge(self) -> None:
+        """The command says that it is up; said again, it changes nothing."""
+        if not self._started:
+            self._started = True
+            self._ticket.started(self.process_id)
+
+    def condemn(self, exit: Exit) -> None:
+        """Kill it, and report this exit instead of what the kill brings about. Only the first verdict counts, and none over the dead."""
+        if self._verdict is None and self._spawned.status() is None:
+            self._verdict = exit
+            self._kill_all()
+
     async def watch(self) -> None:
         """The life of the command, from its acknowledgement to the report of its end."""
         status: WaitStatus | None = None
         try:
-            if self._reader is None:
-                self._acknowledge()
-            if self._reader is None and self._terminal is None:
+            if not self._acknowledges:
+                self.acknowledge()
+            if not self._companions and self._terminal is None:
                 await self._death()  # a task group would cost what the rest of this costs
             else:
                 async with anyio.create_task_group() as group:
-                    if self._reader is not None:
-                        group.start_soon(self._await_newline)
+                    for companion in self._companions:
+                        group.start_soon(companion.run, self)
                     if self._terminal is not None:
                         from ..host.jobcontrol import job_control  # here: most leaves have no terminal
 
@@ -126,9 +159,11 @@ class RunningCommand:
                     await self._death()
                     group.cancel_scope.cancel()
             status = self._spawned.status()
-            if not self._started and self._read_newline():
-                self._acknowledge()  # it said so with its last breath
+            for companion in self._companions:
+                companion.conclude(self)
             await self._clean_up()
+            for companion in self._companions:
+                await companion.drain(self)
         finally:
             if self._terminal is not None:
                 self._terminal.give_back(status)
@@ -138,12 +173,15 @@ class RunningCommand:
                 self._spawned.reap()
             reaper.unregister(self._tree)
             self._spawned.close()
-            self._close_reader()
+            for companion in self._companions:
+                companion.close()
             if status is not None:
                 self._ticket.exited(self._judge(status))
             reaper.release()  # after the report: it may have started the next life at once
 
     def _judge(self, status: WaitStatus) -> Exit:
+        if self._verdict is not None:
+            return self._verdict
         out_of_memory = None
         if status.signal == _SIGKILL and not self._insisted:
             out_of_memory = was_out_of_memory(self._kills, oom_kills())
@@ -213,33 +251,3 @@ class RunningCommand:
                 stat = read_stat(self.pid)
                 if stat is not None and stat.group != self.pid and not stat.dead:
                     send_signal(self.process_id, number)  # it moved to another group
-
-    def _acknowledge(self) -> None:
-        self._started = True
-        self._ticket.started(self.process_id)
-
-    async def _await_newline(self) -> None:
-        """Wait for the newline; as in s6 the pipe is closed then."""
-        while self._reader is not None:
-            await anyio.wait_readable(self._reader)
-            if self._read_newline():
-                self._close_reader()
-                self._acknowledge()
-
-    def _read_newline(self) -> bool:
-        """Whether a newline is there to be read. A pipe that nobody can write to any more is closed."""
-        while self._reader is not None:
-            try:
-                data = os.read(self._reader, 4096)
-            except BlockingIOError:
-                return False
-            if b"\n" in data:
-                return True
-            if not data:
-                self._close_reader()
-        return False
-
-    def _close_reader(self) -> None:
-        if self._reader is not None:
-            reader, self._reader = self._reader, None
-            os.close(reader)
