@@ -25,7 +25,7 @@ $(call current,$(VENV))
 $(call current,$(LOWEST))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-lowest check bench oracle mutation clean
+.PHONY: help run test test-lowest check bench oracle chaos mutation clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -56,6 +56,9 @@ bench: $(VENV)/.ready-run ## Measure, and print each figure beside its floor; AR
 oracle: $(VENV)/.ready-dev ## Compare with the real Erlang supervisor; SEED=7 COUNT=500 choose the scenarios
 	@tools/install-optional.sh erlang
 	@$(PY) -m tests.conformance.fresh $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
+
+chaos: $(VENV)/.ready-dev ## Random faults to random trees of real processes, for ten minutes; ARGS="--seed 7 --seconds 60"
+	$(PY) -m tests.chaos $(ARGS)
 
 mutation: $(VENV)/.ready-dev ## Change the pure core in every small way, and see whether its tests notice
 	$(PY) tools/mutation.py $(ARGS)

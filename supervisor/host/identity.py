@@ -84,10 +84,14 @@ def open_pidfd(process: ProcessId, *, dead: bool = False) -> int | None:
             fd = os.pidfd_open(process.pid)
         except (ProcessLookupError, ValueError):
             return None
-        # only now does the check hold: the descriptor stays with whom it was opened for
-        if dead or is_alive(process):
-            return fd
-        os.close(fd)
+        kept = False
+        try:
+            # only now does the check hold: the descriptor stays with whom it was opened for
+            kept = dead or is_alive(process)
+        finally:
+            if not kept:
+                os.close(fd)
+        return fd if kept else None
     return None
 
 

@@ -12,8 +12,8 @@ import attrs
 from . import reaper
 from .identity import ProcessId, is_alive
 from .marker import carries, run_token, value_in
-from .procstat import Stat, is_ending, read_environment, read_stat
-from .proctree import marked, scan
+from .procstat import Stat, is_ending, read_children, read_environment, read_stat
+from .proctree import marked, scan, walk
 
 _LOOKS = 400
 """How often orphans are looked at before it is taken for the end that some still come and go."""
@@ -134,13 +134,23 @@ class Tree:
         if stat.dead or self.claims(stat):
             return False
         environment = read_environment(stat.pid)
-        return bool(environment) and not carries(value_in(environment), self.marker) and is_alive(ProcessId(stat.pid, stat.created))
+        lives = value_in(environment)
+        known = carries(lives, run_token()) or (bool(environment) and not read_children(stat.pid, stat.threads))
+        return known and not carries(lives, self.marker) and is_alive(ProcessId(stat.pid, stat.created))
 
     def _owns(self, stat: Stat) -> bool:
         if self.claims(stat):
             return True
         lives = value_in(read_environment(stat.pid))
-        return carries(lives, self.marker) or (not carries(lives, run_token()) and reaper.can_only_be_of(self.root, stat))
+        if carries(lives, self.marker):
+            return True
+        if carries(lives, run_token()):
+            return False
+        return reaper.can_only_be_of(self.root, stat) or any(self._marked(process) for process in walk(stat.pid)[1:])
+
+    def _marked(self, process: ProcessId) -> bool:
+        """Whether it carries our marker; whoever stands between it and us had it too, before his environment was replaced."""
+        return carries(value_in(read_environment(process.pid)), self.marker)
 
     def claims(self, stat: Stat) -> bool:
         """Whether a process belongs here by what was seen, by its process group or by its session."""

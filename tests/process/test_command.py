@@ -274,6 +274,22 @@ async def test_unseen_descendant_without_its_marker(tmp_path: Path, monkeypatch:
         process.wait()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("environment", ["", "MINE=1"])
+async def test_a_daemon_that_replaced_its_environment_is_known_by_its_child(tmp_path: Path, environment: str) -> None:
+    """Whose descendants carry the life's mark had it himself, also where several leaves could have left him behind."""
+    report = tmp_path / "report"
+    daemon = f"sleep 60 & echo child $! >> {report}; echo daemon $$ >> {report}; exec env -i {environment} sleep 60"
+    script = f"(setsid sh -c '{daemon}' &); while [ $(grep -c . {report}) -lt 2 ]; do sleep 0.01; done; kill -9 $$"
+    report.touch()
+    async with living(command("sleep", "60"), path=("root", "other")), living(command("sh", "-c", script)) as life:
+        await life.ticket.wait_exit()
+
+        family_of = reported(report)
+        assert swept(life) == set(family_of.values())
+        assert not [pid for pid in family_of.values() if running(pid)]
+
+
 async def test_whoever_was_asked_may_finish(tmp_path: Path) -> None:
     """The leaf is a wrapper that dies of the signal at once; its child got the signal too and has time for its work."""
     report = tmp_path / "report"

@@ -225,3 +225,31 @@ def test_vanishing_processes_disturb_no_walk(tmp_path: Path) -> None:
                 for member in left:
                     send_signal(member, signal.SIGKILL)
                 left = marked(marker)
+
+
+def test_without_descriptors_a_signal_fails_and_loses_none() -> None:
+    """Where the process can be opened but not looked at any more, that is an error, and its descriptor is given back."""
+    import resource
+
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with sleeping() as process:
+        leaf = identified(process.pid)
+        assert is_alive(leaf)
+        send_signal(leaf, 0)
+        before = descriptors()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_lowest_free() + 1, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                send_signal(leaf, 0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert descriptors() == before
+
+
+def _lowest_free() -> int:
+    fd = os.dup(0)
+    os.close(fd)
+    return fd
