@@ -19,6 +19,8 @@ from typing import Final
 SUITE: Final = {
     "memory_check": "one memory check of a tree of five processes",
     "command_restart": "SIGKILL of a command to the first instruction of its replacement",
+    "command_siblings": "crash of a command to its replacement, alone and among many",
+    "command_children": "many commands as children: start, stop, memory, idle CPU, one big tree",
     "task_children": "tasks as children: start, stop, memory",
     "dynamic_children": "tasks as children of a dynamic supervisor: start one by one, stop",
     "task_restart": "crash of a task to its next life",

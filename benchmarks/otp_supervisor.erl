@@ -10,10 +10,12 @@
 %%   kill NAME TIMES      exit(Pid, kill) to the first line of the next life, each; the first one goes before and does not count
 %%   fail NAME TIMES      the child's own exit(Reason) to the first line of the next life, likewise
 %%   close NAME           stop that supervisor
+%%   port NAME PATH WORD  keep a supervisor whose child runs that program through a port, and crashes when it ends
 %%   relapse TIMES        one child that crashes as soon as it is up, so many times
 -module(otp_supervisor).
 -behaviour(supervisor).
--export([start/0, init/1, idle/0, idle_life/1, crasher/1, crasher_life/2, relapsing/3, relapsing_life/4]).
+-export([start/0, init/1, idle/0, idle_life/1, crasher/1, crasher_life/2, relapsing/3, relapsing_life/4,
+         port/2, port_life/3]).
 
 start() ->
     spawn(fun() ->
@@ -61,6 +63,10 @@ answer(open, [Name, Siblings, Period], Kept) ->
     {ok, Sup} = supervisor:start_link(?MODULE, {flags(one_for_one, Period), specs(static, Siblings) ++ [Crasher]}),
     {Pid, _} = risen(),
     {[], Kept#{Name => {Sup, Pid}}};
+answer(port, [Name, Path, Word], Kept) ->
+    Spec = spec(port, {?MODULE, port, [atom_to_list(Path), atom_to_list(Word)]}),
+    {ok, Sup} = supervisor:start_link(?MODULE, {flags(one_for_one, 5), [Spec]}),
+    {[], Kept#{Name => {Sup, none}}};
 answer(close, [Name], Kept) ->
     #{Name := {Sup, _}} = Kept,
     down(Sup),
@@ -131,6 +137,13 @@ crasher_life(Sup, Driver) ->
     Failed = now_ns(),
     Driver ! {failed, self(), Failed},
     exit(told_to).
+
+port(Path, Word) -> proc_lib:start_link(?MODULE, port_life, [self(), Path, Word]).
+
+port_life(Sup, Path, Word) ->
+    Port = open_port({spawn_executable, Path}, [{args, [Word]}, exit_status]),
+    proc_lib:init_ack(Sup, {ok, self()}),
+    receive {Port, {exit_status, Status}} -> exit({ended, Status}) end.
 
 relapsing(Driver, Lives, Times) -> proc_lib:start_link(?MODULE, relapsing_life, [self(), Driver, Lives, Times]).
 
