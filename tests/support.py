@@ -133,6 +133,23 @@ class Program:
 
 
 @contextlib.contextmanager
+def no_descriptors(spare: int = 0) -> Iterator[None]:
+    """Within the block this process can open no more files, or only so many."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir("/proc/self/fd")}
+    with contextlib.ExitStack() as stack:
+        # all numbers below the limit are in use, as where a process has opened too many
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(used) + 1 + spare, hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(max(used) + 1 - len(used)):
+            with contextlib.suppress(OSError):
+                stack.callback(os.close, os.dup(0))
+        yield
+
+
+@contextlib.contextmanager
 def running(
     *argv: str | os.PathLike[str],
     cwd: Path | str | None = None,

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Final, Protocol
 
-from . import oom
+from . import oom, spare
 from .identity import ProcessId
 from .procstat import KeptFile, Stat, all_pids, read_stat
 from .proctree import has_children_files
@@ -68,6 +68,7 @@ def adopt_orphans() -> bool:
 def register(tree: Claims) -> None:
     """A leaf was started: it is reaped by its owner."""
     _trees[tree.root.pid] = tree
+    spare.hold()
 
 
 def unregister(tree: Claims) -> None:
@@ -88,6 +89,7 @@ def release() -> None:
         if _children is not None:
             _children[1].close()
         oom.close()
+        spare.release()
 
 
 def strangers() -> list[Stat]:

@@ -21,12 +21,14 @@ from ..core.value import Value
 from . import reaper
 from .identity import ProcessId, has_pidfd, is_alive, open_pidfd, send_signal
 from .procstat import read_bytes, read_stat
+from .spare import with_reserve
 
 BOUND: Final = 2.0
 """Seconds after which a sweep gives up on processes that the kernel cannot end, such as ones stuck in a device."""
 
 _ROUNDS: Final = 32
 _WATCHED: Final = 64
+_PAUSE: Final = 0.005
 _STOP: Final = getattr(signal, "SIGSTOP", 0)
 _KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -48,6 +50,7 @@ def kill_all(members: Members) -> Swept:
     Raises:
         OSError: Out of descriptors.
     """
+    members = with_reserve(members)
     found: dict[ProcessId, None] = {}
     denied: dict[ProcessId, None] = {}
     for _ in range(_ROUNDS):
@@ -75,12 +78,13 @@ async def sweep(members: Members, *, bound: float = BOUND) -> Swept:
 
     **Cancellation:** what was not killed yet stays alive.
     """
+    members = with_reserve(members)
     killed: dict[ProcessId, None] = {}
     denied: set[ProcessId] = set()
     give_up: float | None = None
     while True:
         alive = [process for process in members() if process not in denied]
-        reaper.collect()
+        with_reserve(reaper.collect)()
         if not alive:
             return Swept(tuple(killed), tuple(denied))
         now = anyio.current_time()
@@ -102,12 +106,13 @@ async def dead(processes: Iterable[ProcessId]) -> None:
     waiting = list(processes)
     while waiting:
         if has_pidfd():
-            await _dead_by_pidfd(waiting[:_WATCHED])
-            waiting = waiting[_WATCHED:]
-        else:
-            waiting = [process for process in waiting if is_alive(process)]
-            if waiting:
-                await anyio.sleep(0.005)
+            with suppress(OSError):  # out of descriptors: looking again and again needs one at a time
+                await _dead_by_pidfd(waiting[:_WATCHED])
+                waiting = waiting[_WATCHED:]
+                continue
+        waiting = [process for process in waiting if with_reserve(is_alive)(process)]
+        if waiting:
+            await anyio.sleep(_PAUSE)
 
 
 async def _dead_by_pidfd(processes: list[ProcessId]) -> None:
@@ -135,6 +140,7 @@ def ignores(process: ProcessId, signum: int) -> bool:
     return False
 
 
+@with_reserve
 def _signal_group(process: ProcessId, signum: int) -> None:
     """Signal the group of an orphan that we adopted, if it is in a session that is not ours: then nobody else's is in it.
 
@@ -152,6 +158,6 @@ def _signal_group(process: ProcessId, signum: int) -> None:
 def _signal(process: ProcessId, signum: int) -> bool | None:
     """Whether it got the signal; None when it may not be signalled."""
     try:
-        return send_signal(process, signum)
+        return with_reserve(send_signal)(process, signum)
     except PermissionError:
         return None

@@ -19,6 +19,7 @@ from ..host import reaper
 from ..host.identity import ProcessId, send_signal
 from ..host.oom import OomKills, oom_kills, was_out_of_memory
 from ..host.procstat import read_stat
+from ..host.spare import with_reserve
 from ..host.spawn import Spawned
 from ..host.sweep import Swept, dead, ignores, kill_all, sweep
 from ..host.terminal import Terminal
@@ -116,7 +117,7 @@ class RunningCommand:
         if self._spawned.reaped:
             return
         with suppress(OSError):
-            self._tree.refresh()  # without descriptors we go by what was seen before
+            with_reserve(self._tree.refresh)()  # without descriptors we go by what was seen before
         self._asked = True
         self._signal_group(self._stop_signal)
         if sys.platform != "win32":
@@ -204,10 +205,10 @@ class RunningCommand:
     async def _clean_up(self) -> None:
         """The root is dead and not reaped, so its group is still its own: let those end that were asked to, sweep the rest."""
         try:
-            if self._tree.is_bare():
+            if with_reserve(self._tree.is_bare)():
                 return  # what nearly always holds, for the price of one read
             while self._asked and not self._insisted:
-                asked = [process for process in self._tree.refresh() if self._was_asked(process)]
+                asked = [process for process in with_reserve(self._tree.refresh)() if with_reserve(self._was_asked)(process)]
                 if not asked:
                     break
                 await dead(asked)
@@ -239,7 +240,7 @@ class RunningCommand:
         else:
             # a leaf that may not be signalled stays; the supervisor reports it as unresponsive
             with suppress(PermissionError):
-                send_signal(self.process_id, _SIGKILL)
+                with_reserve(send_signal)(self.process_id, _SIGKILL)
 
     def _signal_group(self, number: int) -> None:
         """Signal the root's process group. Only before the root is reaped: until then no other group can have its number."""
@@ -248,6 +249,7 @@ class RunningCommand:
                 os.kill(self.pid, number)
             else:
                 os.killpg(self.pid, number)
-                stat = read_stat(self.pid)
-                if stat is not None and stat.group != self.pid and not stat.dead:
-                    send_signal(self.process_id, number)  # it moved to another group
+        with suppress(OSError):  # without any descriptor nobody can look, and nobody there is to be signalled but the group
+            stat = with_reserve(read_stat)(self.pid)
+            if stat is not None and stat.group != self.pid and not stat.dead:
+                with_reserve(send_signal)(self.process_id, number)  # it moved to another group

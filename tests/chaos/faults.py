@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import time
 from collections.abc import Callable, Coroutine
@@ -16,6 +15,7 @@ from anyio.abc import TaskGroup
 
 from supervisor import Supervisor, SupervisorError, TreeInfo
 
+from ..support import no_descriptors
 from .growth import Growth
 from .invariants import Stray, processes
 
@@ -37,7 +37,7 @@ class Faults:
             self.pause: 6,
             self.call: 40,
             self.grow: 12,
-            self.no_descriptors: 2,
+            self.no_descriptors: 3,
             self.busy: 3,
             self.storm: 2,
         }
@@ -81,12 +81,8 @@ class Faults:
 
     async def no_descriptors(self) -> None:
         """For a moment this process can open no more files, or only a few."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + self._random.randint(0, 3), hard))
-        try:
+        with no_descriptors(self._random.randint(0, 3)):
             await anyio.sleep(self._random.uniform(0.01, 0.1))
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     async def busy(self) -> None:
         """The event loop is kept busy by somebody else."""

@@ -22,7 +22,7 @@ from supervisor.host.proctree import marked
 from supervisor.host.waitstatus import AbnormalExit
 from supervisor.leaf.command import command
 
-from ..support import eventually
+from ..support import eventually, no_descriptors
 from ..support_ticket import Life, LifeTicket, living
 from .host_support import family, identified, other, reap, reported, running, zombies
 
@@ -272,6 +272,25 @@ async def test_unseen_descendant_without_its_marker(tmp_path: Path, monkeypatch:
         assert process.poll() is None
         process.kill()
         process.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("how", ["crash", "terminate", "kill"])
+async def test_without_descriptors_nobody_escapes(tmp_path: Path, how: str) -> None:
+    """Some are kept in reserve for the sweep, also of a tree in several sessions that ignores every other signal."""
+    report = tmp_path / "report"
+    async with living(family(report, "sleep", "setsid", "stubborn", "daemon")) as life:
+        await life.ticket.wait_ready()
+        pids = set(reported(report).values())
+        with no_descriptors():
+            if how == "crash":
+                os.kill(life.handle.pid, signal.SIGKILL)
+            else:
+                getattr(life.handle, how)()
+            await life.ticket.wait_exit()
+        assert not [pid for pid in pids if running(pid)]
+        if how != "kill":
+            assert swept(life) == pids
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
