@@ -215,7 +215,7 @@ def test_links_in_documents_resolve() -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("page", ["semantics", "tuning"])
+@pytest.mark.parametrize("page", ["semantics", "tuning", "faults"])
 def test_every_test_that_a_document_names_is_there(page: str) -> None:
     """A guarantee is held by a test, or it is none."""
     named = set(re.findall(r"`([Tt]est_?[A-Za-z0-9_]+)`", (ROOT / "docs" / f"{page}.md").read_text()))
