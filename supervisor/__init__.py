@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .core.extra_errors import RegistryError as RegistryError
     from .core.extra_errors import TaskExited as TaskExited
     from .core.extra_errors import TaskTimeout as TaskTimeout
+    from .core.extra_errors import Unpicklable as Unpicklable
     from .core.ports import ChildType as ChildType
     from .core.ports import Handle as Handle
     from .core.ports import Launch as Launch
@@ -220,6 +221,7 @@ _MODULES = {
         "RegistryError",
         "TaskExited",
         "TaskTimeout",
+        "Unpicklable",
     ),
     "core.ports": (
         "ChildType",

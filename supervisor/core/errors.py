@@ -9,6 +9,7 @@ SupervisorError
 ├── RestartIntensityExceeded              the budget is spent: .path .exits
 ├── TaskExited                            a task has no result: it was stopped or killed: .path .exit
 │   └── TaskTimeout (also TimeoutError)   a stream's task took too long: .timeout
+├── Unpicklable                           stands for an exception that pickle could not carry: .type .text
 ├── NotAChild                             code that belongs to no child asked which one it is
 ├── RegistryError                         a registry said no: .registry .key
 │   ├── AlreadyRegistered                 a unique key is taken: .path .generation
@@ -28,12 +29,13 @@ SupervisorError
     ├── RestartRefused                    restart protection says no: .reason .retry_in
     └── RestartPostponed                  a cooldown is not over: .remaining
 
-Those of registries, partitions and tasks are made in `extra_errors`, so that a tree without them does not carry them.
+Those of registries, partitions, tasks and pickle are made in `extra_errors`, so that a tree without them does not carry them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Self, cast
 
 from .exits import Exit
 
@@ -41,7 +43,26 @@ Path = tuple[str, ...]
 
 
 class SupervisorError(Exception):
-    """Root of all exceptions of this library."""
+    """Root of all exceptions of this library.
+
+    All of them can be pickled and copied, with their values, notes and cause, and so cross a process border. What cannot be pickled
+    itself arrives as its text, an exception as an `Unpicklable`.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from .carry import reduced
+
+        return reduced(self)
+
+    def __copy__(self) -> Self:
+        from .carry import copied
+
+        return cast(Self, copied(self, lambda value: value, {}))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        from .carry import copied, deep
+
+        return cast(Self, copied(self, deep(memo), memo))
 
 
 class SpecError(SupervisorError, ValueError):

@@ -24,6 +24,8 @@ class ExitKind(Enum):
 class Exit(Value):
     """The end of one life of a child.
 
+    It can always be pickled: an `exception` that cannot be arrives as an `Unpicklable`, a `term` as its text.
+
     Attributes:
         kind: The class that restart types are decided by.
         reason: One line for a person, such as ``"exit code 3"`` or ``"killed by SIGSEGV"``.
@@ -66,6 +68,17 @@ class Exit(Value):
     def failed(cls, exception: BaseException, *, reason: str | None = None) -> Exit:
         """The child raised `exception`, or could not start because of it."""
         return cls(ExitKind.ABNORMAL, reason or describe(exception), exception=exception)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from .carry import reduced_exit
+
+        return reduced_exit(self)
+
+    def __copy__(self) -> Exit:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Exit:
+        return self
 
     @property
     def is_clean(self) -> bool:

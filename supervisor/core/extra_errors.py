@@ -1,4 +1,4 @@
-"""The exceptions of registries, partitions and tasks; `errors` draws the tree that they are in."""
+"""The exceptions of registries, partitions, tasks and pickle; `errors` draws the tree that they are in."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ class TaskTimeout(TaskExited, TimeoutError):
     def __init__(self, path: Path, exit: Exit, timeout: float) -> None:
         self.timeout = timeout
         super().__init__(path, exit)
+
+
+class Unpicklable(SupervisorError):
+    """Stands for an exception of the class `type` that pickle could not carry; `text` is what it said."""
+
+    def __init__(self, type: str, text: str) -> None:
+        self.type, self.text = type, text
+        super().__init__(f"{type}: {text}" if text else type)
 
 
 class NotAChild(SupervisorError):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import anyio
@@ -27,6 +28,7 @@ from supervisor import (
     task,
 )
 from tests.play import Crash, Play, watched
+from tests.support import ROOT, running
 
 pytestmark = pytest.mark.anyio
 
@@ -359,3 +361,16 @@ async def test_a_significant_child_that_is_restarted_or_stopped_on_request_ends_
         await root.terminate_child("s")
         await anyio.wait_all_tasks_blocked()
         assert root.which_child("b").state == "running"
+
+
+def test_giving_up_arrives_in_another_process() -> None:
+    """As the error that it is, out of a pool of processes."""
+    with running(sys.executable, ROOT / "tests" / "children" / "pool.py", env={"PYTHONPATH": str(ROOT)}) as program:
+        done = program.wait()
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [
+            "root gave up: more than 1 restarts within 5 s; the last: a: ValueError: always",
+            "[('a', \"ValueError('always')\"), ('a', \"ValueError('always')\")]",
+        ],
+    ), done.stderr
