@@ -89,6 +89,9 @@ class Life:
     def exited(self, exit: Exit) -> None:
         """See `Ticket.exited`."""
         if not self.over:
+            if not isinstance(exit, Exit):
+                # a launch of somebody else's: whoever waits for this end is told now, or never
+                exit = Exit.failed(TypeError(f"its launch reported {exit!r} as its end, and that is no Exit"))
             self.end(exit)
             if isinstance(exit.exception, KeyboardInterrupt):
                 # it happened to hit this child, but it is meant for the program

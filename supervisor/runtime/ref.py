@@ -168,8 +168,11 @@ class SupervisorRef:
 
         What is above it then treats that as any end of a child: OTP's ``supervisor:stop``. At the root it is the end of the
         block, whose body is cancelled.
+
+        Raises:
+            InvalidField: `exit` is no `Exit`.
         """
-        self._node().feed(Stop(exit))
+        self._node().feed(Stop(self._checked(exit)))
 
     async def cycle_child(self, id: str, *, reason: str = "") -> ChildInfo:
         """Restart a running child in a controlled way: stop it within its `shutdown`, then start it.
@@ -282,6 +285,11 @@ class SupervisorRef:
 
     def _node(self) -> Node:
         return self._find_node(self.path)
+
+    def _checked(self, exit: Exit) -> Exit:
+        if not isinstance(exit, Exit):
+            raise InvalidField("exit", exit, "an Exit, as Exit.shutdown()", where="/".join(self.path))
+        return exit
 
     async def _call_about(self, request: StartChild | RestartChild | CycleChild) -> ChildInfo:
         node = self._node()

@@ -119,8 +119,9 @@ class Supervisor(SupervisorRef):
 
         Raises:
             NoProc: The block has not been entered.
+            InvalidField: `exit` is no `Exit`.
         """
-        self._entered().feed(Stop(exit))
+        self._entered().feed(Stop(self._checked(exit)))
 
     def hurry(self) -> None:
         """As `stop`, killing instead of asking; also after a `stop`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from supervisor import ChildNotFound, InvalidField, Supervisor
+from supervisor import ChildExited, ChildNotFound, ChildSpec, ChildType, Exit, ExitKind, InvalidField, Restart, Supervisor, Ticket, subtree
 from tests.play import Play
 
 pytestmark = pytest.mark.anyio
@@ -30,3 +30,52 @@ async def test_an_unknown_id_of_another_type_is_not_found() -> None:
     async with Supervisor("root", [play.child("a")]) as root:
         with pytest.raises(ChildNotFound, match="root/7"):
             root.which_child(7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("exit", ["bad", None, ValueError("x")])
+async def test_a_stop_with_something_that_is_no_exit_is_the_callers_fault(exit: Any) -> None:
+    """At the root and below it: the call raises, nothing is stopped, and a right call stops it afterwards."""
+    play, seen = Play(), []
+    root = Supervisor("root", [ChildSpec("s", subtree([play.child("a")])), play.child("b")])
+    async with root:
+        for ref in (root, root.supervisor("s")):
+            with pytest.raises(InvalidField) as caught:
+                ref.stop(exit)
+            assert (caught.value.field, caught.value.value, caught.value.where) == ("exit", exit, "/".join(ref.path))
+        seen.append([child.state for child in root.which_children()])
+        root.stop(Exit.normal())
+        await play.rest()
+    assert seen == [["running", "running"]]
+    assert root.exit == Exit.normal()
+
+
+class Wrong:
+    """A launch that gives no Exit."""
+
+    type = ChildType.WORKER
+    kill_timeout = 1.0
+    pid = None
+
+    def launch(self, ticket: Ticket) -> Any:
+        ticket.started()
+        ticket.exited("gone")  # type: ignore[arg-type]
+        return self
+
+    def terminate(self) -> None:
+        """Not reached: it has ended."""
+
+    kill = terminate
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+async def test_what_a_launch_reports_instead_of_an_exit_is_a_failure() -> None:
+    """The child has ended, however its launch says so, and everybody hears of it as of any failure."""
+    exits = []
+    root = Supervisor("root", [ChildSpec("s", subtree([ChildSpec("a", Wrong(), restart=Restart.TEMPORARY)]))])
+    root.add_sink(lambda record: exits.append(record.event.exit) if isinstance(record.event, ChildExited) else None)
+    async with root:
+        assert root.supervisor("s").which_children() == ()
+    assert [(exit.kind, type(exit.exception)) for exit in exits[:1]] == [(ExitKind.ABNORMAL, TypeError)]
+    assert exits[0].reason == "TypeError: its launch reported 'gone' as its end, and that is no Exit"
