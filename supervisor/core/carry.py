@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from .errors import SupervisorError
@@ -24,7 +25,8 @@ def pack(value: object) -> bytes:
     """
     try:
         data = pickle.dumps(value)
-        pickle.loads(data)
+        if not isinstance(value, SupervisorError | Exit):  # these can be made again, and would be once for each level above them
+            pickle.loads(data)
     except Exception:  # the boundary where what others wrote refuses to be carried
         return pickle.dumps(told(value))
     return data
@@ -56,11 +58,22 @@ def _said(how: Callable[[object], str], value: object) -> str:
 
 # ---------------------------------------------------------------- errors
 
+_UNDER_WAY: ContextVar[frozenset[int]] = ContextVar("_UNDER_WAY", default=frozenset())
+"""The errors that are being pickled around this one."""
+
 
 def reduced(error: SupervisorError) -> Reduced:
     """What pickle makes the error of again: class, arguments, values and notes, cause."""
-    values = {name: pack(value) for name, value in vars(error).items()}
-    cause = None if _is_of_exit(error) else pack(error.__cause__)
+    under_way = _UNDER_WAY.get()
+    if id(error) in under_way:
+        # it is among its own causes: there it is its text
+        return _made, (type(error), pack(error.args), {}, pack(None), True)
+    token = _UNDER_WAY.set(under_way | {id(error)})
+    try:
+        values = {name: pack(value) for name, value in vars(error).items()}
+        cause = None if _is_of_exit(error) else pack(error.__cause__)
+    finally:
+        _UNDER_WAY.reset(token)
     return _made, (type(error), pack(error.args), values, cause, error.__suppress_context__)
 
 
