@@ -49,8 +49,8 @@ def call(draft: Draft, ref: int, request: Request) -> None:
             draft.effects.append(Reply(ref))
         case CycleChild(id=id, reason=reason):
             cycle_child(draft, ref, id, reason)
-        case Reconfigure(flags=flags, specs=specs):
-            reconfigure(draft, flags, specs)
+        case Reconfigure(flags=changes, specs=specs):
+            reconfigure(draft, evolve(draft.flags, **changes), specs)
             draft.effects.append(Reply(ref))
         case ResetBudgets():
             draft.crash = draft.cycle = FRESH

@@ -6,11 +6,14 @@ generation: news about a life that is over changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import attrs
 
 from .event import Event
 from .exits import Exit
-from .spec import ChildSpec, SupervisorFlags
+from .spec import ChildSpec
 from .value import Value
 
 # ---------------------------------------------------------------- inputs
@@ -105,9 +108,12 @@ class CycleChild(Value):
 
 @attrs.frozen(repr=False, eq=False)
 class Reconfigure(Value):
-    """New flags, and new specifications for the present and for further children; nothing is started or stopped."""
+    """New flags, and new specifications for the present and for further children; nothing is started or stopped.
 
-    flags: SupervisorFlags
+    `flags` are the fields of `SupervisorFlags` that change, by name: what the others are is known when the request is served.
+    """
+
+    flags: Mapping[str, Any]
     specs: tuple[ChildSpec, ...]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 import anyio
@@ -12,7 +13,7 @@ from ..core.backoff import Backoff
 from ..core.breaker import Breaker
 from ..core.budget import Verdict
 from ..core.calls import cycle_verdict
-from ..core.errors import ChildNotFound, ChildNotRunning, InvalidField, is_name
+from ..core.errors import BadCombination, ChildNotFound, ChildNotRunning, InvalidField, is_name
 from ..core.exits import Exit
 from ..core.message import (
     CycleChild,
@@ -27,7 +28,7 @@ from ..core.message import (
     TerminateChild,
 )
 from ..core.ports import ChildType, Handle
-from ..core.spec import AutoShutdown, ChildSpec, GiveUp, Strategy
+from ..core.spec import AutoShutdown, ChildSpec, GiveUp, Strategy, check_childspecs
 from ..core.state import State
 from .node import Node
 from .snapshot import ChildCounts, ChildInfo, child_info, count
@@ -154,14 +155,17 @@ class SupervisorRef:
 
         Nothing is started or stopped. A child whose id is named gets the new specification, which counts from its next start or
         stop on; one that is new is added and not running, `restart_child` starts it; those that are not named are kept, after
-        the others in the start order. Flags that are not given keep their value. A supervisor that is itself restarted begins
-        with its own specification again.
+        the others in the start order. Flags that are not given keep the value that they have when the request is served. A supervisor
+        that is itself restarted begins with its own specification again.
 
         Raises:
             SpecError: Flags or specifications that cannot be; nothing has changed.
+            TypeError: There is no flag of that name.
         """
-        changed = attrs.evolve(self._node().state.flags, **flags)
-        await self._call(Reconfigure(changed, changed.check(children, where="/".join(self.path))))
+        specs = check_childspecs(children, where="/".join(self.path))
+        with suppress(BadCombination):  # whether they go together with the others is decided when those are known
+            attrs.evolve(self._node().state.flags, **flags)
+        await self._call(Reconfigure(flags, specs))
 
     def stop(self, exit: Exit = SHUTDOWN) -> None:
         """Let this supervisor stop all its children and end with `exit`; returns at once, and changes nothing when asked again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -10,16 +11,18 @@ import pytest
 from supervisor import (
     AutoShutdown,
     BadCombination,
+    Breaker,
     ChildSpec,
     DynamicSupervisor,
     Exit,
+    GiveUp,
     InvalidField,
     Restart,
     RestartIntensityExceeded,
     Strategy,
     Supervisor,
 )
-from supervisor.testing import Scripted, settle
+from supervisor.testing import Hang, Scripted, settle
 
 from .casting import states
 
@@ -66,6 +69,23 @@ async def test_code_change_with_something_faulty(specs: list[Any], flags: Any, e
         with pytest.raises(error):
             await sup.reconfigure(specs, **flags)
         assert sup.state == before
+
+
+async def test_changes_that_wait_for_each_other_are_all_made() -> None:
+    """While the supervisor is busy: each is made on what the one before it has left, and judged by it."""
+    child, hanging = Scripted(), Scripted([Hang()])
+    async with Supervisor("sup", [ChildSpec("child1", child)]) as sup, anyio.create_task_group() as tasks:
+        tasks.start_soon(sup.start_child, ChildSpec("child2", hanging))
+        await settle()
+        for flags in ({"intensity": 7}, {"period": 9.0}, {"breaker": Breaker()}, {"on_give_up": GiveUp.HOLD}):
+            tasks.start_soon(partial(sup.reconfigure, [ChildSpec("child1", child)], **flags))
+            await settle()
+        with pytest.raises(TypeError, match="nonsense"):
+            await sup.reconfigure([], nonsense=1)  # type: ignore[call-arg]
+        hanging.acknowledge()
+        await settle()
+        changed = sup.state.flags
+        assert (changed.intensity, changed.period, changed.breaker, changed.on_give_up) == (7, 9.0, Breaker(), GiveUp.HOLD)
 
 
 async def test_code_change_simple() -> None:

@@ -330,8 +330,8 @@ class Driver:
                     self.excused.add(id)
                     # a group that waited for the terminated child stays down, as in OTP
                     self.excused |= {id for id, child in before.children.items() if child.phase is Phase.UNDEFINED}
-                case Reconfigure(flags=flags):
-                    self.flags, self.reconfigured = flags, True
+                case Reconfigure(flags=changes):
+                    self.flags, self.reconfigured = attrs.evolve(self.flags, **changes), True
                     # what was out of the old window is forgotten, also where the new one is longer
                     if not reset:
                         self.crashes, self.cycles = list(before.crash.window.times), list(before.cycle.window.times)
@@ -406,6 +406,11 @@ class Driver:
         for id, child in self.state.children.items():
             if child.spec.restart is Restart.PERMANENT and child.phase is Phase.UNDEFINED:
                 assert waiting or id in self.excused, f"{id} is down for no reason"
+
+
+def every(flags: SupervisorFlags) -> dict[str, Any]:
+    """All flags by name, for a `Reconfigure` that changes them all."""
+    return {field.name: getattr(flags, field.name) for field in attrs.fields(SupervisorFlags)}
 
 
 def begun(old: Job | None, new: Job | None) -> Job | None:

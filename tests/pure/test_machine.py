@@ -33,7 +33,7 @@ from supervisor.core.message import (
 from supervisor.core.spec import BRUTAL_KILL, AutoShutdown, ChildSpec, GiveUp, Restart, Strategy, SupervisorFlags
 from supervisor.core.state import Lifecycle, wake_at
 
-from .machine_driver import BOOM, Driver, Life, Scripted
+from .machine_driver import BOOM, Driver, Life, Scripted, every
 
 IDS = ("a", "b", "c", "d")
 STRATEGIES = (Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE)
@@ -164,7 +164,7 @@ class Anything(RuleBasedStateMachine):
         if rare == 0:
             flags = data.draw(supervisor_flags(self.driver.flags.dynamic))
             named = [] if flags.dynamic else data.draw(st.lists(st.sampled_from(IDS), unique=True))
-            self.driver.call(Reconfigure(flags, tuple(data.draw(specifications(id, flags.auto_shutdown)) for id in named)))
+            self.driver.call(Reconfigure(every(flags), tuple(data.draw(specifications(id, flags.auto_shutdown)) for id in named)))
 
     @rule(rare=st.integers(0, 7))
     def reset(self, rare: int) -> None:

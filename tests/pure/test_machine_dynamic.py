@@ -37,7 +37,7 @@ from supervisor.core.message import (
 from supervisor.core.spec import BRUTAL_KILL, AutoShutdown, ChildSpec, GiveUp, Restart, Strategy, SupervisorFlags
 from supervisor.core.state import Lifecycle, Phase, wake_at
 
-from .machine_driver import BOOM, Play, child
+from .machine_driver import BOOM, Play, child, every
 
 
 def dynamic(*ids: str, **flags: Any) -> Play:
@@ -368,7 +368,7 @@ def static(*ids: str, **flags: Any) -> Play:
 
 
 def give(play: Play, *specs: ChildSpec, **flags: Any) -> None:
-    play.ask(Reconfigure(SupervisorFlags(**{"intensity": 3, **flags}), specs))
+    play.ask(Reconfigure(every(SupervisorFlags(**{"intensity": 3, **flags})), specs))
     assert play.done == [], "nothing is started or stopped"
 
 
@@ -397,6 +397,19 @@ def test_a_child_added_after_a_change_is_the_last() -> None:
     assert sorted(play.state.children, key=lambda id: play.row(id).position) == ["x", "y", "z", "a", "b"]
 
 
+def test_changes_of_different_flags_are_no_loss_to_each_other() -> None:
+    """What a change does not name is what it is when the change is served, not when it was asked for; also for what may go together."""
+    play = static("a", intensity=3)
+    play.ask(Reconfigure({"intensity": 7}, ()))
+    play.ask(Reconfigure({"period": 9.0}, ()))
+    assert (play.state.flags.intensity, play.state.flags.period) == (7, 9.0)
+    with pytest.raises(BadCombination):
+        play.ask(Reconfigure({"on_give_up": GiveUp.HOLD}, ()))
+    play.ask(Reconfigure({"breaker": Breaker()}, ()))
+    play.ask(Reconfigure({"on_give_up": GiveUp.HOLD}, ()))
+    assert (play.state.flags.on_give_up, play.state.flags.intensity) == (GiveUp.HOLD, 7)
+
+
 def test_code_change_replaces_the_flags() -> None:
     """For whatever happens from then on."""
     play = static("a", "b", intensity=0)
@@ -414,15 +427,15 @@ def test_an_invalid_change_changes_nothing() -> None:
         (BadCombination, (), SupervisorFlags(Strategy.SIMPLE_ONE_FOR_ONE)),
     ):
         with pytest.raises(error):
-            play.ask(Reconfigure(flags, specs))
+            play.ask(Reconfigure(every(flags), specs))
         assert play.state == before
     pool = dynamic("a")
     with pytest.raises(BadCombination) as caught:
-        pool.ask(Reconfigure(SupervisorFlags(), ()))
+        pool.ask(Reconfigure(every(SupervisorFlags()), ()))
     assert caught.value.fields == {"strategy": Strategy.ONE_FOR_ONE, "before": Strategy.SIMPLE_ONE_FOR_ONE}
     assert caught.value.where == "root"
     with pytest.raises(InvalidField) as refused:
-        pool.ask(Reconfigure(SupervisorFlags(Strategy.SIMPLE_ONE_FOR_ONE), (child("a"),)))
+        pool.ask(Reconfigure(every(SupervisorFlags(Strategy.SIMPLE_ONE_FOR_ONE)), (child("a"),)))
     assert refused.value.where == "root"
 
 
@@ -444,7 +457,7 @@ def test_a_child_that_waits_and_is_temporary_now_is_forgotten() -> None:
     play = static("a", "b", backoff=Backoff(100.0, maximum=100.0))
     play.crash("a")
     play.crash("a")
-    play.ask(Reconfigure(SupervisorFlags(intensity=3, backoff=Backoff(100.0, maximum=100.0)), (child("a", Restart.TEMPORARY),)))
+    play.ask(Reconfigure(every(SupervisorFlags(intensity=3, backoff=Backoff(100.0, maximum=100.0))), (child("a", Restart.TEMPORARY),)))
     assert play.done == ["forget a"]
     assert list(play.state.children) == ["b"] and wake_at(play.state) == math.inf
 
@@ -473,7 +486,7 @@ def test_without_a_backoff_there_is_no_cooldown_and_without_a_breaker_no_circuit
     policy: Any = {"intensity": 2, "period": 100.0}
     play = static("a", backoff=Backoff(50.0, maximum=50.0), breaker=Breaker(1, 1000.0), **policy)
     play.crash("a")
-    play.ask(Reconfigure(SupervisorFlags(backoff=Backoff(50.0, maximum=50.0), breaker=Breaker(1, 1000.0), **policy), ()))
+    play.ask(Reconfigure(every(SupervisorFlags(backoff=Backoff(50.0, maximum=50.0), breaker=Breaker(1, 1000.0), **policy)), ()))
     assert play.state.crash.ready_at == 50.0 and play.state.crash.pending
     give(play, **policy)
     assert play.state.crash.ready_at == -math.inf and not play.state.crash.pending
@@ -490,7 +503,7 @@ def test_without_a_backoff_there_is_no_cooldown_and_without_a_breaker_no_circuit
 def test_a_dynamic_supervisor_can_be_given_another_limit() -> None:
     """The children that are there stay, also where they are more than the new limit."""
     play = dynamic("a", "b", "c")
-    play.ask(Reconfigure(SupervisorFlags(Strategy.SIMPLE_ONE_FOR_ONE, intensity=3, max_children=2), ()))
+    play.ask(Reconfigure(every(SupervisorFlags(Strategy.SIMPLE_ONE_FOR_ONE, intensity=3, max_children=2)), ()))
     assert play.up() == "a b c"
     with pytest.raises(MaxChildren):
         play.ask(StartChild(child("d")))
