@@ -14,6 +14,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
+from .ports import Launch
 from .spec import ChildSpec, GiveUp, Restart, SupervisorFlags
 from .text import counted, duration
 from .value import Value
@@ -21,7 +22,7 @@ from .value import Value
 MANY_RESTARTS: Final = 100
 """Restarts of one leaf in one burst that somebody should have meant."""
 MANY_TIMES: Final = 10
-"""How many times its own supervisor's budget a leaf may get through those above, before it is worth a word."""
+"""How many times the largest budget above it a leaf may get through the others, before it is worth a word."""
 
 
 class Ends(Enum):
@@ -170,6 +171,15 @@ class Branch(Protocol):
         """Its budget."""
 
 
+@runtime_checkable
+class Wrapper(Protocol):
+    """A launch that starts what another one does."""
+
+    @property
+    def start(self) -> Launch:
+        """What it starts."""
+
+
 @attrs.frozen(repr=False, eq=False)
 class Worst(Value):
     """The worst burst of one leaf.
@@ -205,8 +215,11 @@ def _leaves(
         yield (*path, "*"), (Level(path, flags), *above)
     for spec in specs:
         levels = (Level(path, flags, spec.restart), *above)
-        if isinstance(spec.start, Branch):
-            yield from _leaves((*path, spec.id), spec.start.flags, spec.start.specs, levels)
+        start = spec.start
+        while isinstance(start, Wrapper):
+            start = start.start
+        if isinstance(start, Branch):
+            yield from _leaves((*path, spec.id), start.flags, start.specs, levels)
         else:
             yield (*path, spec.id), levels
 
@@ -214,8 +227,8 @@ def _leaves(
 def nested_budgets(cases: Iterable[Worst]) -> tuple[str, ...]:
     """Where nested budgets multiply beyond reason, for a person: one line for each supervisor with such leaves.
 
-    Beyond reason are more than `MANY_RESTARTS` restarts of one leaf, if they are at least `MANY_TIMES` as many as the leaf's own
-    supervisor admits: a large intensity was written by somebody who meant it, a large product by nobody.
+    Beyond reason are more than `MANY_RESTARTS` restarts of one leaf, if they are at least `MANY_TIMES` as many as any one supervisor on
+    the way admits: a large intensity was written by somebody who meant it, a large product by nobody.
     """
     return tuple(
         f"{_told(case, siblings)}: nested budgets multiply ({' x '.join(map(str, reversed(case.outlook.starts)))} starts)"
@@ -230,7 +243,7 @@ def describe_worst(cases: Iterable[Worst]) -> tuple[str, ...]:
 
 def _is_beyond_reason(case: Worst) -> bool:
     ends = case.outlook
-    return MANY_RESTARTS < ends.restarts < math.inf and ends.restarts >= MANY_TIMES * (ends.starts[0] - 1)
+    return MANY_RESTARTS < ends.restarts < math.inf and ends.restarts >= MANY_TIMES * (max(ends.starts) - 1)
 
 
 def _grouped(cases: Iterable[Worst]) -> Iterator[tuple[Worst, int]]:

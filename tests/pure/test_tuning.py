@@ -266,21 +266,25 @@ def test_every_leaf_of_a_tree() -> None:
     ],
 )
 def test_what_is_beyond_reason(depth: int, flags: dict[str, Any], warned: bool) -> None:
-    """More than a hundred restarts, of which the leaf's own supervisor meant at most a tenth."""
+    """More than a hundred restarts, of which no supervisor meant more than a tenth."""
     cases = worst_cases(*nested(depth, **flags))
     assert bool(nested_budgets(cases)) == warned
     assert (cases[0].outlook.restarts > MANY_RESTARTS) >= warned
 
 
 def test_a_large_budget_that_was_meant_is_no_warning() -> None:
-    """The supervisors above it multiply it by less than ten."""
+    """The others multiply it by less than ten, whether they are above it or below; one that admits none multiplies nothing."""
     meant = ChildSpec("busy", subtree([leaf()], intensity=100, period=60.0))
     assert worst_cases("root", SupervisorFlags(intensity=8), [meant])[0].outlook.restarts == 908
     assert nested_budgets(worst_cases("root", SupervisorFlags(intensity=8), [meant])) == ()
     assert len(nested_budgets(worst_cases("root", SupervisorFlags(intensity=9), [meant]))) == 1
     silent = ChildSpec("silent", subtree([leaf()], intensity=0))
-    assert len(nested_budgets(worst_cases("root", SupervisorFlags(intensity=101), [silent]))) == 1
-    assert nested_budgets(worst_cases("root", SupervisorFlags(intensity=100), [silent])) == ()
+    assert worst_cases("root", SupervisorFlags(intensity=5000), [silent])[0].outlook.restarts == 5000
+    assert nested_budgets(worst_cases("root", SupervisorFlags(intensity=5000), [silent])) == ()
+    small = ChildSpec("small", subtree([leaf()], intensity=8))
+    assert nested_budgets(worst_cases("root", SupervisorFlags(intensity=100), [small])) == ()
+    small = ChildSpec("small", subtree([leaf()], intensity=9))
+    assert len(nested_budgets(worst_cases("root", SupervisorFlags(intensity=100), [small]))) == 1
     often = ChildSpec("often", subtree([leaf()], intensity=15))
     assert worst_cases("root", SupervisorFlags(intensity=8), [often])[0].outlook.restarts == 143
     assert nested_budgets(worst_cases("root", SupervisorFlags(intensity=8), [often])) == ()

@@ -7,7 +7,25 @@ from typing import Any
 import anyio
 import pytest
 
-from supervisor import Backoff, Breaker, ChildSpec, Ends, GiveUp, RestartIntensityExceeded, Supervisor, outlook, subtree, task, worst_cases
+from supervisor import (
+    Backoff,
+    Breaker,
+    ChildSpec,
+    Ends,
+    GiveUp,
+    Registry,
+    RestartIntensityExceeded,
+    Supervisor,
+    SupervisorFlags,
+    nested_budgets,
+    outlook,
+    partitions,
+    registered,
+    subtree,
+    task,
+    tasks,
+    worst_cases,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -98,3 +116,20 @@ async def test_a_circuit_is_shown_with_the_time_that_it_stays_open() -> None:
         seen.append(root.tree().supervisor)
     told = [(info.circuit.value, info.reopens_in) for info in seen if info is not None]
     assert told == [("open", pytest.approx(60.0)), ("half_open", None)]
+
+
+def test_what_is_wrapped_is_looked_through() -> None:
+    """What is registered, however often, is what it starts; partitions and task supervisors are supervisors like any."""
+    registry: Registry[str, None] = Registry()
+    flags: dict[str, Any] = {"intensity": 4}
+    specs = [ChildSpec("leaf", task(anyio.sleep_forever))]
+    for number in range(3):
+        specs = [ChildSpec("s", registered(registered(subtree(specs, **flags), registry, f"a{number}"), registry, f"b{number}"))]
+    root = Supervisor("root", specs, **flags)
+    (worst,) = worst_cases(root.id, root.flags, root.specs)
+    assert (worst.path, worst.outlook.starts) == (("root", "s", "s", "s", "leaf"), (5, 5, 5, 5))
+    assert len(nested_budgets([worst])) == 1
+
+    pools = partitions(ChildSpec("any", registered(tasks(intensity=2), registry, "tasks")), 2, intensity=3)
+    leaves = worst_cases("root", SupervisorFlags(intensity=4), [ChildSpec("p", pools)])
+    assert [("/".join(leaf.path), leaf.outlook.starts) for leaf in leaves] == [(f"root/p/{number}/*", (3, 4, 5)) for number in (0, 1)]
