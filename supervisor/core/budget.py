@@ -67,9 +67,9 @@ class Budget(Value):
         """The answer at `now`; asking changes nothing."""
         circuit = self.circuit.state(now)
         if circuit is CircuitState.OPEN:
-            return Refused("the circuit is open after repeated failures", self.circuit.reopens)
+            return Refused("the circuit of the breaker is open after repeated failures", self.circuit.reopens)
         if self.circuit.trial:
-            return Refused("the one trial of the half-open circuit is under way", None)
+            return Refused("the one trial of the half-open breaker is under way", None)
         if circuit is CircuitState.CLOSED:
             # what counts is the window at the moment of the attempt, and that is the end of the cooldown
             window = self.window.pruned(policy.period, max(now, self.ready_at))

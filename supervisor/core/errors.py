@@ -6,7 +6,7 @@ SupervisorError
 │   ├── BadCombination                    legal fields that exclude each other: .fields
 │   └── DuplicateChildName                two siblings with one id: .id
 ├── StartFailed                           a child died, or stayed silent, before it acknowledged: .path .exit
-├── RestartIntensityExceeded              the budget is spent: .path .exits
+├── RestartIntensityExceeded              the budget is spent: .path .exits .reason
 ├── TaskExited                            a task has no result: it was stopped or killed: .path .exit
 │   └── TaskTimeout (also TimeoutError)   a stream's task took too long: .timeout
 ├── Unpicklable                           stands for an exception that pickle could not carry: .type .text
@@ -124,12 +124,16 @@ class StartFailed(SupervisorError):
 
 
 class RestartIntensityExceeded(SupervisorError):
-    """A supervisor gave up: `exits` are the failures that spent its budget, oldest first, each with the child's id."""
+    """A supervisor gave up: its window is spent, or its breaker is open; `reason` says which.
 
-    def __init__(self, path: Path, exits: Sequence[tuple[str, Exit]], *, intensity: int, period: float) -> None:
+    `exits` are the failures that did it, oldest first, each with the child's id; of more than 50 the latest 50.
+    """
+
+    def __init__(self, path: Path, exits: Sequence[tuple[str, Exit]], *, intensity: int, period: float, reason: str | None = None) -> None:
         self.path, self.exits, self.intensity, self.period = path, tuple(exits), intensity, period
+        self.reason = reason or f"more than {intensity} restarts within {period:g} s"
         last = f"; the last: {self.exits[-1][0]}: {self.exits[-1][1].reason}" if self.exits else ""
-        super().__init__(f"{'/'.join(path)} gave up: more than {intensity} restarts within {period:g} s{last}")
+        super().__init__(f"{'/'.join(path)} gave up: {self.reason}{last}")
 
 
 class CallError(SupervisorError):

@@ -10,6 +10,7 @@ from .exits import Exit
 from .jobs import close, group_steps
 from .spec import AutoShutdown, GiveUp, Restart
 from .state import FAILURES_KEPT, Child, Job, Phase, Purpose
+from .text import counted
 from .value import evolve
 
 
@@ -85,8 +86,15 @@ def give_up(draft: Draft, child: Child, exit: Exit, reason: str) -> None:
         draft.emit(SupervisorGaveUp(draft.path, spec.id, reason, True, until - now, exit, spec=spec, budget_left=left))
         return
     draft.emit(SupervisorGaveUp(draft.path, spec.id, reason, exit=exit, spec=spec, budget_left=left))
-    spent = draft.failures[-(flags.intensity + 1) :]
-    error = RestartIntensityExceeded(draft.path, spent, intensity=flags.intensity, period=flags.period)
+    circuit = draft.crash.circuit
+    if circuit.reopens is None:
+        spent, why = flags.intensity, None
+    else:
+        # of a supervisor that held, and no longer does, the window may have opened it
+        after = f" after {counted(circuit.failures, 'failed restart', 'failed restarts')} in a row" if circuit.failures else ""
+        spent, why = circuit.failures, f"its breaker is open{after}"
+    exits = draft.failures[-(spent + 1) :]  # the first failure of all is no restart's
+    error = RestartIntensityExceeded(draft.path, exits, intensity=flags.intensity, period=flags.period, reason=why)
     close(draft, Exit.shutdown(exception=error), error)
 
 

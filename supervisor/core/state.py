@@ -163,6 +163,7 @@ class State(Value):
 
 
 FAILURES_KEPT = 50
+"""An exit keeps its exception, and that its frames: as many as an intensity may be would be without bound."""
 
 
 def initial(path: Path, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], *, seed: int = 0) -> State:

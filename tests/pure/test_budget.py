@@ -111,10 +111,10 @@ def test_failures_open_the_circuit_and_the_circuit_replaces_the_window() -> None
     budget = spend(budget, flags, 3.0).failed("a", flags, 4.0)
     assert budget.circuit == Circuit(failures=2, reopens=54.0)
     assert budget.window == EMPTY
-    assert budget.verdict(flags, 53.9) == Refused("the circuit is open after repeated failures", 54.0)
+    assert budget.verdict(flags, 53.9) == Refused("the circuit of the breaker is open after repeated failures", 54.0)
 
     trial = spend(budget, flags, 54.0)
-    assert trial.verdict(flags, 60.0) == Refused("the one trial of the half-open circuit is under way", None)
+    assert trial.verdict(flags, 60.0) == Refused("the one trial of the half-open breaker is under way", None)
     again = trial.failed("a", flags, 60.0)
     assert again.circuit == Circuit(failures=3, reopens=110.0)
     held = trial.succeeded("a")

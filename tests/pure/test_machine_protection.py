@@ -30,6 +30,7 @@ from supervisor.core.message import (
     DeleteChild,
     Ended,
     Judge,
+    Reconfigure,
     ResetBudgets,
     RestartChild,
     StartChild,
@@ -265,6 +266,31 @@ def test_children_that_fail_in_turns_open_the_circuit_too() -> None:
     assert run.crash("a")[-1] == "finish shutdown"
 
 
+def test_a_breaker_that_gives_up_says_so() -> None:
+    """Not that a window is spent which is not; with the first failure and those of the restarts in a row, and no older ones."""
+    run = play("a", intensity=9, period=3600.0, breaker=Breaker(failures=3), stability=30.0)
+    run.crash("a", Exit.normal())
+    run.wait(60.0)  # that restart was a success
+    for number in range(4):
+        run.crash("a", Exit.failed(ValueError(number)))
+    assert run.finished is not None
+    error = run.finished.error
+    assert isinstance(error, RestartIntensityExceeded)
+    assert error.reason == "its breaker is open after 3 failed restarts in a row"
+    assert str(error) == f"root gave up: {error.reason}; the last: a: ValueError: 3"
+    assert [exit.reason for _, exit in error.exits] == [f"ValueError: {number}" for number in range(4)]
+
+
+def test_what_held_and_no_longer_does_says_so_too() -> None:
+    """Also where it was the window that had opened its circuit."""
+    run = play("ab", **{**HOLD, "intensity": 0})
+    run.crash("a")
+    run.ask(Reconfigure({"on_give_up": GiveUp.ESCALATE}, ()))
+    run.crash("b")
+    assert run.finished is not None
+    assert str(run.finished.error) == "root gave up: its breaker is open; the last: b: boom"
+
+
 def test_a_holding_supervisor_stays_up_and_tries_once_when_the_circuit_half_opens() -> None:
     """hold: the child stays down, its siblings run; time alone brings one trial; its failure closes the door again."""
     run = play("ab", **HOLD)
@@ -272,7 +298,7 @@ def test_a_holding_supervisor_stays_up_and_tries_once_when_the_circuit_half_open
         run.crash("a")
     assert run.crash("a") == []
     assert run.up() == "b"
-    gave_up = SupervisorGaveUp(PATH, "a", "the circuit is open after repeated failures", True, 100.0, BOOM, budget_left=50)
+    gave_up = SupervisorGaveUp(PATH, "a", "the circuit of the breaker is open after repeated failures", True, 100.0, BOOM, budget_left=50)
     assert run.events[-1] == gave_up
 
     assert run.wait(99.9) == []
@@ -319,9 +345,9 @@ def test_a_half_open_circuit_admits_exactly_one_trial() -> None:
     assert run.wait(100.0) == ["start a"]
     assert run.row("b").phase is Phase.RESTARTING
     assert [event.reason for event in run.events if isinstance(event, SupervisorGaveUp)] == [
-        "the circuit is open after repeated failures",
-        "the circuit is open after repeated failures",
-        "the one trial of the half-open circuit is under way",
+        "the circuit of the breaker is open after repeated failures",
+        "the circuit of the breaker is open after repeated failures",
+        "the one trial of the half-open breaker is under way",
     ]
     assert run.wait(100.0) == ["start b"]
 
