@@ -31,6 +31,8 @@ class TaskRun(Generic[T]):
     """
 
     def __init__(self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...], *, linked: bool) -> None:
+        if not callable(function):
+            raise TypeError(f"a task needs an async function, not {function!r}; pass its arguments after it")
         self.function, self.args, self.linked = function, args, linked
         self.exit: Exit | None = None
         self.life: Life | None = None

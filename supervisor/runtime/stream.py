@@ -98,6 +98,12 @@ class TaskStream(Generic[Y]):
             raise InvalidField("timeout", timeout, "seconds >= 0 or math.inf", where=where)
         if not isinstance(on_timeout, OnTimeout):
             raise InvalidField("on_timeout", on_timeout, "a member of OnTimeout", where=where)
+        if not isinstance(shutdown, Shutdown) and not is_duration(shutdown):
+            raise InvalidField("shutdown", shutdown, "seconds >= 0, math.inf or BRUTAL_KILL", where=where)
+        if not isinstance(items, Iterable):
+            raise InvalidField("items", items, "an iterable", where=where)
+        if not callable(function):
+            raise InvalidField("function", function, "an async function", where=where)
         self._find, self._function, self._give = find, function, give
         self._items: Iterator[Any] | None = iter(items)
         self._most, self._ordered, self._shutdown = max_concurrency, ordered, shutdown
@@ -161,9 +167,9 @@ class TaskStream(Generic[Y]):
             run: TaskRun[Any] = TaskRun(self._function, (item,), linked=True)
             flight = Flight(item, run, anyio.current_time() + self._timeout)
             run.heard = lambda flight=flight: self._hear(flight)
-            node = self._find()
+            run.begin(self._find(), None, self._shutdown)
+            # one that could not begin is not under way: nobody would ever hear of its end
             self._flights[flight] = None
-            run.begin(node, None, self._shutdown)
 
     def _next(self) -> Flight | None:
         """The flight whose result is due, if it is there; it is under way no longer."""

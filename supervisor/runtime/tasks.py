@@ -64,6 +64,7 @@ class TaskSupervisorRef(SupervisorRef):
         Raises:
             MaxChildren: There are as many tasks as there may be.
             StartFailed: It has a ``task_status`` and did not come up.
+            TypeError: `spec` is neither a specification nor callable.
             SpecError: The specification cannot be.
             NoProc: The supervisor is not running.
         """
@@ -89,6 +90,8 @@ class TaskSupervisorRef(SupervisorRef):
             shutdown: Seconds between asking it to end and giving it up.
 
         Raises:
+            TypeError: `function` is not callable.
+            InvalidField: `id` or `shutdown` has an illegal value.
             MaxChildren: There are as many tasks as there may be.
             ChildNotRunning: The life of the calling child is over.
             NoProc: The supervisor is not running.

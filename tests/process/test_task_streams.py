@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import attrs
@@ -290,7 +290,17 @@ async def test_a_stream_is_read_within_its_block() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_concurrency": 0}, {"max_concurrency": 1.5}, {"timeout": -1}, {"timeout": "soon"}, {"on_timeout": "exit"}]
+    "options",
+    [
+        {"max_concurrency": 0},
+        {"max_concurrency": 1.5},
+        {"timeout": -1},
+        {"timeout": "soon"},
+        {"on_timeout": "exit"},
+        {"shutdown": "soon"},
+        {"shutdown": -1},
+        {"shutdown": None},
+    ],
 )
 async def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     """Before anything is taken or started."""
@@ -300,6 +310,36 @@ async def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
             root.async_stream_nolink(kitchen.items(), kitchen.cook, **options)
         assert {caught.value.field: caught.value.value} == options
     assert kitchen.taken == []
+
+
+async def test_items_and_a_function_that_are_none_are_refused() -> None:
+    """In the call, not at the first result."""
+    kitchen, wrong = Kitchen(), cast(Any, None)
+    async with TaskSupervisor("root") as root:
+        for stream in (root.async_stream, root.async_stream_nolink):
+            with pytest.raises(InvalidField, match="function = None"):
+                stream(kitchen.items(), wrong)
+            with pytest.raises(InvalidField, match="items = None"):
+                stream(wrong, kitchen.cook)
+    assert kitchen.taken == []
+
+
+async def test_an_item_whose_task_cannot_begin_is_not_waited_for() -> None:
+    """Every read says so, and after the last item the stream is over."""
+
+    class Nameless:
+        __name__ = 7
+
+        async def __call__(self, item: int) -> int:
+            return item
+
+    async with TaskSupervisor("root") as root, root.async_stream(range(2), Nameless(), max_concurrency=2) as results:
+        with anyio.fail_after(10):
+            for _ in range(2):
+                with pytest.raises(InvalidField, match="id = 7"):
+                    await anext(results)
+            with pytest.raises(StopAsyncIteration):
+                await anext(results)
 
 
 async def test_an_iterable_that_fails_ends_the_stream() -> None:

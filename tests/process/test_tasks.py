@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -419,5 +419,7 @@ async def test_wrong_arguments_are_the_callers_fault() -> None:
                 await start(anyio.sleep_forever, shutdown=wrong)
             with pytest.raises(InvalidField):
                 await start(anyio.sleep_forever, id="")
+            with pytest.raises(TypeError, match="async function"):
+                await start(cast(Any, None))
         assert root.count_children().specs == 0
         await root.start_child(anyio.sleep_forever, shutdown=math.inf)
