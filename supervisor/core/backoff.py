@@ -6,7 +6,7 @@ import math
 
 import attrs
 
-from .errors import InvalidField
+from .errors import InvalidField, is_duration
 from .value import Value
 
 
@@ -27,13 +27,13 @@ class Backoff(Value):
     jitter: float = 0.0
 
     def __attrs_post_init__(self) -> None:
-        if not 0 <= self.initial < math.inf:
+        if not is_duration(self.initial) or self.initial == math.inf:
             raise InvalidField("initial", self.initial, "seconds >= 0", where="backoff")
-        if not 1 <= self.multiplier < math.inf:
+        if not is_duration(self.multiplier) or not 1 <= self.multiplier < math.inf:
             raise InvalidField("multiplier", self.multiplier, "a factor >= 1", where="backoff")
-        if not self.initial <= self.maximum < math.inf:
+        if not is_duration(self.maximum) or not self.initial <= self.maximum < math.inf:
             raise InvalidField("maximum", self.maximum, f"seconds >= initial ({self.initial:g})", where="backoff")
-        if not 0 <= self.jitter <= 1:
+        if not is_duration(self.jitter) or self.jitter > 1:
             raise InvalidField("jitter", self.jitter, "a ratio from 0 to 1", where="backoff")
 
     def delay(self, attempt: int, u: float = 0.5) -> float:

@@ -11,7 +11,7 @@ from enum import Enum
 
 import attrs
 
-from .errors import InvalidField, is_count
+from .errors import InvalidField, is_count, is_duration
 from .value import Value, evolve
 
 
@@ -38,7 +38,7 @@ class Breaker(Value):
     def __attrs_post_init__(self) -> None:
         if not is_count(self.failures, least=1):
             raise InvalidField("failures", self.failures, "an integer >= 1", where="breaker")
-        if not 0 < self.reset < math.inf:
+        if not is_duration(self.reset) or not 0 < self.reset < math.inf:
             raise InvalidField("reset", self.reset, "seconds > 0", where="breaker")
 
 

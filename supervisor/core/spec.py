@@ -205,10 +205,14 @@ def check_childspecs(specs: Iterable[ChildSpec], auto_shutdown: AutoShutdown | N
         The same specifications as a tuple.
 
     Raises:
-        InvalidField: Something that is no ChildSpec.
+        InvalidField: Something that is no ChildSpec, or one alone; `auto_shutdown` is none.
         BadCombination: A significant child under a supervisor that never shuts itself down.
         DuplicateChildName: Two siblings of one id.
     """
+    if auto_shutdown is not None and not isinstance(auto_shutdown, AutoShutdown):
+        raise InvalidField("auto_shutdown", auto_shutdown, "a member of AutoShutdown, or None", where=where)
+    if not isinstance(specs, Iterable):
+        raise InvalidField("children", specs, "several ChildSpec values, as [ChildSpec(...)]", where=where)
     checked: list[ChildSpec] = []
     seen: set[str] = set()
     for spec in specs:

@@ -8,12 +8,12 @@ from typing import Any
 
 import anyio
 
-from ..core.errors import InvalidField, Path, is_count
+from ..core.errors import InvalidField, Path, is_count, is_duration
 from ..core.exits import Exit
 from ..core.ports import ChildType, Handle, Ticket
 from ..runtime.ref import SupervisorRef
 from .life import Entry, ScriptedLife
-from .script import AT_ONCE, Ok, Start, Stop
+from .script import AT_ONCE, Ok, Start, Stop, check_kind
 
 PATIENCE = 86400.0
 """Seconds after which what a test waits for will not happen. In virtual time they pass at once where nothing else can."""
@@ -88,8 +88,10 @@ class Control:
         """Let it fail with `error`, or with a `Crash`.
 
         Raises:
+            InvalidField: `error` is no exception.
             NotAlive: No life of it is there.
         """
+        check_kind(error, BaseException | None, "error", "an exception or None", where="crash")
         life = self._life()
         life.finish(Exit.failed(error or life.crash()))
 
@@ -97,8 +99,10 @@ class Control:
         """Let it end by itself, in whatever way; None is `Exit.normal`.
 
         Raises:
+            InvalidField: `exit` is no `Exit`.
             NotAlive: No life of it is there.
         """
+        check_kind(exit, Exit | None, "exit", "an Exit or None", where="end")
         self._life().finish(exit or Exit.normal())
 
     async def started(self, number: int = 1, *, within: float = PATIENCE) -> None:
@@ -188,7 +192,7 @@ class Scripted(Control):
         overlaps: Starts while a life of the same path was still there; there must be none, see `check`.
 
     Raises:
-        InvalidField: `starts` is neither, or names a number below 1.
+        InvalidField: `starts` is neither, or names a number below 1; or another argument has an illegal value.
     """
 
     def __init__(
@@ -202,6 +206,14 @@ class Scripted(Control):
         watch: Callable[[Entry], object] | None = None,
     ) -> None:
         self._starts = _by_number(starts)
+        where = "Scripted"
+        check_kind(default, Start, "default", "Ok, Fail, Decline or Hang", where=where)
+        check_kind(stop, Stop, "stop", "a Stop", where=where)
+        check_kind(type, ChildType, "type", "a member of ChildType", where=where)
+        if not is_duration(kill_timeout):
+            raise InvalidField("kill_timeout", kill_timeout, "seconds >= 0 or math.inf", where=where)
+        if watch is not None and not callable(watch):
+            raise InvalidField("watch", watch, "a function or None", where=where)
         self._default, self.stop = default, stop
         self.type, self.kill_timeout = type, kill_timeout
         self._watch = watch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -19,6 +19,19 @@ def _check_times(value: object, *names: str) -> None:
             raise InvalidField(name, seconds, "seconds >= 0 or math.inf", where=type(value).__name__)
 
 
+def check_kind(value: object, kinds: Any, name: str, expected: str, *, where: str) -> None:
+    """Refuse a value of another kind.
+
+    Raises:
+        InvalidField: It is.
+    """
+    if not isinstance(value, kinds):
+        raise InvalidField(name, value, expected, where=where)
+
+
+_EXIT = "an Exit, as Exit.normal()"
+
+
 @attrs.frozen(repr=False, eq=False)
 class Stop(Value):
     """How a life takes its stop.
@@ -29,7 +42,7 @@ class Stop(Value):
         kill_after: Seconds between being killed and ending as `Exit.killed`; ``math.inf`` survives its kill, as a task can.
 
     Raises:
-        InvalidField: A time is no number of seconds >= 0.
+        InvalidField: A time is no number of seconds >= 0, or `exit` no `Exit`.
     """
 
     after: float = 0.0
@@ -38,6 +51,7 @@ class Stop(Value):
 
     def __attrs_post_init__(self) -> None:
         _check_times(self, "after", "kill_after")
+        check_kind(self.exit, Exit, "exit", _EXIT, where="Stop")
 
 
 AT_ONCE: Final = Stop()
@@ -60,6 +74,9 @@ class Start(Value):
 
     stop: Stop | None = attrs.field(default=None, kw_only=True)
 
+    def __attrs_post_init__(self) -> None:
+        check_kind(self.stop, Stop | None, "stop", "a Stop or None", where=type(self).__name__)
+
 
 @attrs.frozen(repr=False, eq=False)
 class Ok(Start):
@@ -72,7 +89,7 @@ class Ok(Start):
         exit: How it then ends.
 
     Raises:
-        InvalidField: A time is no number of seconds >= 0.
+        InvalidField: A time is no number of seconds >= 0, or `exit` no `Exit`.
     """
 
     value: object = None
@@ -81,7 +98,9 @@ class Ok(Start):
     exit: Exit = attrs.field(factory=Exit.normal, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        Start.__attrs_post_init__(self)
         _check_times(self, "after", "lasts")
+        check_kind(self.exit, Exit, "exit", _EXIT, where="Ok")
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -93,14 +112,16 @@ class Fail(Start):
         after: Seconds until then; 0 fails before the launch returns.
 
     Raises:
-        InvalidField: A time is no number of seconds >= 0.
+        InvalidField: A time is no number of seconds >= 0, or `reason` is neither an exception nor an `Exit`.
     """
 
     reason: BaseException | Exit | None = None
     after: float = attrs.field(default=0.0, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        Start.__attrs_post_init__(self)
         _check_times(self, "after")
+        check_kind(self.reason, BaseException | Exit | None, "reason", "an exception, an Exit or None", where="Fail")
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -117,6 +138,7 @@ class Decline(Start):
     after: float = attrs.field(default=0.0, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        Start.__attrs_post_init__(self)
         _check_times(self, "after")
 
 

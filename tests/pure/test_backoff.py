@@ -105,6 +105,7 @@ def test_no_pause_stays_no_pause() -> None:
         ("maximum", {"maximum": math.inf}),
         ("jitter", {"jitter": -0.1}),
         ("jitter", {"jitter": 1.1}),
+        *((field, {field: value}) for field in ("initial", "multiplier", "maximum", "jitter") for value in ("1", None, True, [])),
     ],
 )
 def test_illegal_fields_are_named(field: str, fields: dict[str, Any]) -> None:

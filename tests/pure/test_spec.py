@@ -124,6 +124,30 @@ def test_siblings_are_checked_in_order() -> None:
     assert check_childspecs(iter([])) == ()
 
 
+@pytest.mark.parametrize("specs", [None, child("a"), 5, Scripted()])
+def test_children_that_are_not_several_are_refused(specs: Any) -> None:
+    """One alone is a slip, and is told as one."""
+    with pytest.raises(InvalidField, match=r"root: children = .*: expected several ChildSpec values, as \[ChildSpec\(...\)\]") as caught:
+        SupervisorFlags().check(specs, where="root")
+    assert (caught.value.field, caught.value.value) == ("children", specs)
+
+
+@pytest.mark.parametrize("rule", ["never", "bogus", 1, True])
+def test_an_auto_shutdown_that_is_none_is_refused(rule: Any) -> None:
+    """As OTP's check_childspecs/2 does."""
+    with pytest.raises(InvalidField, match="auto_shutdown") as caught:
+        check_childspecs([child("a")], rule)
+    assert caught.value.value is rule
+
+
+def test_an_unknown_field_is_a_type_error() -> None:
+    """As of any function; OTP ignores it."""
+    with pytest.raises(TypeError, match="modules"):
+        ChildSpec("a", WORKER, modules=[])  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="hibernate_after"):
+        SupervisorFlags(hibernate_after=1)  # type: ignore[call-arg]
+
+
 def test_the_default_flags() -> None:
     """1 to 3: OTP's, and neither backoff nor breaker."""
     flags = SupervisorFlags()

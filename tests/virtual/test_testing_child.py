@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -504,3 +504,30 @@ async def test_an_illegal_script_is_refused() -> None:
         Ok(lasts=-1.0)
     with pytest.raises(InvalidField, match="Stop: kill_after"):
         Stop(kill_after=-1.0)
+    wrong: Any = "x"
+    for make in (
+        lambda: Ok(exit=wrong),
+        lambda: Stop(exit=wrong),
+        lambda: Fail(wrong),
+        lambda: Fail(cast(Any, ValueError)),
+        *(lambda step=step: step(stop=wrong) for step in (Ok, Fail, Decline, Hang)),
+        lambda: Scripted(stop=wrong),
+        lambda: Scripted(default=wrong),
+        lambda: Scripted(type=wrong),
+        lambda: Scripted(kill_timeout=wrong),
+        lambda: Scripted(watch=wrong),
+    ):
+        with pytest.raises(InvalidField) as caught:
+            make()
+        assert caught.value.where in ("Ok", "Stop", "Fail", "Decline", "Hang", "Scripted")
+
+
+async def test_a_child_is_told_only_what_can_be() -> None:
+    """The test hears of its mistake, the child lives on."""
+    child, wrong = Scripted(), cast(Any, "x")
+    async with Supervisor("root", [ChildSpec("a", child)]):
+        with pytest.raises(InvalidField, match="end: exit"):
+            child.end(wrong)
+        with pytest.raises(InvalidField, match="crash: error"):
+            child.crash(wrong)
+        assert child.up
