@@ -68,4 +68,6 @@ def count(state: State) -> ChildCounts:
     """The counts of one supervisor."""
     children = list(state.children.values())
     supervisors = sum(child.spec.type is ChildType.SUPERVISOR for child in children)
-    return ChildCounts(len(children), sum(child.is_live for child in children), supervisors, len(children) - supervisors)
+    # one whose end waits to be served is dead, though `which_children` still lists it as running: as in OTP
+    active = sum(child.is_live and child.phase is not Phase.EXITED for child in children)
+    return ChildCounts(len(children), active, supervisors, len(children) - supervisors)
