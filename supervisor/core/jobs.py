@@ -124,9 +124,15 @@ def had_to_be_killed(draft: Draft, child: Child) -> bool:
     """Whether a child that the job stops did not end within its `shutdown`; one that is not asked, or never acknowledged, has none."""
     job = draft.job
     assert job is not None
-    if draft.brutal or job.failure is not None or isinstance(child.spec.shutdown, Shutdown):
+    if draft.brutal or isinstance(child.spec.shutdown, Shutdown) or failed_to_start(job, child):
         return False
     return any(wave.killed and child.spec.id in wave.ids for wave in job.waves) if job.waves else job.killed
+
+
+def failed_to_start(job: Job, child: Child) -> bool:
+    """Whether the child is stopped because it was silent for too long."""
+    # a job that closes has other children to stop than the one that its subject names
+    return job.failure is not None and (job.purpose is not Purpose.CLOSE or job.subject == child.spec.id)
 
 
 def give_up_on(draft: Draft, job: Job, child: Child) -> Child:
@@ -197,6 +203,8 @@ def close(draft: Draft, exit: Exit, error: Exception | None = None) -> None:
     if job is not None:
         draft.reply(job, error=NoProc(draft.path))
         present = job.steps[job.index]
+        if job.failure is not None:
+            closing = evolve(closing, failure=job.failure, subject=present[1])
         if present in stops:
             # it has been asked already: its own ladder goes on, before the others'
             steps = (present, *(stop for stop in stops if stop != present))

@@ -15,7 +15,7 @@ from .draft import Draft
 from .errors import CallError, NoProc, SpecError
 from .event import ChildExited, ChildRestarted, ChildStarted
 from .exits import Exit
-from .jobs import advance, close, had_to_be_killed, hurry, overdue
+from .jobs import advance, close, failed_to_start, had_to_be_killed, hurry, overdue
 from .message import Acknowledged, Boot, Call, Declined, Effect, Ended, Hurry, Input, Judge, Reply, Stop, Tick
 from .restarts import ended_by_itself, report_failed_start, request_restart, settle, start_failed
 from .state import Child, Job, Lifecycle, Phase, Purpose, State
@@ -195,8 +195,13 @@ def stopped(draft: Draft, child: Child, exit: Exit | None) -> None:
     job = draft.job
     assert job is not None
     if job.failure is not None:
-        start_failed(draft, job, child, job.failure)
-        return
+        if job.purpose is not Purpose.CLOSE:
+            start_failed(draft, job, child, job.failure)
+            return
+        if failed_to_start(job, child):
+            # it was being killed for its silence when the supervisor was told to stop
+            exit = job.failure
+            report_failed_start(draft, child, exit, "")
     draft.down(child, exit)
     if not job.waves or not draft.children:
         draft.next_step()

@@ -106,7 +106,7 @@ class Job(Value):
         deadline: When the present wait is over, monotonic.
         killed: Whether the child that is being stopped has been killed already.
         waves: The timers of a ``stop_all``; `deadline` is the first of them.
-        failure: Set when the child that is being stopped failed to start in time.
+        failure: Set when a child that is being stopped failed to start in time; of a job that closes, the one that `subject` names.
         subject: The child that the job is about.
         reason: Why, for events.
         ref: The call that is answered at the end.

@@ -319,6 +319,22 @@ def test_a_stop_in_the_middle_of_a_start() -> None:
     assert play.replies[9].error is not None
 
 
+def test_a_stop_while_a_silent_child_is_being_killed() -> None:
+    """Its start has failed, and is told as that; one that has to be killed for its `shutdown` is told as that."""
+    play = dynamic()
+    play.ask(StartChild(child("a", shutdown=1.0)))
+    play.starts["b"], play.immortal, play.stubborn = ["silent"], {"b"}, {"a"}
+    request = StartChild(child("b", start_timeout=2.0))
+    play.calls[9] = request
+    play.tell(Call(9, request))
+    assert play.wait(2.0) == ["kill b"]
+    assert play.stop() == ["ask a"]
+    assert play.tell(Ended("b", 1, Exit.killed())) == ["forget b"]
+    assert play.wait(1.0) == ["kill a", "forget a", "finish shutdown"]
+    told = [(event.name, event.path[-1], getattr(event, "killed", None)) for event in play.events[-3:]]
+    assert told == [("child_exited", "b", False), ("child_start_failed", "b", None), ("child_exited", "a", True)]
+
+
 def test_an_acknowledgement_that_comes_too_late_changes_nothing() -> None:
     """Its child has been asked to end."""
     play = dynamic()

@@ -191,6 +191,33 @@ def test_an_overdue_child_that_declines_has_failed_to_start() -> None:
     assert run.tell(Declined("a", 1)) == ["finish abnormal"]
 
 
+def failed_starts(run: Play) -> list[tuple[str, str, bool]]:
+    """The reports of ends and failed starts: what it is, of whom, and whether it had to be killed for its `shutdown`."""
+    return [
+        (event.name, event.path[-1], isinstance(event, ChildExited) and event.killed)
+        for event in run.events
+        if isinstance(event, ChildExited | ChildStartFailed)
+    ]
+
+
+@pytest.mark.parametrize("end", ["ends", "declines", "is given up"])
+def test_a_stop_while_a_silent_child_is_being_killed(end: str) -> None:
+    """Its start has failed, and is told as that: it never had a `shutdown` to keep; the others are stopped as ever."""
+    run = Play([child("a", shutdown=1.0), child("b", start_timeout=2.0, kill_timeout=5.0)], b=["silent"])
+    run.immortal, run.stubborn = {"b"}, {"a"}
+    run.boot()
+    assert run.wait(2.0) == ["kill b"]
+    assert run.stop() == []
+    if end == "is given up":
+        assert run.wait(5.0) == ["abandon b", "ask a"]
+    else:
+        assert run.tell(Declined("b", 1) if end == "declines" else Ended("b", 1, Exit.killed())) == ["ask a"]
+    assert isinstance(run.row("b").exit.exception if run.row("b").exit else None, TimeoutError)
+    assert run.wait(1.0) == ["kill a", "finish shutdown"]
+    exited = [("child_exited", "b", False)] if end == "ends" else []
+    assert failed_starts(run) == [*exited, ("child_start_failed", "b", False), ("child_exited", "a", True)]
+
+
 # ---------------------------------------------------------------- exits and restart types (rules 15 to 18)
 
 
