@@ -93,6 +93,9 @@ def test_no_pause_stays_no_pause() -> None:
     assert Backoff(0.0, 2.0, 5.0, 1.0).delay(10**9, 0.9) == 0.0
 
 
+WRONG: tuple[object, ...] = ("1", None, True, [])
+
+
 @pytest.mark.parametrize(
     ("field", "fields"),
     [
@@ -105,7 +108,7 @@ def test_no_pause_stays_no_pause() -> None:
         ("maximum", {"maximum": math.inf}),
         ("jitter", {"jitter": -0.1}),
         ("jitter", {"jitter": 1.1}),
-        *((field, {field: value}) for field in ("initial", "multiplier", "maximum", "jitter") for value in ("1", None, True, [])),
+        *((field, {field: value}) for field in ("initial", "multiplier", "maximum", "jitter") for value in WRONG),
     ],
 )
 def test_illegal_fields_are_named(field: str, fields: dict[str, Any]) -> None:

@@ -93,6 +93,9 @@ def test_from_any_history_time_alone_brings_a_trial(history: list[tuple[str, flo
     assert circuit.trial <= (circuit.state(now) is CircuitState.HALF_OPEN)
 
 
+WRONG: tuple[object, ...] = ("1", None, True, [])
+
+
 @pytest.mark.parametrize(
     ("field", "fields"),
     [
@@ -102,7 +105,7 @@ def test_from_any_history_time_alone_brings_a_trial(history: list[tuple[str, flo
         ("reset", {"reset": 0}),
         ("reset", {"reset": math.inf}),
         ("reset", {"reset": math.nan}),
-        *((field, {field: value}) for field in ("failures", "reset") for value in ("1", None, True, [])),
+        *((field, {field: value}) for field in ("failures", "reset") for value in WRONG),
     ],
 )
 def test_illegal_fields_are_named(field: str, fields: dict[str, Any]) -> None:
