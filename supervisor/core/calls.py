@@ -129,7 +129,8 @@ def reconfigure(draft: Draft, flags: SupervisorFlags, specs: tuple[ChildSpec, ..
     """Take new flags and specifications as OTP's ``code_change`` does.
 
     Known ids get their new specification and stay as they are, new ones are added and not started, and those that are
-    no longer named are kept, after the others in the start order.
+    no longer named are kept, after the others in the start order. A restart that waits is done, as in OTP also of a child that is temporary
+    from now on.
     """
     checked = flags.check(specs, where="/".join(draft.path))
     if flags.dynamic is not draft.flags.dynamic:
@@ -147,10 +148,6 @@ def reconfigure(draft: Draft, flags: SupervisorFlags, specs: tuple[ChildSpec, ..
     draft.children = HashTrieMap({child.spec.id: evolve(child, position=position) for position, child in enumerate(rows)})
     draft.positions = max(draft.positions, len(rows))
     draft.flags = flags
-    for child in rows:
-        if child.phase is Phase.RESTARTING and child.spec.restart is Restart.TEMPORARY:
-            draft.cancel_retry(child.spec.id)
-            draft.drop(child.spec.id)  # it is never restarted, as of now
     draft.crash, draft.cycle = draft.crash.under(flags), draft.cycle.under(flags)
 
 

@@ -8,7 +8,7 @@ from .errors import RestartIntensityExceeded, StartFailed
 from .event import ChildStartFailed, RestartDeferred, SupervisorGaveUp
 from .exits import Exit
 from .jobs import close, group_steps
-from .spec import AutoShutdown, GiveUp, Restart
+from .spec import AutoShutdown, GiveUp, Restart, Strategy
 from .state import FAILURES_KEPT, Child, Job, Phase, Purpose
 from .text import counted
 from .value import evolve
@@ -70,8 +70,13 @@ def request_restart(draft: Draft, child: Child, exit: Exit) -> None:
         give_up(draft, child, exit, verdict.reason)
         return
     ids = draft.group(id)
-    stops = [other for other in reversed(ids) if other != id]
-    draft.job = Job(Purpose.RESTART, group_steps(draft, stops, ids), subject=id, reason=exit.reason)
+    # one that was made temporary while it waited is restarted where it is alone, and forgotten where it is one of a group: as in OTP
+    late = child.spec.restart is Restart.TEMPORARY
+    stops = [other for other in reversed(ids) if other != id or late]
+    steps = group_steps(draft, stops, ids)
+    if late and draft.flags.strategy is Strategy.ONE_FOR_ONE:
+        steps = (("start", id),)
+    draft.job = Job(Purpose.RESTART, steps, subject=id, reason=exit.reason)
 
 
 def give_up(draft: Draft, child: Child, exit: Exit, reason: str) -> None:

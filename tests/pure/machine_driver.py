@@ -122,7 +122,7 @@ class Driver:
 
     def feed(self, event: Input) -> tuple[Effect, ...]:
         """One step of the machine, and everything that must be true of it."""
-        before = self.state
+        before = self._before = self.state
         self._told(event)
         self.state, effects = step(before, event, self.now)
         self._answered(before, effects)
@@ -232,14 +232,18 @@ class Driver:
         job = self._group
         if job is not None and job.purpose in (Purpose.RESTART, Purpose.CYCLE):
             self._belongs(job, life)
-            assert self.state.children[life.id].spec.restart is not Restart.TEMPORARY, "a temporary child is restarted"
+            late = self.reconfigured and job.steps == (("start", life.id),)  # it was none when it failed
+            assert late or self.state.children[life.id].spec.restart is not Restart.TEMPORARY, "a temporary child is restarted"
 
     def _enter_job(self) -> None:
         if self._group is not self._present:
             self._group, self._stopped_last, self._started_last = self._present, math.inf, -math.inf
 
     def _belongs(self, job: Job, life: Life) -> None:
-        subject = self.state.children[job.subject]
+        subject = self.state.children.get(job.subject)
+        if subject is None:
+            assert self.reconfigured, "the child that a job is about is gone"
+            return
         match self.flags.strategy:
             case Strategy.ONE_FOR_ONE | Strategy.SIMPLE_ONE_FOR_ONE:
                 assert life.id == job.subject
@@ -247,6 +251,8 @@ class Driver:
                 assert life.position >= subject.position
 
     _present: Job | None = None
+    _before: State
+    """As it was when the step under way began."""
 
     # ------------------------------------------------------------ budgets
 
@@ -279,7 +285,7 @@ class Driver:
 
     def _admitted(self, name: str, job: Job, times: list[float], old: Budget) -> None:
         flags, now = self.flags, self.now
-        child = self.state.children[job.subject]
+        child = self.state.children.get(job.subject) or self._before.children[job.subject]
         life = (job.subject, child.generation + (child.phase in (Phase.UNDEFINED, Phase.STOPPING, Phase.RUNNING)))
         last = self.last_crash_attempt if name == "crash" else self.last_cycle_attempt
         if flags.backoff is not None:

@@ -468,14 +468,38 @@ def test_significant_upgrade_never_any_and_never_all(rule: AutoShutdown) -> None
     assert play.state.lifecycle is Lifecycle.RUNNING
 
 
-def test_a_child_that_waits_and_is_temporary_now_is_forgotten() -> None:
-    """A temporary child is never restarted, also when it was another when it failed."""
-    play = static("a", "b", backoff=Backoff(100.0, maximum=100.0))
-    play.crash("a")
-    play.crash("a")
-    play.ask(Reconfigure(every(SupervisorFlags(intensity=3, backoff=Backoff(100.0, maximum=100.0))), (child("a", Restart.TEMPORARY),)))
-    assert play.done == ["forget a"]
-    assert list(play.state.children) == ["b"] and wake_at(play.state) == math.inf
+@pytest.mark.parametrize(
+    ("strategy", "restarted", "left"),
+    [
+        (Strategy.ONE_FOR_ONE, ["start b"], "a b c"),
+        (Strategy.REST_FOR_ONE, ["ask c", "forget b", "start c"], "a c"),
+        (Strategy.ONE_FOR_ALL, ["ask c", "forget b", "ask a", "start a", "start c"], "a c"),
+    ],
+)
+def test_a_child_that_waits_and_is_temporary_now(strategy: Strategy, restarted: list[str], left: str) -> None:
+    """Its restart is done, as in OTP: alone it is started once more, in a group it is a temporary member like any."""
+    pause = Backoff(100.0, maximum=100.0)
+    play = static("a", "b", "c", strategy=strategy, backoff=pause, period=1000.0)
+    play.crash("b")
+    play.crash("b")
+    play.ask(Reconfigure({}, (child("a"), child("b", Restart.TEMPORARY), child("c"))))
+    assert play.done == [] and play.row("b").phase is Phase.RESTARTING
+    assert play.wait(100.0) == restarted
+    assert play.up() == left and play.state.crash.window.size == 2
+    if "b" in left:
+        assert play.crash("b") == ["forget b"]
+
+
+def test_a_child_that_waits_and_is_temporary_now_can_be_terminated() -> None:
+    """Then it is forgotten; and where its start fails again it goes on waiting."""
+    play = static("a", "b", backoff=Backoff(100.0, maximum=100.0), period=1000.0)
+    play.starts["b"] = ["fail", "fail"]
+    play.crash("b")
+    play.ask(Reconfigure({}, (child("b", Restart.TEMPORARY),)))
+    assert play.wait(100.0) == ["start b"]
+    assert play.row("b").phase is Phase.RESTARTING
+    play.ask(TerminateChild("b"))
+    assert play.done == ["forget b"] and wake_at(play.state) == math.inf
 
 
 def test_a_child_that_runs_and_is_temporary_now_runs_on() -> None:
