@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .core.extra_errors import KeysNotUnique as KeysNotUnique
     from .core.extra_errors import NoPartitions as NoPartitions
     from .core.extra_errors import NotAChild as NotAChild
+    from .core.extra_errors import NotPartitioned as NotPartitioned
     from .core.extra_errors import NotRegistered as NotRegistered
     from .core.extra_errors import RegistryError as RegistryError
     from .core.extra_errors import TaskExited as TaskExited
@@ -217,6 +218,7 @@ _MODULES = {
         "KeysNotUnique",
         "NoPartitions",
         "NotAChild",
+        "NotPartitioned",
         "NotRegistered",
         "RegistryError",
         "TaskExited",

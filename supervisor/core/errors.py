@@ -24,6 +24,7 @@ SupervisorError
     ├── AlreadyStarted                    the id exists and runs: .pid
     ├── AlreadyPresent                    the id exists and does not run
     ├── SimpleOneForOne                   a dynamic supervisor does not know such a call
+    ├── NotPartitioned                    the supervisor is no partition supervisor
     ├── NoPartitions                      a partition supervisor has none: .path
     ├── MaxChildren                       a dynamic supervisor is full: .max_children
     ├── RestartRefused                    restart protection says no: .reason .retry_in

@@ -76,3 +76,9 @@ class NoPartitions(CallError):
     """A partition supervisor was resized to none, so there is none to lead to."""
 
     text = "has no partitions"
+
+
+class NotPartitioned(CallError):
+    """A supervisor that is no partition supervisor was called as one."""
+
+    text = "is no partition supervisor"

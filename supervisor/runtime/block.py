@@ -22,10 +22,12 @@ class Block:
     Attributes:
         root: The tree's top supervisor, from the moment the block is entered.
         exit: How the tree ended, None before that.
+        partitions: See `Node`.
     """
 
     def __init__(self, path: Path, flags: SupervisorFlags, specs: tuple[ChildSpec, ...]) -> None:
         self._path, self._flags, self._specs = path, flags, specs
+        self.partitions: int | None = None
         self.root: Node | None = None
         self.exit: Exit | None = None
         self._failure: BaseException | None = None
@@ -50,7 +52,8 @@ class Block:
         try:
             async with anyio.create_task_group() as tasks:
                 tree = Tree(tasks, run=run, sinks=sinks, fail=self._fail)
-                root = self.root = tree.root = Node(tree, self._path, self._flags, self._specs, up.set, finished)
+                root = Node(tree, self._path, self._flags, self._specs, up.set, finished, partitions=self.partitions)
+                self.root = tree.root = root
                 try:
                     root.boot()
                     await up.wait()

@@ -131,7 +131,11 @@ class Life:
 
 
 class Node:
-    """A running supervisor. To its parent it is a handle like any other."""
+    """A running supervisor. To its parent it is a handle like any other.
+
+    Attributes:
+        partitions: How many a partition supervisor began with; None for any other.
+    """
 
     pid = None
 
@@ -143,8 +147,11 @@ class Node:
         specs: tuple[ChildSpec, ...],
         ready: Callable[[], None],
         finished: Callable[[Exit, Exception | None], None],
+        *,
+        partitions: int | None = None,
     ) -> None:
         self.tree, self.path = tree, path
+        self.partitions = partitions
         self.state = initial(path, flags, specs, seed=tree.seed())
         self.lives: dict[str, Life] = {}
         self.armed = math.inf

@@ -14,7 +14,7 @@ import attrs
 from ..core.backoff import Backoff
 from ..core.breaker import Breaker
 from ..core.errors import ChildRestarting, ChildRunning, InvalidField, is_count
-from ..core.extra_errors import NoPartitions
+from ..core.extra_errors import NoPartitions, NotPartitioned
 from ..core.spec import ChildSpec, GiveUp, Strategy, SupervisorFlags
 from .current import ChildRef
 from .node import Node
@@ -56,7 +56,8 @@ _SIZES: WeakKeyDictionary[Node, _Size] = WeakKeyDictionary()
 class PartitionSupervisorRef(SupervisorRef):
     """A partition supervisor in a running tree, addressed by its path: a `SupervisorRef` that knows the way from a key to a partition.
 
-    The ids of its children are ``"0"``, ``"1"`` and so on. A restart of the supervisor itself undoes `resize`.
+    The ids of its children are ``"0"``, ``"1"`` and so on. A restart of the supervisor itself undoes `resize`. Every call raises
+    `NotPartitioned` where the supervisor at the path is another kind.
     """
 
     @property
@@ -134,10 +135,9 @@ class PartitionSupervisorRef(SupervisorRef):
         node = self._node()
         size = _SIZES.get(node)
         if size is None:
-            most = 0
-            while str(most) in node.state.children:
-                most += 1
-            size = _SIZES[node] = _Size(most, most)
+            if node.partitions is None:
+                raise NotPartitioned(self.path)
+            size = _SIZES[node] = _Size(node.partitions, node.partitions)
         return size
 
 
@@ -159,6 +159,7 @@ class PartitionSupervisor(PartitionSupervisorRef, Supervisor):
 
     def __init__(self, id: str, child: Copies, partitions: int | None = None, **flags: Unpack[PartitionFlags]) -> None:
         super().__init__(id, copies(child, partitions), **checked(flags))
+        self._block.partitions = len(self.specs)
 
 
 def partitions(child: Copies, partitions: int | None = None, **flags: Unpack[PartitionFlags]) -> Subtree:
@@ -173,7 +174,8 @@ def partitions(child: Copies, partitions: int | None = None, **flags: Unpack[Par
         SpecError: Also for anything wrong in the copies.
     """
     known = SupervisorFlags(**checked(flags))
-    return Subtree(known.check(copies(child, partitions), where="partitions"), known)
+    specs = known.check(copies(child, partitions), where="partitions")
+    return Subtree(specs, known, partitions=len(specs))
 
 
 def checked(flags: PartitionFlags) -> Flags:

@@ -20,6 +20,7 @@ class Subtree(Value):
 
     specs: tuple[ChildSpec, ...]
     flags: SupervisorFlags
+    partitions: int | None = attrs.field(default=None, kw_only=True)
 
     # a killed supervisor kills its children, and each of them is given up after its own kill_timeout
     kill_timeout: float = attrs.field(default=float("inf"), init=False)
@@ -32,7 +33,15 @@ class Subtree(Value):
     def launch(self, ticket: Ticket) -> Handle:
         """Start its children in order; it is up when the last one is."""
         assert isinstance(ticket, Life)
-        node = Node(ticket.tree, ticket.path, self.flags, self.specs, ticket.started, lambda exit, _error: ticket.exited(exit))
+        node = Node(
+            ticket.tree,
+            ticket.path,
+            self.flags,
+            self.specs,
+            ticket.started,
+            lambda exit, _error: ticket.exited(exit),
+            partitions=self.partitions,
+        )
         # the handle is known before any child is: a child may already call its supervisor by path
         ticket.handle = node
         node.boot()

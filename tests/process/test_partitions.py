@@ -24,6 +24,7 @@ from supervisor import (
     InvalidField,
     NoPartitions,
     NoProc,
+    NotPartitioned,
     PartitionSupervisor,
     Restart,
     RestartIntensityExceeded,
@@ -32,6 +33,7 @@ from supervisor import (
     Supervisor,
     dynamic,
     partitions,
+    subtree,
     task,
 )
 from tests.play import Crash, Play, watched
@@ -256,3 +258,26 @@ def test_what_cannot_be_is_refused_before_anything_starts(make: Callable[..., ob
             make(spec, 2, **flag)
     with pytest.raises(BadCombination):
         make(attrs.evolve(spec, restart=Restart.TRANSIENT, significant=True), 2)
+
+
+async def test_how_many_there_are_is_what_it_was_started_with() -> None:
+    """Whatever was added or deleted before the first key was routed, at the root and below it."""
+    play = Play()
+    pool = partitions(copy(play), 3)
+    async with PartitionSupervisor("root", copy(play), 3) as root, Supervisor("other", [ChildSpec("p", pool)]) as other:
+        for ref in (root, other.partition_supervisor("p")):
+            await ref.start_child(play.child("3"))
+            await ref.terminate_child("1")
+            await ref.delete_child("1")
+            assert ref.partitions == 3
+            assert ref.route(5) == "2"
+
+
+async def test_another_supervisor_is_not_called_as_one_of_partitions() -> None:
+    """With an error that says so."""
+    async with Supervisor("root", [ChildSpec("s", subtree([]))]) as root:
+        ref = root.partition_supervisor("s")
+        with pytest.raises(NotPartitioned, match="^root/s: is no partition supervisor$"):
+            ref.route(1)
+        with pytest.raises(NotPartitioned):
+            await ref.resize(1)

@@ -29,6 +29,7 @@ from supervisor import (
     NoPartitions,
     NoProc,
     NotAChild,
+    NotPartitioned,
     NotRegistered,
     RegistryError,
     RestartIntensityExceeded,
@@ -59,7 +60,7 @@ EXAMPLES: list[SupervisorError] = [
     NoProc(PATH),
     *(
         kind(PATH, "b")
-        for kind in (ChildNotFound, ChildRunning, ChildNotRunning, ChildRestarting, AlreadyPresent, SimpleOneForOne, NoPartitions)
+        for kind in (ChildNotFound, ChildRunning, ChildNotRunning, ChildRestarting, AlreadyPresent, SimpleOneForOne, NoPartitions, NotPartitioned)
     ),
     AlreadyStarted(PATH, "b", 7),
     MaxChildren(PATH, "b", 3),
