@@ -185,7 +185,7 @@ class Worst(Value):
     """The worst burst of one leaf.
 
     Attributes:
-        path: Of the leaf; the last id is ``*`` for the children of a dynamic supervisor, which are not known yet.
+        path: Of the leaf; the last id is ``*`` for children that are not known yet: of a dynamic supervisor, or asked for at its start.
         levels: The supervisors above it, from the one directly above it up to the root.
         outlook: Of a leaf that fails as soon as it is started.
         sustained: Restarts per second that its tree bears for ever; see `sustained`.
@@ -218,8 +218,12 @@ def _leaves(
         start = spec.start
         while isinstance(start, Wrapper):
             start = start.start
+        below: object = getattr(start, "flags", None)
         if isinstance(start, Branch):
             yield from _leaves((*path, spec.id), start.flags, start.specs, levels)
+        elif isinstance(below, SupervisorFlags):
+            # its children are asked for when it starts
+            yield (*path, spec.id, "*"), (Level((*path, spec.id), below), *levels)
         else:
             yield (*path, spec.id), levels
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Unpack
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Unpack, overload
 
 import attrs
 
+from ..core.errors import InvalidField
 from ..core.ports import ChildType, Handle, Ticket
 from ..core.spec import ChildSpec, Strategy, SupervisorFlags
 from ..core.value import Value
+from ..leaf.task import Ignore
 from .node import Life, Node
 from .ref import DynamicFlags, Flags
 
@@ -32,37 +35,99 @@ class Subtree(Value):
 
     def launch(self, ticket: Ticket) -> Handle:
         """Start its children in order; it is up when the last one is."""
-        assert isinstance(ticket, Life)
-        node = Node(
-            ticket.tree,
-            ticket.path,
-            self.flags,
-            self.specs,
-            ticket.started,
-            lambda exit, _error: ticket.exited(exit),
-            partitions=self.partitions,
-        )
-        # the handle is known before any child is: a child may already call its supervisor by path
-        ticket.handle = node
-        node.boot()
-        return node
+        return _boot(ticket, self.flags, self.specs, self.partitions)
 
     def describe(self) -> dict[str, Any]:
         """The children's ids and the strategy."""
         return {"supervisor": [spec.id for spec in self.specs], "strategy": self.flags.strategy.value}
 
 
-def subtree(children: Iterable[ChildSpec] = (), **flags: Unpack[Flags]) -> Subtree:
+@attrs.frozen(repr=False, eq=False)
+class InitSubtree(Value):
+    """Starts a supervisor whose children are asked for at each start; see `subtree`."""
+
+    init: Callable[[], Iterable[ChildSpec]]
+    flags: SupervisorFlags
+
+    kill_timeout: float = attrs.field(default=float("inf"), init=False)
+
+    @property
+    def type(self) -> ChildType:
+        """A supervisor."""
+        return ChildType.SUPERVISOR
+
+    def launch(self, ticket: Ticket) -> Handle:
+        """Ask for the children, and start them in order.
+
+        Raises:
+            SpecError: What it was told is wrong.
+            Exception: Whatever `init` raised.
+        """
+        try:
+            specs = self.flags.check(self.init(), where="/".join(ticket.path))
+        except Ignore:
+            ticket.ignored()
+            return _NOBODY
+        return _boot(ticket, self.flags, specs)
+
+    def describe(self) -> dict[str, Any]:
+        """The function's name and the strategy."""
+        init = f"{getattr(self.init, '__module__', '?')}:{getattr(self.init, '__qualname__', repr(self.init))}"
+        return {"supervisor": init, "strategy": self.flags.strategy.value}
+
+
+class _Nobody:
+    """What declined to start."""
+
+    pid = None
+
+    def terminate(self) -> None:
+        """Nothing: it does not run."""
+
+    kill = terminate
+
+
+_NOBODY: Final = _Nobody()
+
+
+def _boot(ticket: Ticket, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], partitions: int | None = None) -> Node:
+    assert isinstance(ticket, Life)
+    node = Node(
+        ticket.tree,
+        ticket.path,
+        flags,
+        specs,
+        ticket.started,
+        lambda exit, _error: ticket.exited(exit),
+        partitions=partitions,
+    )
+    # the handle is known before any child is: a child may already call its supervisor by path
+    ticket.handle = node
+    node.boot()
+    return node
+
+
+@overload
+def subtree(children: Iterable[ChildSpec] = ..., **flags: Unpack[Flags]) -> Subtree: ...
+@overload
+def subtree(children: Callable[[], Iterable[ChildSpec]], **flags: Unpack[Flags]) -> InitSubtree: ...
+def subtree(children: Iterable[ChildSpec] | Callable[[], Iterable[ChildSpec]] = (), **flags: Unpack[Flags]) -> Subtree | InitSubtree:
     """A supervisor as a child; its own exit, after it gave up or shut itself down, is a `shutdown`, as in OTP.
 
     Args:
-        children: Started in this order.
+        children: Started in this order. A function is OTP's ``init``: it is called at every start of the supervisor for the children of
+            that start, at once and on the event loop's thread. It may raise `Ignore`, and the supervisor declines its start; anything else
+            that it raises, and anything wrong in what it returns, is a failed start.
         flags: The fields of `SupervisorFlags`, with OTP's defaults.
 
     Raises:
         SpecError: Also for anything wrong in its children.
     """
     checked = SupervisorFlags(**flags)
+    if callable(children):
+        if inspect.iscoroutinefunction(children):
+            raise InvalidField("children", children, "specifications, or a function that is not async", where="subtree")
+        return InitSubtree(children, checked)
     return Subtree(checked.check(children, where="subtree"), checked)
 
 

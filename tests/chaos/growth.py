@@ -51,17 +51,17 @@ class Growth:
         """A supervisor with leaves and supervisors below it; some give up easily."""
         random = self._random
         gives_up = random.random() < 0.3
-        flags = {"intensity": 2 if gives_up else MANY, "period": 2.0}
+        flags: Any = {"intensity": 2 if gives_up else MANY, "period": 2.0}
         id = f"s{next(self._numbers)}"
         restart = random.choice(list(Restart))
         if random.random() < 0.2:
-            return ChildSpec(id, dynamic(**flags), restart=restart, shutdown=5.0)  # type: ignore[arg-type]
+            return ChildSpec(id, dynamic(**flags), restart=restart, shutdown=5.0)
         below = [self.leaf() for _ in range(random.randint(1, 4))]
         if depth > 1:
             below += [self.supervisor(depth - 1) for _ in range(random.randint(0, 2))]
         random.shuffle(below)
         strategy = random.choice([Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
-        return ChildSpec(id, subtree(below, strategy=strategy, **flags), restart=restart, shutdown=5.0)  # type: ignore[arg-type]
+        return ChildSpec(id, subtree(below, strategy=strategy, **flags), restart=restart, shutdown=5.0)
 
     def leaf(self) -> ChildSpec:
         """A command of any kind, also one that cannot start."""

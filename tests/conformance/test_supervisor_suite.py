@@ -12,9 +12,12 @@ from supervisor import (
     ChildSpec,
     Exit,
     ExitKind,
+    Ignore,
+    NoProc,
     Restart,
     RestartIntensityExceeded,
     SimpleOneForOne,
+    SpecError,
     StartFailed,
     Strategy,
     Supervisor,
@@ -283,6 +286,48 @@ async def test_a_restarted_supervisor_begins_with_an_empty_history() -> None:
 
 
 # ---------------------------------------------------------------- starts that decline or fail
+
+
+async def test_sup_start_ignore_init() -> None:
+    """A supervisor whose init says ignore is not started, and nothing of it runs; the one above it goes on, and can start it later."""
+    child, calls = Scripted(), iter([True, False])
+
+    def init() -> list[ChildSpec]:
+        if next(calls):
+            raise Ignore
+        return [ChildSpec("child1", child)]
+
+    async with Supervisor("root", [ChildSpec("sup", subtree(init)), ChildSpec("other", Scripted())]) as root:
+        assert states(root) == [("other", "running"), ("sup", "undefined")]
+        assert counts(root) == [2, 1, 1, 1]
+        assert child.lines == []
+        with pytest.raises(NoProc):
+            root.supervisor("sup").which_children()
+        await root.restart_child("sup")
+        assert states(root.supervisor("sup")) == [("child1", "running")]
+    assert root.exit == Exit.shutdown()
+
+
+async def test_sup_start_error_return() -> None:
+    """An init that crashes, or that returns what is no specification, is a failed start of the supervisor, with its own error."""
+
+    def crashes() -> list[ChildSpec]:
+        raise OSError("no children today")
+
+    for init, error in ((crashes, OSError), (lambda: [ChildSpec("a", Scripted()), ChildSpec("a", Scripted())], SpecError)):
+        with pytest.raises(StartFailed) as raised:
+            async with Supervisor("root", [ChildSpec("sup", subtree(init))]):
+                raise AssertionError("it started")
+        assert isinstance(raised.value.__cause__, error)
+
+
+async def test_init_is_called_at_every_start() -> None:
+    """A restarted supervisor asks for its children anew, as in OTP."""
+    starts = [[ChildSpec("a", Scripted())], [ChildSpec("b", Scripted()), ChildSpec("c", Scripted())]]
+    async with Supervisor("root", [ChildSpec("sup", subtree(lambda: starts.pop(0)))], intensity=1) as root:
+        assert states(root.supervisor("sup")) == [("a", "running")]
+        await root.cycle_child("sup")
+        assert states(root.supervisor("sup")) == [("c", "running"), ("b", "running")]
 
 
 async def test_sup_start_ignore_child() -> None:

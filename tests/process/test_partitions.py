@@ -277,7 +277,7 @@ async def test_another_supervisor_is_not_called_as_one_of_partitions() -> None:
     """With an error that says so."""
     async with Supervisor("root", [ChildSpec("s", subtree([]))]) as root:
         ref = root.partition_supervisor("s")
-        with pytest.raises(NotPartitioned, match="^root/s: is no partition supervisor$"):
+        with pytest.raises(NotPartitioned, match=r"^root/s: is no partition supervisor$"):
             ref.route(1)
         with pytest.raises(NotPartitioned):
             await ref.resize(1)

@@ -60,7 +60,16 @@ EXAMPLES: list[SupervisorError] = [
     NoProc(PATH),
     *(
         kind(PATH, "b")
-        for kind in (ChildNotFound, ChildRunning, ChildNotRunning, ChildRestarting, AlreadyPresent, SimpleOneForOne, NoPartitions, NotPartitioned)
+        for kind in (
+            ChildNotFound,
+            ChildRunning,
+            ChildNotRunning,
+            ChildRestarting,
+            AlreadyPresent,
+            SimpleOneForOne,
+            NoPartitions,
+            NotPartitioned,
+        )
     ),
     AlreadyStarted(PATH, "b", 7),
     MaxChildren(PATH, "b", 3),

@@ -212,7 +212,9 @@ def test_a_stop_while_a_silent_child_is_being_killed(end: str) -> None:
         assert run.wait(5.0) == ["abandon b", "ask a"]
     else:
         assert run.tell(Declined("b", 1) if end == "declines" else Ended("b", 1, Exit.killed())) == ["ask a"]
-    assert isinstance(run.row("b").exit.exception if run.row("b").exit else None, TimeoutError)
+    last = run.row("b").exit
+    assert last is not None
+    assert isinstance(last.exception, TimeoutError)
     assert run.wait(1.0) == ["kill a", "finish shutdown"]
     exited = [("child_exited", "b", False)] if end == "ends" else []
     assert failed_starts(run) == [*exited, ("child_start_failed", "b", False), ("child_exited", "a", True)]
