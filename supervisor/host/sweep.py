@@ -29,6 +29,7 @@ BOUND: Final = 2.0
 _ROUNDS: Final = 32
 _WATCHED: Final = 64
 _PAUSE: Final = 0.005
+_MOMENT: Final = 0.001
 _STOP: Final = getattr(signal, "SIGSTOP", 0)
 _KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -66,12 +67,13 @@ def kill_all(members: Members) -> Swept:
     return Swept(killed, tuple(process for process in denied if is_alive(process)))
 
 
-async def sweep(members: Members, *, bound: float = BOUND) -> Swept:
+async def sweep(members: Members, *, bound: float = BOUND, settled: Callable[[], bool] = lambda: True) -> Swept:
     """Kill until nothing is left, and reap what was adopted. Cheap when there is nothing to do.
 
     Args:
         members: The processes that are to go.
         bound: Seconds after which it gives up.
+        settled: Whether the latest answer of `members` was the whole truth; that nobody is left counts only then.
 
     Raises:
         OSError: Out of descriptors.
@@ -85,12 +87,15 @@ async def sweep(members: Members, *, bound: float = BOUND) -> Swept:
     while True:
         alive = [process for process in members() if process not in denied]
         with_reserve(reaper.collect)()
-        if not alive:
+        if not alive and settled():
             return Swept(tuple(killed), tuple(denied))
         now = anyio.current_time()
         give_up = now + bound if give_up is None else give_up
         if now >= give_up:
             return Swept(tuple(process for process in killed if process not in alive), (*alive, *denied))
+        if not alive:
+            await anyio.sleep(_MOMENT)
+            continue
         swept = kill_all(lambda: (process for process in members() if process not in denied))
         killed.update(dict.fromkeys(swept.killed))
         denied.update(swept.left)

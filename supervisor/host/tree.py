@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterable
 
 import attrs
@@ -15,10 +14,8 @@ from .marker import carries, run_token, value_in
 from .procstat import Stat, is_ending, read_children, read_environment, read_stat
 from .proctree import marked, scan, walk
 
-_LOOKS = 400
-"""How often orphans are looked at before it is taken for the end that some still come and go."""
-_PAUSE = 0.0005
-"""Seconds between two looks at somebody who is about to end."""
+_LOOKS = 40
+"""How often orphans are looked at in one go while some come and go."""
 
 
 @attrs.define(eq=False)
@@ -30,12 +27,14 @@ class Tree:
         marker: What its descendants carry in their first environment.
         own_session: Whether the leaf leads a session, else only a process group.
         adopting: Whether orphans come to us, see `reaper.adopt_orphans`.
+        settled: Whether the latest look at the orphans was the whole truth: nobody was about to end who could still hand us a child.
     """
 
     root: ProcessId
     marker: str
     own_session: bool
     adopting: bool
+    settled: bool = True
     _seen: dict[ProcessId, None] = attrs.field(factory=dict)
     _zombies: set[ProcessId] = attrs.field(factory=set)
 
@@ -88,6 +87,7 @@ class Tree:
 
     def adopted(self) -> list[ProcessId]:
         """The live orphans of this life: our own children by adoption; without adoption, whatever carries the marker."""
+        self.settled = True
         if not self.adopting:
             return list(marked(self.marker) or marked(self.marker)) if sys.platform == "linux" else []
         dead: set[ProcessId] = set()
@@ -101,17 +101,18 @@ class Tree:
                 if not stat.dead and self._owns(stat):
                     living.append(process)
                     self._claim_leader(stat)
-                elif process not in dead and not is_alive(process):
+                elif process in dead:
+                    continue
+                elif is_ending(stat.pid):
+                    ending = True
+                elif not is_alive(process):  # asked last: who was ending before must not be dead by now and be taken for neither
                     dead.add(process)
                     unsettled = True
-                elif not stat.dead:
-                    ending = ending or is_ending(stat.pid)
             # who died after the list was read may have handed us a child that is not in it, so nothing found means nothing then;
             # nor does it while somebody ends who has lost his marker already and still has his children
-            if living or not (unsettled or ending):
-                break
-            if not unsettled:
-                time.sleep(_PAUSE)  # he needs the processor for it
+            self.settled = not (unsettled or ending)
+            if living or not unsettled:
+                break  # who ends needs the processor for it, and whoever must know waits for him: see `sweep`
         return living
 
     def _claim_leader(self, stat: Stat) -> None:

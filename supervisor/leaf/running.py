@@ -212,7 +212,7 @@ class RunningCommand:
                 if not asked:
                     break
                 await dead(asked)
-            swept = await sweep(self._tree.refresh)
+            swept = await sweep(self._tree.refresh, settled=lambda: self._tree.settled)
         except OSError as error:
             # out of descriptors: who can be reached without any still goes, and the report says that it was not all
             self._signal_group(_SIGKILL)
