@@ -36,9 +36,10 @@ class Process:
     created: int
     state: str
     name: str
+    place: str = ""
 
     def __str__(self) -> str:
-        return f"process {self.pid} ({self.name}, state {self.state}): {_command_line(self.pid)}"
+        return f"process {self.pid} ({self.name}, state {self.state}{self.place}): {_command_line(self.pid)}"
 
 
 @attrs.frozen
@@ -175,7 +176,8 @@ def read_process(pid: int) -> Process | None:
     except OSError:
         return None
     fields = tail.split()
-    return Process(pid, int(fields[19]), fields[0], head.partition("(")[2])
+    place = f", parent {fields[1]}, group {fields[2]}, session {fields[3]}"
+    return Process(pid, int(fields[19]), fields[0], head.partition("(")[2], place)
 
 
 def _command_line(pid: int) -> str:
