@@ -32,6 +32,16 @@ class Supervising(Scripted):
         return {"supervisor": [spec.id for spec in self.specs], "strategy": self.flags.strategy.value}
 
 
+@attrs.frozen
+class Asking(Scripted):
+    """As a supervisor that asks for its children at its start."""
+
+    flags: SupervisorFlags = SupervisorFlags()
+
+    def describe(self) -> dict[str, Any]:
+        return {"supervisor": "app:init", "strategy": self.flags.strategy.value}
+
+
 def subtree(children: Iterable[ChildSpec] = (), **flags: Any) -> Supervising:
     """As the function of that name."""
     return Supervising(ChildType.SUPERVISOR, specs=tuple(children), flags=SupervisorFlags(**flags))

@@ -696,6 +696,18 @@ def test_sup_stop_timeout() -> None:
     assert run.wait(0.1) == ["kill b", "ask a", "finish shutdown"]
 
 
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_terminate_child_tells_whether_the_child_had_to_be_killed(stubborn: bool) -> None:
+    """Of one that did not end within its `shutdown` the report says so, of any other not."""
+    run = Play([child("a", shutdown=1.0)])
+    run.boot()
+    run.stubborn = {"a"} if stubborn else set()
+    run.tell(Call(1, TerminateChild("a")))
+    run.wait(1.0)
+
+    assert [event.killed for event in run.events if isinstance(event, ChildExited)] == [stubborn]
+
+
 def test_shutdown_zero_asks_and_kills_at_once() -> None:
     """36: T = 0."""
     run = Play([child("a", shutdown=0)])

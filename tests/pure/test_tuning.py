@@ -30,7 +30,7 @@ from supervisor.core.tuning import (
     worst_cases,
 )
 
-from .launches import Working, dynamic, subtree
+from .launches import Asking, Working, dynamic, subtree
 from .machine_driver import Play, Scripted, child
 
 PERMANENT, TRANSIENT, TEMPORARY = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
@@ -250,6 +250,14 @@ def test_every_leaf_of_a_tree() -> None:
     assert [(level.path, level.restart) for level in cases[1].levels] == [(("root", "inner"), PERMANENT), (("root",), TRANSIENT)]
     assert cases[1].sustained == pytest.approx(0.6)
     assert [case.path for case in worst_cases("root", SupervisorFlags(Strategy.SIMPLE_ONE_FOR_ONE), [])] == [("root", "*")]
+
+
+def test_children_that_are_asked_for_at_the_start_are_one_that_is_not_known() -> None:
+    """Their supervisor's budget counts all the same."""
+    asking = Asking(ChildType.SUPERVISOR, flags=SupervisorFlags(intensity=9, period=60.0))
+    (case,) = worst_cases("root", SupervisorFlags(), [ChildSpec("asking", asking)])
+    assert (case.path, case.outlook.restarts) == (("root", "asking", "*"), 19)
+    assert [level.path for level in case.levels] == [("root", "asking"), ("root",)]
 
 
 @pytest.mark.parametrize(
