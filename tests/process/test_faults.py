@@ -41,22 +41,30 @@ SYS_EXIT = {"x86_64": 60, "aarch64": 93}
 
 
 @contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """Within the block the kernel runs no instruction of that process, and no signal ends it: as if it were stuck in a device."""
-    folder = Path("/sys/fs/cgroup/freezer") / f"test-{os.getpid()}-{pid}"
+def cgroup(controller: str) -> Iterator[Path]:
+    """A group of the test's own, empty at the end of the block."""
+    folder = Path("/sys/fs/cgroup", controller, f"test-{os.getpid()}")
     try:
         folder.mkdir()
     except OSError as error:
-        pytest.skip(f"no freezer of the first version of cgroups here: {error}")
+        pytest.skip(f"no {controller} controller of the first version of cgroups that may be used here: {error}")
     try:
-        (folder / "cgroup.procs").write_text(str(pid))
-        (folder / "freezer.state").write_text("FROZEN")
-        eventually_sync(lambda: (folder / "freezer.state").read_text().strip() == "FROZEN")
-        yield
+        yield folder
     finally:
-        (folder / "freezer.state").write_text("THAWED")
-        eventually_sync(lambda: not (folder / "cgroup.procs").read_text())
         eventually_sync(lambda: gone(folder))
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Within the block the kernel runs no instruction of that process, and no signal ends it: as if it were stuck in a device."""
+    with cgroup("freezer") as folder:
+        try:
+            (folder / "cgroup.procs").write_text(str(pid))
+            (folder / "freezer.state").write_text("FROZEN")
+            eventually_sync(lambda: (folder / "freezer.state").read_text().strip() == "FROZEN")
+            yield
+        finally:
+            (folder / "freezer.state").write_text("THAWED")
 
 
 def gone(folder: Path) -> bool:
@@ -106,17 +114,10 @@ anyio.run(main, backend=sys.argv[1])
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
 def test_a_fork_that_fails_is_a_failed_start_and_tried_again(backend: str) -> None:
     """EAGAIN: a first start fails with it; a restart is tried again, after its delay, until there are processes again."""
-    folder = Path("/sys/fs/cgroup/pids") / f"test-{os.getpid()}"
-    try:
-        folder.mkdir()
-    except OSError as error:
-        pytest.skip(f"no pids controller of the first version of cgroups here: {error}")
-    try:
+    with cgroup("pids") as folder:
         with running(sys.executable, "-c", WITHOUT_PROCESSES, backend, str(folder), cwd=ROOT) as program:
             finished = program.wait(30)
         assert finished.stdout.splitlines() == ["refused EAGAIN", "again EAGAIN"], finished.stderr
-    finally:
-        eventually_sync(lambda: gone(folder))
 
 
 async def test_a_leaf_that_the_kernel_cannot_end_is_given_up_and_reported() -> None:

@@ -271,14 +271,19 @@ def test_exhausted_descriptors_are_an_error_that_leaves_nothing_running() -> Non
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 64
+    started = []
     try:
         for free in range(8):
             resource.setrlimit(resource.RLIMIT_NOFILE, (used + free, hard))
             with suppress(OSError):
                 process = spawn(("sleep", "60"), marker="m")
+                started.append(free)
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
                 process.reap()
                 process.close()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert 0 not in started
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # no child is left, not even a dead one
