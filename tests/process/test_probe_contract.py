@@ -237,14 +237,13 @@ def test_another_process_of_the_same_pid_is_never_read(name: str, leaf: Allocato
 def test_a_member_whose_pid_was_recycled_is_dropped(leaf: Allocator, how: str) -> None:
     """A pid that was given to another process, for real, is no longer a member of the tree."""
     root = known(leaf.pid)
-    reader = make(how, root) if how in (PROCFS, PSUTIL) else make_unkept(root)
-    child = known(leaf.tell("fork 0"))
-    assert pids(read(reader)) == {leaf.pid, child.pid}
-    leaf.tell(f"end {child.pid}")
-    with recycled(child):
-        assert pids(read(reader, refresh=False)) == {leaf.pid}
-        assert pids(read(reader)) == {leaf.pid}
-    reader.close()
+    with contextlib.closing(make(how, root) if how in (PROCFS, PSUTIL) else make_unkept(root)) as reader:
+        child = known(leaf.tell("fork 0"))
+        assert pids(read(reader)) == {leaf.pid, child.pid}
+        leaf.tell(f"end {child.pid}")
+        with recycled(child):
+            assert pids(read(reader, refresh=False)) == {leaf.pid}
+            assert pids(read(reader)) == {leaf.pid}
 
 
 def make_unkept(root: ProcessId) -> MemoryReader:
@@ -256,7 +255,7 @@ def make_unkept(root: ProcessId) -> MemoryReader:
 @contextlib.contextmanager
 def recycled(before: ProcessId) -> Iterator[None]:
     """Start another process under a pid that is free now; skipped where the kernel does not let us."""
-    for _ in range(50):
+    for _ in range(500):
         try:
             Path("/proc/sys/kernel/ns_last_pid").write_text(str(before.pid - 1))
         except OSError:
