@@ -64,12 +64,13 @@ def evolve(value: T, /, **changes: Any) -> T:
 def _changer(kind: type[Any]) -> Callable[..., Any]:
     """A function of the fields, written out as attrs does it: a loop over names is what makes the difference."""
     fields = sorted(_fields(kind), key=lambda field: field.kw_only)  # those of a base may stand before the others
-    parameters = ", ".join(f"{field.name}=keep" for field in fields)
+    # names that no field has: `Exit` has a `kind`
+    parameters = ", ".join(f"{field.name}=__keep__" for field in fields)
     arguments = ", ".join(
-        f"{f'{field.name}=' if field.kw_only else ''}self.{field.name} if {field.name} is keep else {field.name}" for field in fields
+        f"{f'{field.name}=' if field.kw_only else ''}self.{field.name} if {field.name} is __keep__ else {field.name}" for field in fields
     )
-    names: dict[str, Any] = {"kind": kind, "keep": object()}
-    exec(f"def change(self, /, *, {parameters}):\n    return kind({arguments})", names)
+    names: dict[str, Any] = {"__make__": kind, "__keep__": object()}
+    exec(f"def change(self, /, *, {parameters}):\n    return __make__({arguments})", names)
     change: Callable[..., Any] = names["change"]
     return change
 

@@ -98,6 +98,7 @@ def test_a_changed_value_keeps_all_other_fields() -> None:
     assert evolve(started, pid=8) == ChildStarted(("root", "a"), 8, generation=3)
     assert evolve(started, generation=4) == ChildStarted(("root", "a"), 7, generation=4)
     assert started == ChildStarted(("root", "a"), 7, generation=3)
+    assert evolve(Exit(ExitKind.ABNORMAL, "exit code 3", 3), code=4) == Exit(ExitKind.ABNORMAL, "exit code 3", 4)
 
 
 def test_a_field_that_is_not_there_cannot_be_changed() -> None:
