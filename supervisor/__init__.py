@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from .core.event import Event as Event
     from .core.event import EventsLost as EventsLost
     from .core.event import OrphansSwept as OrphansSwept
+    from .core.event import OutputFailed as OutputFailed
+    from .core.event import OutputLine as OutputLine
+    from .core.event import OutputResumed as OutputResumed
     from .core.event import Record as Record
     from .core.event import RestartDeferred as RestartDeferred
     from .core.event import SupervisorGaveUp as SupervisorGaveUp
@@ -131,6 +134,8 @@ if TYPE_CHECKING:
     from .host.waitstatus import exit_code as exit_code
     from .leaf.command import RunningCommand as RunningCommand
     from .leaf.command import command as command
+    from .leaf.output import Lines as Lines
+    from .leaf.output import RotatingFile as RotatingFile
     from .leaf.task import Ignore as Ignore
     from .leaf.task import task as task
     from .runtime.bus import Subscription as Subscription
@@ -204,6 +209,9 @@ _MODULES = {
         "Event",
         "EventsLost",
         "OrphansSwept",
+        "OutputFailed",
+        "OutputLine",
+        "OutputResumed",
         "Record",
         "RestartDeferred",
         "SupervisorGaveUp",
@@ -322,6 +330,10 @@ _MODULES = {
     "leaf.command": (
         "RunningCommand",
         "command",
+    ),
+    "leaf.output": (
+        "Lines",
+        "RotatingFile",
     ),
     "leaf.task": (
         "Ignore",

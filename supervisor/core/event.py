@@ -167,6 +167,41 @@ class OrphansSwept(Event):
 
 
 @attrs.frozen(repr=False, eq=False)
+class OutputLine(Event):
+    """A line that a command wrote, without its end: `stream` is ``stdout`` or ``stderr``; `truncated` where its rest was left out."""
+
+    name: ClassVar[str] = "output_line"
+    stream: str = "stdout"
+    text: str = ""
+    truncated: bool = False
+
+
+@attrs.frozen(repr=False, eq=False)
+class OutputFailed(Event):
+    """What a command writes is lost from now on, and the command goes on. Said again when it ends, if that was still so.
+
+    `target` is the file or the function that does not take it; `lost_bytes` were lost so far. `errno` is None where no system call failed.
+    """
+
+    name: ClassVar[str] = "output_failed"
+    stream: str = "stdout"
+    target: str = ""
+    reason: str = ""
+    errno: int | None = None
+    lost_bytes: int = 0
+
+
+@attrs.frozen(repr=False, eq=False)
+class OutputResumed(Event):
+    """After an `OutputFailed`: what a command writes is kept again; `lost_bytes` were lost between."""
+
+    name: ClassVar[str] = "output_resumed"
+    stream: str = "stdout"
+    target: str = ""
+    lost_bytes: int = 0
+
+
+@attrs.frozen(repr=False, eq=False)
 class EventsLost(Event):
     """A reader was too slow: the records from `first` to `last` (both inclusive sequence numbers) never reached it."""
 

@@ -35,6 +35,7 @@ class Exit(Value):
         out_of_memory: Whether the kernel's out-of-memory killer did it; None when that cannot be told.
         exception: What a task raised, or what made a start fail.
         term: The term of OTP's ``{shutdown, Term}``.
+        output: The last lines that a command wrote before a failure, where its output was read here; two exits are equal whatever it is.
     """
 
     kind: ExitKind
@@ -45,6 +46,7 @@ class Exit(Value):
     out_of_memory: bool | None = None
     exception: BaseException | None = attrs.field(default=None, eq=False)
     term: object = attrs.field(default=None, eq=False)
+    output: tuple[str, ...] = attrs.field(default=(), eq=False, repr=False)
 
     @classmethod
     def normal(cls) -> Exit:
@@ -86,7 +88,7 @@ class Exit(Value):
         return self.kind is not ExitKind.ABNORMAL
 
     def as_data(self) -> dict[str, Any]:
-        """The exit as JSON data for an event: kind, reason and what is known of code, signal, core and memory."""
+        """The exit as JSON data for an event: kind, reason and what is known of code, signal, core, memory and output."""
         data: dict[str, Any] = {"kind": self.kind.value, "reason": self.reason}
         if self.code is not None:
             data["code"] = self.code
@@ -96,6 +98,8 @@ class Exit(Value):
             data["core_dumped"] = self.core_dumped
         if self.out_of_memory is not None:
             data["out_of_memory"] = self.out_of_memory
+        if self.output:
+            data["output"] = list(self.output)
         return data
 
 

@@ -18,6 +18,8 @@ from .event import (
     ChildUnresponsive,
     Event,
     OrphansSwept,
+    OutputFailed,
+    OutputResumed,
     RestartDeferred,
     SupervisorGaveUp,
 )
@@ -44,11 +46,13 @@ class Report(Value):
     Attributes:
         context: OTP's word for what the report is about, or the event's name.
         text: One line: the context, the path, the reason, and in brackets the child and the budget that is left.
+        details: More lines: what a command wrote last before it failed, without control characters.
     """
 
     context: str
     severity: Severity
     text: str
+    details: tuple[str, ...] = ()
 
 
 def report_of(event: Event) -> Report | None:
@@ -69,7 +73,7 @@ def report_of(event: Event) -> Report | None:
         case ChildExited():
             return _exited(event)
         case ChildStartFailed():
-            return _report(event, "start_error", Severity.ERROR, event.exit.reason, event.budget_left)
+            return _report(event, "start_error", Severity.ERROR, event.exit.reason, event.budget_left, event.exit.output)
         case SupervisorGaveUp():
             then = ""
             if event.hold:
@@ -85,6 +89,13 @@ def report_of(event: Event) -> Report | None:
         case OrphansSwept():
             pids = ", ".join(map(str, event.pids))
             return _report(event, event.name, Severity.WARNING, f"killed {pids}: {event.reason or 'left behind'}")
+        case OutputFailed():
+            text = f"{event.stream} is lost, {event.target} does not take it: {event.reason}; {event.lost_bytes} bytes so far"
+            return _report(event, event.name, Severity.WARNING, text)
+        case OutputResumed():
+            return _report(
+                event, event.name, Severity.WARNING, f"{event.stream} goes to {event.target} again, {event.lost_bytes} bytes were lost"
+            )
         case _:
             return None
 
@@ -123,21 +134,23 @@ def _exited(event: ChildExited) -> Report | None:
     if not event.expected:
         if exit.is_clean and (spec is None or spec.restart is not Restart.PERMANENT):
             return None
-        return _report(event, "child_terminated", Severity.ERROR, f"{exit.reason}{after}", event.budget_left)
+        return _report(event, "child_terminated", Severity.ERROR, f"{exit.reason}{after}", event.budget_left, exit.output)
     if event.killed:
         within = "in time" if spec is None or isinstance(spec.shutdown, Shutdown) else f"within {spec.shutdown:g} s"
-        return _report(event, "shutdown_error", Severity.ERROR, f"killed, because it did not end {within}: {exit.reason}")
+        text = f"killed, because it did not end {within}: {exit.reason}"
+        return _report(event, "shutdown_error", Severity.ERROR, text, details=exit.output)
     if spec is None or is_in_order(spec, exit):
         return None
-    return _report(event, "shutdown_error", Severity.ERROR, exit.reason)
+    return _report(event, "shutdown_error", Severity.ERROR, exit.reason, details=exit.output)
 
 
-def _report(event: Event, context: str, severity: Severity, text: str, left: int | None = None) -> Report:
+def _report(event: Event, context: str, severity: Severity, text: str, left: int | None = None, details: tuple[str, ...] = ()) -> Report:
     spec = getattr(event, "spec", None)
     known = [brief(spec)] if spec is not None else []
     known += [f"{counted(left, 'restart', 'restarts')} left"] if left is not None else []
     about = f" ({', '.join(known)})" if known else ""
-    return Report(context, severity, printable(f"{context} {'/'.join(event.path)}: {text}{about}"))
+    line = printable(f"{context} {'/'.join(event.path)}: {text}{about}")
+    return Report(context, severity, line, tuple(map(printable, details)))
 
 
 _SIGKILL = 9

@@ -23,6 +23,8 @@ from ..core.event import (
     Event,
     EventsLost,
     OrphansSwept,
+    OutputFailed,
+    OutputResumed,
     Record,
     RestartDeferred,
     SupervisorGaveUp,
@@ -44,10 +46,11 @@ class Tone(Enum):
 
 @attrs.frozen(repr=False, eq=False)
 class Line(Value):
-    """The words for an event."""
+    """The words for an event, and more lines below them."""
 
     text: str
     tone: Tone = Tone.PLAIN
+    details: tuple[str, ...] = ()
 
 
 Words = Callable[[Any], Line | None]
@@ -79,7 +82,7 @@ class Renderer:
         self._color = color
 
     def line(self, record: Record) -> str | None:
-        """``12:03:07  claude  memory 15.2 GiB: warning -> critical``, without a newline; None when there is nothing to say."""
+        """``12:03:07  claude  memory 15.2 GiB: warning -> critical``, without a newline at the end; None when there is nothing to say."""
         words = self._words.get(type(record.event))
         said = words(record.event) if words else None
         if said is None:
@@ -87,7 +90,8 @@ class Renderer:
         clock = time.strftime("%H:%M:%S", time.localtime(record.time))
         subject = self._subject(record.event.path)
         text = printable("  ".join(part for part in (clock, subject, said.text) if part))
-        return f"{said.tone.value}{text}\x1b[0m" if self._color and said.tone.value else text
+        line = f"{said.tone.value}{text}\x1b[0m" if self._color and said.tone.value else text
+        return "\n".join((line, *(f"    {printable(detail)}" for detail in said.details)))
 
 
 def wants_color(is_terminal: bool, environ: Mapping[str, str]) -> bool:
@@ -231,7 +235,8 @@ def block(title: str, rows: Iterable[tuple[str, str | None]]) -> str:
 
 def _exited(event: ChildExited) -> Line:
     after = f" after {duration(event.uptime)}" if event.uptime is not None else ""
-    return Line(f"{'stopped' if event.expected else 'ended'}: {event.exit.reason}{after}", _tone(event.expected or event.exit.is_clean))
+    text = f"{'stopped' if event.expected else 'ended'}: {event.exit.reason}{after}"
+    return Line(text, _tone(event.expected or event.exit.is_clean), event.exit.output)
 
 
 def _restarted(event: ChildRestarted) -> Line:
@@ -260,10 +265,14 @@ TREE_WORDS: dict[type[Event], Words] = {
     ChildExited: _exited,
     ChildRestarted: _restarted,
     ChildTerminated: lambda event: Line("stopped on request"),
-    ChildStartFailed: lambda event: Line(f"did not start: {event.exit.reason}", Tone.BAD),
+    ChildStartFailed: lambda event: Line(f"did not start: {event.exit.reason}", Tone.BAD, event.exit.output),
     ChildUnresponsive: lambda event: Line(f"does not end, given up after {duration(event.waited)}", Tone.BAD),
     RestartDeferred: lambda event: Line(f"restart waits {duration(event.remaining)}: {event.reason}", Tone.WARNING),
     SupervisorGaveUp: _gave_up,
     OrphansSwept: _swept,
+    OutputFailed: lambda event: Line(f"{event.stream} is lost, {event.target} does not take it: {event.reason}", Tone.WARNING),
+    OutputResumed: lambda event: Line(
+        f"{event.stream} goes to {event.target} again, {counted(event.lost_bytes, 'byte', 'bytes')} lost", Tone.WARNING
+    ),
     EventsLost: lambda event: Line(f"{counted(event.last - event.first + 1, 'event', 'events')} lost", Tone.WARNING),
 }

@@ -24,7 +24,9 @@ from .marker import VARIABLE, chained
 from .waitstatus import WaitStatus
 
 Redirect = str | PathLike[str]
-"""``"inherit"``, ``"null"``, or the path of a file: standard input reads it, the outputs append to it."""
+"""``"inherit"``, ``"null"``, or the path of a file: standard input reads it, the outputs append to it. Standard error can also be
+``"stdout"``: wherever that goes.
+"""
 
 _ERRNO: Final = struct.Struct("i")
 
@@ -104,8 +106,8 @@ def spawn(
     variables: Mapping[str, str] | None = None,
     cwd: str | None = None,
     stdin: Redirect = "inherit",
-    stdout: Redirect = "inherit",
-    stderr: Redirect = "inherit",
+    stdout: Redirect | int = "inherit",
+    stderr: Redirect | int = "inherit",
     pass_fds: tuple[int, ...] = (),
     terminal_fd: int | None = None,
     foreground: bool = True,
@@ -120,8 +122,8 @@ def spawn(
         variables: More additions, few and no secrets: with them alone the environment need not be copied.
         cwd: Its working directory; None for ours.
         stdin: Where its input comes from.
-        stdout: Where its output goes to.
-        stderr: Where its errors go to.
+        stdout: Where its output goes to; a number is a descriptor of ours.
+        stderr: Where its errors go to, likewise.
         pass_fds: Descriptors it inherits under the same numbers, besides the standard ones.
         terminal_fd: Its number of the terminal that it shares with us; None for a process without one.
         foreground: Whether it becomes that terminal's foreground.
@@ -144,7 +146,8 @@ def spawn(
     own_session = terminal_fd is None
     opened: list[int] = []
     try:
-        streams = [_open(target, flags, opened) for target, flags in ((stdin, os.O_RDONLY), (stdout, _APPEND), (stderr, _APPEND))]
+        streams = [_open(stdin, os.O_RDONLY, opened), _open(stdout, _APPEND, opened)]
+        streams.append((1 if streams[1] is None else streams[1]) if stderr == "stdout" else _open(stderr, _APPEND, opened))
         order = _Order(path, argv, environment, own, cwd, streams, pass_fds, terminal_fd if foreground else None, own_session, death_signal)
         popen = _start(order)
     except OSError:
@@ -180,9 +183,11 @@ def child_environment(env: Mapping[str, str | None] | None) -> dict[str, str]:
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
-def _open(target: Redirect, flags: int, opened: list[int]) -> int | None:
+def _open(target: Redirect | int, flags: int, opened: list[int]) -> int | None:
     if target == "inherit":
         return None
+    if isinstance(target, int):
+        return target
     # what a command writes can hold secrets
     fd = os.open(os.devnull if target == "null" else target, flags | getattr(os, "O_CLOEXEC", 0), 0o600)
     opened.append(fd)

@@ -7,11 +7,11 @@ import os
 import signal
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
-from ..core.errors import InvalidField
+from ..core.errors import InvalidField, is_count
 from ..core.ports import ChildType, Ticket
 from ..core.value import Value
 from ..host import launching, reaper
@@ -24,10 +24,14 @@ from ..host.waitstatus import AbnormalExit
 from .readiness import Newline
 from .running import RunningCommand as RunningCommand
 
+if TYPE_CHECKING:
+    from .output import Output, Target
+
 NOTIFY_FD: Final = "NOTIFY_FD"
 """The environment variable with the number of the descriptor on which a command of ``ready="fd"`` writes a newline."""
 
 _SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
+_LONGEST_TAIL: Final = 1000
 Ready = Literal["spawn", "fd"]
 
 
@@ -41,8 +45,9 @@ class Command(Value):
     ready: Ready = attrs.field(default="spawn", kw_only=True)
     stop_signal: int = attrs.field(default=signal.SIGTERM, kw_only=True)
     stdin: Redirect = attrs.field(default="inherit", kw_only=True)
-    stdout: Redirect = attrs.field(default="inherit", kw_only=True)
-    stderr: Redirect = attrs.field(default="inherit", kw_only=True)
+    stdout: Target = attrs.field(default="inherit", kw_only=True)
+    stderr: Target = attrs.field(default="inherit", kw_only=True)
+    tail: int | None = attrs.field(default=None, kw_only=True)
     terminal: Literal["auto", "never"] = attrs.field(default="auto", kw_only=True)
     abnormal: AbnormalExit = attrs.field(default=AbnormalExit.FAILURE, kw_only=True)
     kill_timeout: float = attrs.field(default=10.0, kw_only=True)
@@ -68,6 +73,13 @@ class Command(Value):
                 raise InvalidField(name, getattr(self, name), "a signal's number", where=where)
         if not self.kill_timeout > 0:
             raise InvalidField("kill_timeout", self.kill_timeout, "seconds > 0 or math.inf", where=where)
+        for name, target in (("stdout", self.stdout), ("stderr", self.stderr)):
+            if not isinstance(target, str) or not target:
+                from .output import check_target
+
+                check_target(name, target)
+        if self.tail is not None and not (is_count(self.tail) and self.tail <= _LONGEST_TAIL):
+            raise InvalidField("tail", self.tail, f"None or a number of lines, at most {_LONGEST_TAIL}", where=where)
 
     @property
     def type(self) -> ChildType:
@@ -88,12 +100,20 @@ class Command(Value):
         marker = new_marker(ticket.path, ticket.generation)
         terminal = borrow() if self.terminal == "auto" and self.stdin == self.stdout == "inherit" else None
         newline: Newline | None = None
+        output: Output | None = None
+        stdout: Target | int = self.stdout
+        stderr: Target | int = self.stderr
         try:
             adopting = reaper.adopt_orphans()
             variables = {}
             if self.ready == "fd":
                 newline = Newline.open()
                 variables[NOTIFY_FD] = str(newline.writer)
+            if self.tail or not isinstance(stdout, str | PathLike) or not isinstance(stderr, str | PathLike):
+                from .output import Output  # here: most outputs are inherited
+
+                output = Output.open(ticket, self.stdout, self.stderr, self.tail, on_terminal=terminal is not None)
+                stdout, stderr = output.stdout, output.stderr
             spawned = spawn(
                 self.argv,
                 marker=marker,
@@ -102,8 +122,8 @@ class Command(Value):
                 cwd=self.cwd,
                 # two readers of one terminal would share out its keys between them
                 stdin="null" if self.stdin == "inherit" and terminal is None and is_lent() else self.stdin,
-                stdout=self.stdout,
-                stderr=self.stderr,
+                stdout=stdout,
+                stderr=stderr,
                 pass_fds=() if newline is None else (newline.writer,),
                 terminal_fd=None if terminal is None else 0,
                 foreground=terminal is not None and terminal.foreground,
@@ -114,11 +134,15 @@ class Command(Value):
                 terminal.give_back(None)
             if newline is not None:
                 newline.close()
+            if output is not None:
+                output.close()
             reaper.release()
             raise
         finally:
             if newline is not None:
                 os.close(newline.writer)
+            if output is not None:
+                output.spawned()
         if terminal is not None:
             terminal.lent(spawned.pid, by_helper=launching.mechanism() is launching.Mechanism.HELPER)
         tree = Tree(spawned.id, marker, spawned.own_session, adopting)
@@ -137,6 +161,7 @@ class Command(Value):
             oom_kills(),
             companions,
             newline is not None,
+            output=output,
         )
         ticket.spawn(running.watch, f"command {'/'.join(ticket.path)}")
         return running
@@ -153,8 +178,9 @@ def command(
     ready: Ready = "spawn",
     stop_signal: int = signal.SIGTERM,
     stdin: Redirect = "inherit",
-    stdout: Redirect = "inherit",
-    stderr: Redirect = "inherit",
+    stdout: Target = "inherit",
+    stderr: Target = "inherit",
+    tail: int | None = None,
     terminal: Literal["auto", "never"] = "auto",
     abnormal: AbnormalExit = AbnormalExit.FAILURE,
     kill_timeout: float = 10.0,
@@ -171,8 +197,13 @@ def command(
             ``echo > /dev/fd/$NOTIFY_FD``: it takes no number of two digits after ``>&``.
         stop_signal: What it gets, with its process group, when it is to end.
         stdin: Where its input comes from: ``"inherit"``, ``"null"`` or a file.
-        stdout: Where its output goes to: ``"inherit"``, ``"null"`` or a file that is appended to. There are no pipes that nobody drains.
-        stderr: Where its errors go to, likewise.
+        stdout: Where its output goes to: ``"inherit"``, ``"null"`` or the path of a file that it appends to, all without a pipe; or through
+            one that is read here, whatever happens: a `RotatingFile`, `Lines` for the event stream, or a function that is called with
+            each chunk of bytes on the event loop's thread and must return soon (one that raises is reported and not called again).
+        stderr: Where its errors go to, likewise; ``"stdout"`` for wherever that goes.
+        tail: How many of the last lines of each stream a failure comes with, in `Exit.output` and the reports of it: 20 by default, of
+            the streams that are read here. A number above 0 has a file or an inherited stream read here as well, and passed on, unless
+            that is the terminal which the command has. They can hold secrets.
         terminal: ``"auto"`` lends it our controlling terminal if standard input and output are that and inherited; ``"never"``
             does not.
         abnormal: Which ends count as failures.
@@ -191,6 +222,7 @@ def command(
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
+        tail=tail,
         terminal=terminal,
         abnormal=abnormal,
         kill_timeout=kill_timeout,

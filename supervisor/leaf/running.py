@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 import attrs
@@ -15,6 +15,7 @@ import attrs
 from ..core.event import OrphansSwept
 from ..core.exits import Exit
 from ..core.ports import Ticket
+from ..core.value import evolve
 from ..host import reaper
 from ..host.identity import ProcessId, send_signal
 from ..host.oom import OomKills, oom_kills, was_out_of_memory
@@ -25,6 +26,9 @@ from ..host.sweep import Swept, dead, ignores, kill_all, sweep
 from ..host.terminal import Terminal
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus, classify
+
+if TYPE_CHECKING:
+    from .output import Output
 
 _SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 _TIDY: Final = 30.0
@@ -74,6 +78,8 @@ class RunningCommand:
     _asked: bool = False
     _insisted: bool = False
     _verdict: Exit | None = None
+    _output: Output | None = None
+    _status: WaitStatus | None = None
 
     @property
     def pid(self) -> int:
@@ -143,32 +149,23 @@ class RunningCommand:
 
     async def watch(self) -> None:
         """The life of the command, from its acknowledgement to the report of its end."""
-        status: WaitStatus | None = None
         try:
             if not self._acknowledges:
                 self.acknowledge()
-            if not self._companions and self._terminal is None:
-                await self._death()  # a task group would cost what the rest of this costs
+            if self._output is None:
+                await self._live()
             else:
+                # until the whole tree is gone: who was asked to end may have much to say
                 async with anyio.create_task_group() as group:
-                    for companion in self._companions:
-                        group.start_soon(companion.run, self)
-                    if self._terminal is not None:
-                        from ..host.jobcontrol import job_control  # here: most leaves have no terminal
-
-                        group.start_soon(job_control, self._spawned, self._terminal, lambda: self._insisted)
-                    await self._death()
+                    for pump in self._output.pumps:
+                        group.start_soon(pump.run)
+                    await self._live()
                     group.cancel_scope.cancel()
-            status = self._spawned.status()
-            for companion in self._companions:
-                companion.conclude(self)
-            await self._clean_up()
-            for companion in self._companions:
-                await companion.drain(self)
+                await self._output.drain()
         finally:
             if self._terminal is not None:
-                self._terminal.give_back(status)
-            if status is None:
+                self._terminal.give_back(self._status)
+            if self._status is None:
                 self._kill_all()  # given up, or a fault of ours: nothing may run that nobody watches
             else:
                 self._spawned.reap()
@@ -176,13 +173,40 @@ class RunningCommand:
             self._spawned.close()
             for companion in self._companions:
                 companion.close()
-            if status is not None:
-                self._ticket.exited(self._judge(status))
+            if self._output is not None:
+                self._output.close()
+            if self._status is not None:
+                self._ticket.exited(self._judge(self._status))
             reaper.release()  # after the report: it may have started the next life at once
 
+    async def _live(self) -> None:
+        """From the spawn to the moment when the whole tree is gone."""
+        if not self._companions and self._terminal is None:
+            await self._death()  # a task group would cost what the rest of this costs
+        else:
+            async with anyio.create_task_group() as group:
+                for companion in self._companions:
+                    group.start_soon(companion.run, self)
+                if self._terminal is not None:
+                    from ..host.jobcontrol import job_control  # here: most leaves have no terminal
+
+                    group.start_soon(job_control, self._spawned, self._terminal, lambda: self._insisted)
+                await self._death()
+                group.cancel_scope.cancel()
+        self._status = self._spawned.status()
+        for companion in self._companions:
+            companion.conclude(self)
+        await self._clean_up()
+        for companion in self._companions:
+            await companion.drain(self)
+
     def _judge(self, status: WaitStatus) -> Exit:
-        if self._verdict is not None:
-            return self._verdict
+        exit = self._verdict or self._classified(status)
+        if self._output is not None and not (exit.is_clean and self._started) and (said := self._output.tail()):
+            return evolve(exit, output=said)
+        return exit
+
+    def _classified(self, status: WaitStatus) -> Exit:
         out_of_memory = None
         if status.signal == _SIGKILL and not self._insisted:
             out_of_memory = was_out_of_memory(self._kills, oom_kills())

@@ -15,6 +15,7 @@ def log_reports(
     progress: int = logging.INFO,
     requested: int = logging.DEBUG,
     tracebacks: bool = False,
+    output: bool = True,
 ) -> Sink:
     """A sink that writes one line for each report of OTP's supervisor: ``tree.add_sink(log_reports())``.
 
@@ -30,6 +31,8 @@ def log_reports(
         progress: The level of starts and restarts by the supervisor.
         requested: The level of starts by ``start_child`` and ``restart_child``, whose callers know.
         tracebacks: Whether what a child raised comes with its traceback, below the line.
+        output: Whether the last lines that a command wrote before it failed come below the line, indented. They can hold secrets, and are
+            in `data` in any case.
     """
     log = logger if logger is not None else logging.getLogger("supervisor")
     levels = {Severity.INFO: progress, Severity.DEBUG: requested}
@@ -53,6 +56,7 @@ def log_reports(
             "generation": event.generation,
             "data": event.as_data(),
         }
-        log.log(level, "%s", report.text, extra=about, exc_info=error)
+        text = "\n    ".join((report.text, *report.details)) if output else report.text
+        log.log(level, "%s", text, extra=about, exc_info=error)
 
     return write

@@ -21,9 +21,9 @@ def family(report: Path, action: str, *kinds: str, **options: object) -> Command
     return command(PYTHON, str(CHILDREN / "family.py"), str(report), action, *kinds, ready="fd", **options)  # type: ignore[arg-type]
 
 
-def other(*argv: str, own_session: bool = False, ended: bool = False) -> subprocess.Popen[bytes]:
+def other(*argv: str, own_session: bool = False, ended: bool = False, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
     """A subprocess of the program that is no leaf; `ended` waits until it is dead, without reaping it."""
-    process = subprocess.Popen(argv, start_new_session=own_session)
+    process = subprocess.Popen(argv, start_new_session=own_session, pass_fds=pass_fds)
     if ended:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     return process
