@@ -331,10 +331,7 @@ _MODULES = {
         "RunningCommand",
         "command",
     ),
-    "leaf.output": (
-        "Lines",
-        "RotatingFile",
-    ),
+    "leaf.output": ("Lines", "RotatingFile"),
     "leaf.task": (
         "Ignore",
         "task",

@@ -90,12 +90,12 @@ def report_of(event: Event) -> Report | None:
             pids = ", ".join(map(str, event.pids))
             return _report(event, event.name, Severity.WARNING, f"killed {pids}: {event.reason or 'left behind'}")
         case OutputFailed():
-            text = f"{event.stream} is lost, {event.target} does not take it: {event.reason}; {event.lost_bytes} bytes so far"
+            lost = counted(event.lost_bytes, "byte", "bytes")
+            text = f"{event.stream} is lost, {event.target} does not take it: {event.reason}; {lost} so far"
             return _report(event, event.name, Severity.WARNING, text)
         case OutputResumed():
-            return _report(
-                event, event.name, Severity.WARNING, f"{event.stream} goes to {event.target} again, {event.lost_bytes} bytes were lost"
-            )
+            lost = counted(event.lost_bytes, "byte was", "bytes were")
+            return _report(event, event.name, Severity.WARNING, f"{event.stream} goes to {event.target} again, {lost} lost")
         case _:
             return None
 

@@ -24,6 +24,7 @@ from ..core.event import (
     EventsLost,
     OrphansSwept,
     OutputFailed,
+    OutputLine,
     OutputResumed,
     Record,
     RestartDeferred,
@@ -270,6 +271,7 @@ TREE_WORDS: dict[type[Event], Words] = {
     RestartDeferred: lambda event: Line(f"restart waits {duration(event.remaining)}: {event.reason}", Tone.WARNING),
     SupervisorGaveUp: _gave_up,
     OrphansSwept: _swept,
+    OutputLine: lambda event: None,  # a command that floods must not flood the terminal
     OutputFailed: lambda event: Line(f"{event.stream} is lost, {event.target} does not take it: {event.reason}", Tone.WARNING),
     OutputResumed: lambda event: Line(
         f"{event.stream} goes to {event.target} again, {counted(event.lost_bytes, 'byte', 'bytes')} lost", Tone.WARNING

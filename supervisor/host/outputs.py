@@ -203,12 +203,12 @@ class OwnStream:
     def _open(self) -> int:
         number, mode = self._number, os.fstat(self._number).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-            try:
+            if sys.platform == "linux":
                 # not blocking is a property of an opened file, so it takes another one of the same pipe or terminal
-                self.fd = os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-                return self.fd
-            except (OSError, AttributeError):
-                self._at_once = _AT_ONCE  # no /proc, or a terminal of somebody else's
+                with suppress(OSError):  # no /proc, or a terminal of somebody else's
+                    self.fd = os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+                    return self.fd
+            self._at_once = _AT_ONCE
         fd = os.dup(number)
         if stat.S_ISSOCK(mode):
             self._socket = socket.socket(fileno=fd)

@@ -8,6 +8,7 @@ import hashlib
 import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,9 +34,10 @@ from supervisor import (
 )
 from supervisor.core.exits import ExitKind
 from supervisor.host import reaper
+from supervisor.host.outputs import waiting_bytes
 from supervisor.leaf import pump
 
-from ..support import eventually
+from ..support import ROOT, eventually
 from ..support_ticket import Life, living
 from .host_support import PYTHON, other, running
 
@@ -396,6 +398,60 @@ async def test_a_start_that_fails_leaves_no_pipe() -> None:
         async with living(command("no-such-command", stdout=Lines(), stderr=Lines())):
             pass
     assert caught.group_contains(FileNotFoundError) and not reaper._trees
+
+
+PASSING_ON = """
+import sys, anyio
+from supervisor import ChildExited, ChildSpec, Restart, Supervisor, command
+
+async def main():
+    leaf = command(sys.executable, "-I", "-S", "-c", sys.argv[2], "2000000", tail=2)
+    async with Supervisor("root", [ChildSpec("leaf", leaf, restart=Restart.TEMPORARY)]) as root:
+        async with root.subscribe() as events, anyio.create_task_group() as group:
+            async def beat():
+                while True:
+                    await anyio.sleep(0.02)
+                    print("beat", file=sys.stderr, flush=True)
+            group.start_soon(beat)
+            async for record in events:
+                if isinstance(record.event, ChildExited):
+                    print(len(record.event.exit.output), record.event.exit.code, file=sys.stderr, flush=True)
+                    group.cancel_scope.cancel()
+
+anyio.run(main, backend=sys.argv[1])
+"""
+"""Passes on what its leaf writes, and shows on standard error that it lives."""
+
+
+def passing_on(words: list[str], stderr: Path) -> subprocess.Popen[bytes]:
+    """Start it, with a pipe as its standard output."""
+    with stderr.open("wb") as file:
+        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=file, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+async def test_what_is_passed_on_waits_for_its_reader(anyio_backend: str, tmp_path: Path) -> None:
+    """With `tail` an inherited stream is read here and goes to ours. While nobody reads that, the command waits and we do not, and no byte
+    is lost.
+    """
+    said = tmp_path / "stderr"
+    words = [PYTHON, "-c", PASSING_ON, anyio_backend, f"{FLOOD}\nsys.exit(4)"]
+    program = passing_on(words, said)
+    try:
+        assert program.stdout is not None
+        reader = program.stdout.fileno()
+        await eventually(lambda: waiting_bytes(reader) > 40_000)
+        beats = said.read_text().count("beat")
+        await eventually(lambda: said.read_text().count("beat") > beats + 10)
+        data = bytearray()
+        while chunk := os.read(reader, 10_000):
+            data += chunk
+        assert program.wait() == 0
+        assert len(data) == 2_000_000
+        lines = [line for line in said.read_text().splitlines() if line != "beat"]
+        assert lines == [hashlib.sha256(data).hexdigest(), "3 4"]
+    finally:
+        program.kill()
+        program.communicate()
 
 
 @pytest.mark.parametrize(

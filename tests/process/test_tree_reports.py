@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from supervisor import ChildSpec, Restart, RestartIntensityExceeded, StartFailed, Supervisor, log_reports, subtree
+from supervisor import ChildSpec, Lines, Restart, RestartIntensityExceeded, StartFailed, Supervisor, command, log_reports, subtree
 from tests.play import Crash, Play
+from tests.support import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +102,18 @@ async def test_tracebacks_where_they_are_wanted(play: Play, kept: Kept) -> None:
         play.crash("a")
         await play.saw("up a", 2)
     assert [record.exc_info[0] if record.exc_info else None for record in kept.records] == [None, Crash, None]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_last_words_below_the_line(kept: Kept, wanted: bool) -> None:
+    """What a command wrote before it failed, unless it is not wanted there; as data it is there in any case."""
+    leaf = ChildSpec("a", command("sh", "-c", "echo last; echo words; exit 3", stdout=Lines()), restart=Restart.TEMPORARY)
+    async with logged(Supervisor("root", [leaf]), output=wanted):
+        await eventually(kept.errors)
+    (error,) = kept.errors()
+    assert error.startswith("child_terminated root/a: exit code 3")
+    assert error.splitlines()[1:] == (["    last", "    words"] if wanted else [])
+    assert kept.records[-1].data["exit"]["output"] == ["last", "words"]
 
 
 async def test_giving_up_in_a_nested_tree_is_told_by_both_supervisors(play: Play, kept: Kept) -> None:

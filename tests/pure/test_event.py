@@ -46,6 +46,9 @@ def test_the_names_are_those_of_the_contract() -> None:
         "supervisor_gave_up",
         "orphans_swept",
         "events_lost",
+        "output_line",
+        "output_failed",
+        "output_resumed",
     }
 
 
@@ -107,6 +110,9 @@ def test_the_fields_of_an_event_that_have_a_place() -> None:
         "RestartDeferred": ["path", "reason", "controlled", "remaining"],
         "SupervisorGaveUp": ["path", "child", "reason", "hold", "retry_in", "exit"],
         "OrphansSwept": ["path", "pids", "reason"],
+        "OutputLine": ["path", "stream", "text", "truncated"],
+        "OutputFailed": ["path", "stream", "target", "reason", "errno", "lost_bytes"],
+        "OutputResumed": ["path", "stream", "target", "lost_bytes"],
         "EventsLost": ["path", "first", "last"],
     }
 

@@ -22,6 +22,9 @@ from supervisor.core.event import (
     Event,
     EventsLost,
     OrphansSwept,
+    OutputFailed,
+    OutputLine,
+    OutputResumed,
     Record,
     RestartDeferred,
     SupervisorGaveUp,
@@ -55,6 +58,11 @@ def record(event: Event, *, monotonic: float = 1.0) -> Record:
         (SupervisorGaveUp(PATH, "leaf", "too many"), "gave up restarting leaf: too many"),
         (OrphansSwept(PATH, (1, 2)), "killed 2 processes left behind (1, 2)"),
         (OrphansSwept(PATH, (1,)), "killed 1 process left behind (1)"),
+        (
+            OutputFailed(PATH, "stderr", "/log", "No space left on device", 28, 7),
+            "stderr is lost, /log does not take it: No space left on device",
+        ),
+        (OutputResumed(PATH, "stdout", "/log", 1), "stdout goes to /log again, 1 byte lost"),
         (EventsLost(PATH, 3, 3), "1 event lost"),
     ],
 )
@@ -63,6 +71,21 @@ def test_each_event_of_the_tree_has_its_words(event: Event, text: str) -> None:
     clock = time.strftime("%H:%M:%S", time.localtime(0))
 
     assert Renderer(subject=lambda path: path[-2]).line(record(event)) == f"{clock}  claude  {text}"
+
+
+def test_a_crash_shows_what_was_said_last() -> None:
+    """One indented line for each, below the line about the end or the start that failed, and nothing of it can drive the terminal."""
+    exit = attrs.evolve(DEAD, output=("last\x1b[2J", "words"))
+
+    for event in (ChildExited(PATH, exit=exit), ChildStartFailed(PATH, exit=exit)):
+        first, *rest = (Renderer().line(record(event)) or "").split("\n")
+        assert first.endswith("killed by SIGSEGV")
+        assert rest == ["    last\\x1b[2J", "    words"]
+
+
+def test_lines_of_commands_are_not_shown() -> None:
+    """They are in the event stream."""
+    assert Renderer().line(record(OutputLine(PATH, text="hello"))) is None
 
 
 def test_no_event_of_the_tree_is_without_words() -> None:

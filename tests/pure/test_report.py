@@ -21,6 +21,9 @@ from supervisor.core.event import (
     ChildUnresponsive,
     Event,
     OrphansSwept,
+    OutputFailed,
+    OutputLine,
+    OutputResumed,
     RestartDeferred,
     SupervisorGaveUp,
 )
@@ -298,6 +301,15 @@ def line(event: Event) -> tuple[str, str] | None:
         ),
         (OrphansSwept(PATH, (7, 8)), ("WARNING", "orphans_swept root/a: killed 7, 8: left behind")),
         (OrphansSwept(PATH, (7,), "old"), ("WARNING", "orphans_swept root/a: killed 7: old")),
+        (
+            OutputFailed(PATH, "stdout", "/log", "No space left on device", 28, 7),
+            ("WARNING", "output_failed root/a: stdout is lost, /log does not take it: No space left on device; 7 bytes so far"),
+        ),
+        (
+            OutputResumed(PATH, "stderr", "/log", 1),
+            ("WARNING", "output_resumed root/a: stderr goes to /log again, 1 byte was lost"),
+        ),
+        (OutputLine(PATH, text="hello"), None),
         (ChildTerminated(PATH, spec=SPEC), None),
         (Event(PATH), None),
     ],
@@ -349,6 +361,22 @@ def test_a_report_is_one_line_whatever_a_child_says() -> None:
     report = report_of(ChildExited(("root", "a\n"), exit=Exit(ExitKind.ABNORMAL, "\x1b[31mred\nred")))
     assert report is not None
     assert report.text == "child_terminated root/a\\n: \\x1b[31mred\\nred"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ChildExited(PATH, exit=attrs.evolve(BOOM, output=("\x1b[31mlast", "words"))),
+        ChildExited(PATH, exit=attrs.evolve(BOOM, output=("\x1b[31mlast", "words")), expected=True, spec=SPEC),
+        ChildExited(PATH, exit=attrs.evolve(BOOM, output=("\x1b[31mlast", "words")), expected=True, killed=True, spec=SPEC),
+        ChildStartFailed(PATH, exit=attrs.evolve(BOOM, output=("\x1b[31mlast", "words"))),
+    ],
+)
+def test_a_failure_is_reported_with_what_was_said_last(event: Event) -> None:
+    """Line by line, without control characters, and not in the text."""
+    report = report_of(event)
+    assert report is not None and report.severity is Severity.ERROR
+    assert report.details == ("\\x1b[31mlast", "words") and "last" not in report.text
 
 
 def test_the_severities_are_those_of_the_logging_module() -> None:
