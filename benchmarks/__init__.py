@@ -29,5 +29,6 @@ SUITE: Final = {
     "launcher_cpu": "CPU of the idle launcher, one sample a second",
     "machine_step": "one step of the supervisor's machine",
     "event_bus": "one event to all who listen",
+    "output": "1 MB of what a command writes, by where it goes",
 }
 """Module and what it measures, in the order in which they run."""

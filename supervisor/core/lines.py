@@ -26,13 +26,13 @@ class LineSplitter:
         limit: Bytes of a line that are kept, at least 1.
     """
 
-    __slots__ = ("_at", "_chunk", "_kept", "_over", "_return", "limit")
+    __slots__ = ("_at", "_begun", "_chunk", "_kept", "_over", "_return", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._chunk, self._at = b"", 0
-        # of the line that has begun: its first bytes, whether there were more, and whether the last one was a carriage return
-        self._kept, self._over, self._return = bytearray(), False, False
+        # whether a line has begun, and of it: the first bytes, whether there were more, and whether the last one was a carriage return
+        self._begun, self._kept, self._over, self._return = False, bytearray(), False, False
 
     @property
     def busy(self) -> bool:
@@ -46,33 +46,30 @@ class LineSplitter:
     def take(self, most: int) -> list[Line]:
         """The next lines that have ended, at most so many; fewer only when all bytes were seen."""
         chunk, at, lines = self._chunk, self._at, list[Line]()
-        while len(lines) < most:
+        for _ in range(most):
             end = chunk.find(b"\n", at)
             if end < 0:
                 self._keep(chunk[at:])
                 self._chunk, self._at = b"", 0
-                return lines
+                break
+            line, at = chunk[at:end], end + 1
             if self._begun:
-                self._keep(chunk[at:end])
+                self._keep(line)
                 lines.append(self._end())
+            elif len(line) > self.limit or b"\r" in line:
+                lines.append(self._whole(line))
             else:
-                lines.append(self._whole(chunk[at:end]))
-            at = end + 1
-        self._at = at
+                lines.append(Line(line.decode("utf-8", "replace")))
+            self._at = at
         return lines
 
     def finish(self) -> list[Line]:
         """The line that has begun and has no end, if there is one. Only when it is not `busy`."""
         return [self._end()] if self._begun else []
 
-    @property
-    def _begun(self) -> bool:
-        return bool(self._kept) or self._over or self._return
-
     def _whole(self, line: bytes) -> Line:
-        if b"\r" in line:
-            line = line.rstrip(b"\r")
-            line = line[line.rfind(b"\r") + 1 :]
+        line = line.rstrip(b"\r")
+        line = line[line.rfind(b"\r") + 1 :]
         if len(line) > self.limit:
             return Line(_cut(line[: self.limit]), truncated=True)
         return Line(line.decode("utf-8", "replace"))
@@ -90,10 +87,11 @@ class LineSplitter:
             self._return = False
         if len(written) < len(part):
             self._return = True
+        self._begun = self._begun or bool(part)
 
     def _end(self) -> Line:
         line = Line(_cut(bytes(self._kept)), truncated=True) if self._over else Line(self._kept.decode("utf-8", "replace"))
-        self._kept, self._over, self._return = bytearray(), False, False
+        self._begun, self._kept, self._over, self._return = False, bytearray(), False, False
         return line
 
 

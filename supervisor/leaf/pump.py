@@ -19,6 +19,8 @@ READ: Final = 64 * 1024
 """Bytes that are read at a time: what a pipe usually holds, and less than what the allocator asks the kernel for each time."""
 LINES: Final = 64
 """Lines that are passed on before others have their turn."""
+LAST_LINES: Final = 2048
+"""The same where somebody waits for the end: whoever stops a tree of floods waits for one after the other."""
 RETRY: Final = 1.0
 """Seconds after which a file that failed is tried again."""
 GRACE: Final = 0.5
@@ -65,8 +67,8 @@ class Route:
     def take(self, chunk: bytes) -> None:
         """Take a chunk, as a whole. Only when it is not `busy`."""
 
-    def work(self) -> int | None:
-        """Pass on some of it; a descriptor is the answer when that has to become writable first."""
+    def work(self, lines: int = LINES) -> int | None:
+        """Pass on some of it, so many lines at most; a descriptor is the answer when that has to become writable first."""
         return None
 
     def finish(self) -> None:
@@ -91,7 +93,7 @@ class ToWriter(Route):
         """See `Route.take`."""
         self._rest, self.busy = chunk, True
 
-    def work(self) -> int | None:
+    def work(self, lines: int = LINES) -> int | None:
         """See `Route.work`."""
         if self._failure is not None and anyio.current_time() < self._again:
             self._drop()
@@ -167,9 +169,9 @@ class ToLines(Route):
             self._splitter.feed(chunk)
             self.busy = True
 
-    def work(self) -> int | None:
+    def work(self, lines: int = LINES) -> int | None:
         """See `Route.work`."""
-        for line in self._splitter.take(LINES):
+        for line in self._splitter.take(lines):
             self._pass(*line)
         self.busy = self._splitter.busy and self._function is not None
         return None
@@ -261,7 +263,7 @@ class Pump:
         """Pass on what was read; False when a pipe of ours did not take it in time."""
         with anyio.CancelScope() as scope:
             while self._route.busy:
-                full = self._route.work()
+                full = self._route.work(LAST_LINES)
                 if full is None:
                     await anyio.lowlevel.checkpoint()
                 else:
