@@ -20,6 +20,8 @@ LARGE_PIPE: Final = 256 * 1024
 """Bytes of a pipe whose contents are passed on as they are. All large pipes of a user without privileges share 64 MiB, after
 which the kernel gives out tiny ones.
 """
+_LINE: Final = 4096
+"""Bytes of a line up to which it is never divided among two files, where a tenth of a file is that long."""
 _AT_ONCE: Final = 512
 """Bytes that a pipe which is ready takes without waiting: POSIX's least ``PIPE_BUF``."""
 
@@ -84,7 +86,7 @@ class AppendedFile:
     """A file that is appended to and, when it is full, renamed: to ``NAME.1``, which was renamed to ``NAME.2`` before, and so on.
 
     It is opened when there is something to write, created with the permissions `mode`, and opened anew after a failure. It never
-    grows beyond `max_bytes`, which None does not bound, and is divided at the ends of lines where there are any; what is no regular file is
+    grows beyond `max_bytes`, which None does not bound, and divides no line that is not very long; what is no regular file is
     never renamed. A rotation that is interrupted loses nothing, and is done again.
 
     Attributes:
@@ -141,14 +143,14 @@ class AppendedFile:
         """How much of `data` still goes to the present file: 0 when another one is due."""
         assert self.max_bytes is not None
         room = self.max_bytes - self._size
-        if len(data) <= room:
-            return len(data)
+        if len(data) <= room and (data[-1] == 10 or len(data) <= room - min(_LINE, self.max_bytes // 10)):
+            return len(data)  # its last line has ended, or will find its end here
         if room <= 0:
             return 0
         share = data.rfind(b"\n", 0, room) + 1
         if share or (self._line_ended and self._size):
             return share
-        return room  # a line that is longer than what is left, and has begun here, or fits nowhere
+        return min(room, len(data))  # a line that is too long for its file
 
     def _rotate(self) -> int:
         self.close()

@@ -35,7 +35,7 @@ def contents(path: Path) -> list[bytes]:
     st.lists(st.binary(min_size=1, max_size=30).map(lambda data: data.replace(b"a", b"\n")), min_size=1, max_size=20), st.integers(1, 40)
 )
 def test_rotated_files_are_what_was_written(chunks: list[bytes], most: int) -> None:
-    """Together, in order; none is larger than it may be, and a line is divided only where no file could hold it, or it had begun."""
+    """Together, in order; none is larger than it may be, and none is empty."""
     with tempfile.TemporaryDirectory() as folder, closing(AppendedFile(str(Path(folder, "log")), most, 1000)) as file:
         for chunk in chunks:
             write(file, chunk)
@@ -54,6 +54,18 @@ def test_lines_stay_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backups", [0, 1, 3])
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(0, 99))
+def test_no_line_is_divided_wherever_the_chunks_are(sizes: list[int], long: int) -> None:
+    """A chunk may end within a line: what follows finds room in the same file, or the line has begun the next one."""
+    data = b"".join(b"%d %s\n" % (number, b"x" * (number * 7 % (long + 1))) for number in range(60))
+    with tempfile.TemporaryDirectory() as folder, closing(AppendedFile(str(Path(folder, "log")), 1100, 1000)) as file:
+        for size in [*sizes, len(data)]:
+            write(file, data[:size])
+            data = data[size:]
+        written = contents(Path(folder, "log"))
+    assert all(part.endswith(b"\n") for part in written) and max(map(len, written)) <= 1100
+
+
 def test_only_so_many_backups_are_kept(tmp_path: Path, backups: int) -> None:
     """The newest ones; what is called alike and is no backup stays."""
     (tmp_path / "log.old").write_text("mine")
