@@ -27,7 +27,7 @@ TAIL: Final = 20
 class RotatingFile(Value):
     """Output to a file that is renamed when it is full: to ``PATH.1``, which was renamed to ``PATH.2`` before, and so on.
 
-    No file grows beyond `max_bytes`, and no line of less than 4 KiB (or a tenth of a file) is divided. When a file cannot be opened, written or
+    No file grows beyond `max_bytes`, no line of less than 4 KiB (or a tenth of a file) is divided. When a file cannot be opened, written or
     renamed, an `OutputFailed` says so once, the command goes on, and what it writes is lost until it works again: `OutputResumed`.
 
     Attributes:
