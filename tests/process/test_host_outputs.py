@@ -53,7 +53,6 @@ def test_lines_stay_whole(tmp_path: Path) -> None:
     assert contents(tmp_path / "log") == [b"123\n456\n", b"789\n", b"abcdef\n", b"a line tha", b"t is too l", b"ong\n"]
 
 
-@pytest.mark.parametrize("backups", [0, 1, 3])
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(0, 99))
 def test_no_line_is_divided_wherever_the_chunks_are(sizes: list[int], long: int) -> None:
     """A chunk may end within a line: what follows finds room in the same file, or the line has begun the next one."""
@@ -66,6 +65,7 @@ def test_no_line_is_divided_wherever_the_chunks_are(sizes: list[int], long: int)
     assert all(part.endswith(b"\n") for part in written) and max(map(len, written)) <= 1100
 
 
+@pytest.mark.parametrize("backups", [0, 1, 3])
 def test_only_so_many_backups_are_kept(tmp_path: Path, backups: int) -> None:
     """The newest ones; what is called alike and is no backup stays."""
     (tmp_path / "log.old").write_text("mine")
