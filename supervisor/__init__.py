@@ -53,15 +53,19 @@ if TYPE_CHECKING:
     from .core.exits import ExitKind as ExitKind
     from .core.exits import describe as describe
     from .core.extra_errors import AlreadyRegistered as AlreadyRegistered
+    from .core.extra_errors import CallTimeout as CallTimeout
     from .core.extra_errors import KeysNotUnique as KeysNotUnique
     from .core.extra_errors import NoPartitions as NoPartitions
     from .core.extra_errors import NotAChild as NotAChild
     from .core.extra_errors import NotPartitioned as NotPartitioned
     from .core.extra_errors import NotRegistered as NotRegistered
+    from .core.extra_errors import NotServed as NotServed
     from .core.extra_errors import RegistryError as RegistryError
+    from .core.extra_errors import StartMethodUnavailable as StartMethodUnavailable
     from .core.extra_errors import TaskExited as TaskExited
     from .core.extra_errors import TaskTimeout as TaskTimeout
     from .core.extra_errors import Unpicklable as Unpicklable
+    from .core.extra_errors import WorkerFailed as WorkerFailed
     from .core.ports import ChildType as ChildType
     from .core.ports import Handle as Handle
     from .core.ports import Launch as Launch
@@ -77,6 +81,8 @@ if TYPE_CHECKING:
     from .core.spec import Strategy as Strategy
     from .core.spec import SupervisorFlags as SupervisorFlags
     from .core.spec import check_childspecs as check_childspecs
+    from .core.term import ForeignEvent as ForeignEvent
+    from .core.term import ForeignValue as ForeignValue
     from .core.text import duration as duration
     from .core.tuning import Ends as Ends
     from .core.tuning import Level as Level
@@ -120,6 +126,7 @@ if TYPE_CHECKING:
     from .edge.usage import Fault as Fault
     from .edge.usage import UsageError as UsageError
     from .edge.usage import raise_all as raise_all
+    from .host.fork_server import worker_start_method as worker_start_method
     from .host.identity import ProcessId as ProcessId
     from .host.identity import identify as identify
     from .host.identity import is_alive as is_alive
@@ -138,7 +145,11 @@ if TYPE_CHECKING:
     from .leaf.output import RotatingFile as RotatingFile
     from .leaf.task import Ignore as Ignore
     from .leaf.task import task as task
+    from .leaf.worker import worker as worker
     from .runtime.bus import Subscription as Subscription
+    from .runtime.calling import call as call
+    from .runtime.calling import emit as emit
+    from .runtime.calling import serve as serve
     from .runtime.current import ChildRef as ChildRef
     from .runtime.current import current_child as current_child
     from .runtime.partition import PartitionSupervisor as PartitionSupervisor
@@ -182,12 +193,13 @@ _MODULES = {
     ),
     "core.exits": "Exit ExitKind describe",
     "core.extra_errors": (
-        "AlreadyRegistered KeysNotUnique NoPartitions NotAChild NotPartitioned NotRegistered RegistryError TaskExited TaskTimeout "
-        "Unpicklable"
+        "AlreadyRegistered CallTimeout KeysNotUnique NoPartitions NotAChild NotPartitioned NotRegistered NotServed RegistryError "
+        "StartMethodUnavailable TaskExited TaskTimeout Unpicklable WorkerFailed"
     ),
     "core.ports": "ChildType Handle Launch Ticket",
     "core.report": "Report Severity report_of",
     "core.spec": "AutoShutdown BRUTAL_KILL ChildSpec GiveUp Restart Strategy SupervisorFlags check_childspecs",
+    "core.term": "ForeignEvent ForeignValue",
     "core.text": "duration",
     "core.tuning": "Ends Level Outlook Worst describe_worst nested_budgets outlook sustained worst_cases",
     "core.value": "Value",
@@ -198,6 +210,7 @@ _MODULES = {
     "edge.sizes": "Size format_bytes",
     "edge.tree_view": "render",
     "edge.usage": "Fault UsageError raise_all",
+    "host.fork_server": "worker_start_method",
     "host.identity": "ProcessId identify is_alive",
     "host.marker": "run_token",
     "host.proctree": "descendants marked walk",
@@ -208,7 +221,9 @@ _MODULES = {
     "leaf.command": "RunningCommand command",
     "leaf.output": "Lines RotatingFile",
     "leaf.task": "Ignore task",
+    "leaf.worker": "worker",
     "runtime.bus": "Subscription",
+    "runtime.calling": "call emit serve",
     "runtime.current": "ChildRef current_child",
     "runtime.partition": "PartitionSupervisor PartitionSupervisorRef partitions",
     "runtime.ref": "SupervisorRef",

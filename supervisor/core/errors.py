@@ -10,6 +10,8 @@ SupervisorError
 ├── TaskExited                            a task has no result: it was stopped or killed: .path .exit
 │   └── TaskTimeout (also TimeoutError)   a stream's task took too long: .timeout
 ├── Unpicklable                           stands for an exception that pickle could not carry: .type .text
+├── WorkerFailed                          raised in another process: .type .text .trace
+├── StartMethodUnavailable                a worker cannot be started in the way that was asked for
 ├── NotAChild                             code that belongs to no child asked which one it is
 ├── RegistryError                         a registry said no: .registry .key
 │   ├── AlreadyRegistered                 a unique key is taken: .path .generation
@@ -26,11 +28,13 @@ SupervisorError
     ├── SimpleOneForOne                   a dynamic supervisor does not know such a call
     ├── NotPartitioned                    the supervisor is no partition supervisor
     ├── NoPartitions                      a partition supervisor has none: .path
+    ├── CallTimeout (also TimeoutError)   a child did not answer in time: .name .timeout
+    ├── NotServed                         a child serves no function of that name: .name
     ├── MaxChildren                       a dynamic supervisor is full: .max_children
     ├── RestartRefused                    restart protection says no: .reason .retry_in
     └── RestartPostponed                  a cooldown is not over: .remaining
 
-Those of registries, partitions, tasks and pickle are made in `extra_errors`, so that a tree without them does not carry them.
+Those of registries, partitions, tasks, workers and pickle are made in `extra_errors`, so that a tree without them does not carry them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The exceptions of registries, partitions, tasks and pickle; `errors` draws the tree that they are in."""
+"""The exceptions of registries, partitions, tasks, workers and pickle; `errors` draws the tree that they are in."""
 
 from __future__ import annotations
 
@@ -82,3 +82,38 @@ class NotPartitioned(CallError):
     """A supervisor that is no partition supervisor was called as one."""
 
     text = "is no partition supervisor"
+
+
+class CallTimeout(CallError, TimeoutError):
+    """A child did not answer a call within `timeout` seconds; it may still do what it was asked for."""
+
+    def __init__(self, path: Path, id: str, name: str, timeout: float) -> None:
+        self.name, self.timeout = name, timeout
+        super().__init__(path, id, text=f"did not answer {name!r} within {timeout:g} s")
+
+
+class NotServed(CallError):
+    """A child serves no function of that `name`."""
+
+    def __init__(self, path: Path, id: str, name: str) -> None:
+        self.name = name
+        super().__init__(path, id, text=f"serves no {name!r}; serve({name!r}, function) in the child does")
+
+
+class WorkerFailed(SupervisorError):
+    """What was raised in another process: by a worker that ended with it, or by a function that it serves.
+
+    Attributes:
+        type: The name of the exception's class.
+        text: What it says.
+        trace: Its traceback as text, its causes included.
+    """
+
+    def __init__(self, type: str, text: str, trace: str) -> None:
+        self.type, self.text, self.trace = type, text, trace
+        super().__init__(f"{type}: {text}" if text else type)
+        self.add_note(f"in another process:\n{trace.rstrip()}")
+
+
+class StartMethodUnavailable(SupervisorError):
+    """A worker cannot be started in the way that was asked for."""

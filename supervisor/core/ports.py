@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from .event import Event
 from .exits import Exit
@@ -26,6 +26,20 @@ class Cancellable(Protocol):
 
     def cancel(self) -> object:
         """Ask the task to unwind; returns at once."""
+
+
+Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]], str], Cancellable]
+"""Runs a task, of that name, in the tree's task group."""
+
+
+class Closable(Protocol):
+    """What a tree owns for its children."""
+
+    def close(self) -> None:
+        """The tree has ended."""
+
+
+C = TypeVar("C", bound=Closable)
 
 
 class Ticket(Protocol):
@@ -60,6 +74,15 @@ class Ticket(Protocol):
 
     def emit(self, event: Event) -> None:
         """Publish an event on the tree's bus."""
+
+    def shared(self, make: Callable[[Spawn], C]) -> C:
+        """What all children of the tree share: made at the first call with this `make`, closed when all supervisors have ended."""
+
+    async def call(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
+        """Call a function that some child of the tree serves; see `SupervisorRef.call`.
+
+        **Cancellation:** leaves the wait.
+        """
 
 
 class Handle(Protocol):

@@ -32,6 +32,7 @@ class Claims(Protocol):
 
 
 _trees: dict[int, Claims] = {}
+_servers: set[int] = set()
 _active: bool | None = None
 _sole_owner = False
 _ours_before: frozenset[ProcessId] = frozenset()
@@ -65,6 +66,15 @@ def adopt_orphans() -> bool:
     return _active
 
 
+def can_adopt() -> bool:
+    """Whether this host can have orphans come to us; asking changes nothing."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    return _prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(ctypes.c_int(0)))
+
+
 def register(tree: Claims) -> None:
     """A leaf was started: it is reaped by its owner."""
     _trees[tree.root.pid] = tree
@@ -76,13 +86,23 @@ def unregister(tree: Claims) -> None:
     _trees.pop(tree.root.pid, None)
 
 
+def register_server(pid: int) -> None:
+    """A process that forks leaves for us was started: no leaf and no stranger, and as long as it is there orphans are adopted."""
+    _servers.add(pid)
+
+
+def unregister_server(pid: int) -> None:
+    """It is reaped; `release` follows."""
+    _servers.discard(pid)
+
+
 def release() -> None:
     """Stop adopting orphans if no leaf is left, so that the rest of the program's children behave as before, and hold no descriptor.
 
     Called when a leaf was unregistered and its end was reported, or when a start failed.
     """
     global _active
-    if not _trees and _active is not None:
+    if not _trees and not _servers and _active is not None:
         if _active and not _was_subreaper:
             _prctl(_PR_SET_CHILD_SUBREAPER, 0)
         _active = None
@@ -96,7 +116,7 @@ def strangers() -> list[Stat]:
     """Our children that are no leaves: adopted orphans and other people's subprocesses, zombies included."""
     if sys.platform != "linux":
         return []
-    return [stat for pid in _main_threads_children() if pid not in _trees and (stat := read_stat(pid)) is not None]
+    return [stat for pid in _main_threads_children() if pid not in _trees and pid not in _servers and (stat := read_stat(pid)) is not None]
 
 
 def can_only_be_of(root: ProcessId, stat: Stat) -> bool:

@@ -33,7 +33,7 @@ _ERRNO: Final = struct.Struct("i")
 
 @attrs.define(eq=False)
 class Spawned:
-    """A process that was started here and has to be reaped here, exactly once.
+    """A process that was started here, by `spawn` or by a fork server, and has to be reaped here, exactly once.
 
     Attributes:
         id: Its identity.
@@ -46,8 +46,9 @@ class Spawned:
     marker: str
     pidfd: int | None
     own_session: bool
-    _popen: subprocess.Popen[bytes]
+    _popen: subprocess.Popen[bytes] | None = None
     _status: WaitStatus | None = None
+    _reaped: bool = False
 
     @property
     def pid(self) -> int:
@@ -57,7 +58,7 @@ class Spawned:
     @property
     def reaped(self) -> bool:
         """Whether `reap` has taken it away."""
-        return self._popen.returncode is not None
+        return self._reaped if self._popen is None else self._popen.returncode is not None
 
     def status(self) -> WaitStatus | None:
         """How it ended, None while it runs. It stays a zombie until `reap`, so its pid and process group remain its own."""
@@ -66,7 +67,7 @@ class Spawned:
                 result = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 if result is not None:
                     self._status = WaitStatus.from_waitid(result.si_code, result.si_status)
-            elif (code := self._popen.poll()) is not None:
+            elif self._popen is not None and (code := self._popen.poll()) is not None:
                 self._status = WaitStatus.from_returncode(code)
         return self._status
 
@@ -84,12 +85,16 @@ class Spawned:
         """Block the calling thread until it is dead, without reaping it where that can be had. For hosts without pidfds."""
         if sys.platform == "linux":
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        else:
+        elif self._popen is not None:
             self._popen.wait()
 
     def reap(self) -> None:
         """Take it away: its pid may be another's from now on. Only after `status` told how it ended."""
-        self._popen.poll()
+        if self._popen is not None:
+            self._popen.poll()
+        elif not self._reaped and sys.platform == "linux":
+            self._reaped = True
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
 
     def close(self) -> None:
         """Give back the descriptor. May be called again."""

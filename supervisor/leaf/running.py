@@ -176,7 +176,7 @@ class RunningCommand:
             if self._output is not None:
                 self._output.close()
             if self._status is not None:
-                self._ticket.exited(self._judge(self._status))
+                self._report_end(self._status)
             reaper.release()  # after the report: it may have started the next life at once
 
     async def _live(self) -> None:
@@ -199,6 +199,9 @@ class RunningCommand:
         await self._clean_up()
         for companion in self._companions:
             await companion.drain(self)
+
+    def _report_end(self, status: WaitStatus) -> None:
+        self._ticket.exited(self._judge(status))
 
     def _judge(self, status: WaitStatus) -> Exit:
         exit = self._verdict or self._classified(status)

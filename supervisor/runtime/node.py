@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -41,7 +41,7 @@ from ..core.message import (
     Stop,
     Tick,
 )
-from ..core.ports import Cancellable, Handle
+from ..core.ports import Cancellable, Closable, Handle, Spawn
 from ..core.spec import ChildSpec, SupervisorFlags
 from ..core.state import Lifecycle, initial, wake_at
 from ..leaf.interrupts import interrupts_wait
@@ -49,6 +49,7 @@ from ..leaf.interrupts import interrupts_wait
 if TYPE_CHECKING:
     from .tree import Tree
 
+C = TypeVar("C", bound=Closable)
 Answer = Callable[[Reply], None]
 Monitor = Callable[[Exit | None], None]
 """Told how a life ended; None when it declined its start."""
@@ -57,12 +58,13 @@ Monitor = Callable[[Exit | None], None]
 class Life:
     """One life of a child: its ticket for the launch, its handle for the node."""
 
-    __slots__ = ("generation", "handle", "id", "monitors", "node", "over")
+    __slots__ = ("generation", "handle", "id", "monitors", "node", "over", "served")
 
     def __init__(self, node: Node, id: str, generation: int) -> None:
         self.node, self.id, self.generation = node, id, generation
         self.handle: Handle | None = None
         self.monitors: dict[Monitor, None] | None = None
+        self.served: dict[str, Callable[..., Any]] | None = None
         self.over = False
 
     @property
@@ -106,6 +108,24 @@ class Life:
         """See `Ticket.emit`."""
         self.node.tree.bus.publish(event)
 
+    def shared(self, make: Callable[[Spawn], C]) -> C:
+        """See `Ticket.shared`."""
+        return self.node.tree.shared(make)
+
+    async def call(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
+        """See `Ticket.call`."""
+        from .calling import call_child
+
+        root = self.node.tree.root
+        assert root is not None  # it is known before any child is
+        return await call_child(root, path, name, args, timeout)
+
+    def serve(self, name: str, function: Callable[..., Any]) -> None:
+        """See `calling.serve`."""
+        if self.served is None:
+            self.served = {}
+        self.served[name] = function
+
     def monitor(self, gone: Monitor) -> None:
         """Call `gone` once when this life, which is not over, ends: at once, before its supervisor or anybody else hears of it."""
         if self.monitors is None:
@@ -121,7 +141,7 @@ class Life:
         """Nothing more is heard of this life, and it is no longer the child's."""
         self.over = True
         # a handle knows its life: without that circle both are freed at once, and what the task left behind with them
-        self.handle = None
+        self.handle = self.served = None
         if self.node.lives.get(self.id) is self:
             del self.node.lives[self.id]
         if self.monitors is not None:

@@ -240,6 +240,32 @@ class SupervisorRef:
         """How many children there are, and how many live."""
         return count(self._node().state)
 
+    async def call(self, id: str, name: str, *args: Any, timeout: float = 5.0) -> Any:
+        """Call a function that a child serves (see `serve`), wherever that child runs: OTP's ``gen_server:call``.
+
+        Args:
+            id: The child.
+            name: What it serves the function as.
+            args: Passed to the function. To another process they cross as copies, see docs/workers.md.
+            timeout: Seconds, or ``math.inf``.
+
+        Returns:
+            What the function returned, as a copy from another process.
+
+        Raises:
+            ChildNotFound: No such child.
+            NoProc: It does not run, or ended before it had answered.
+            NotServed: It serves no function of that name.
+            CallTimeout: It did not answer in time.
+            WorkerFailed: The function raised, in another process. In this one what it raised is raised itself.
+            TypeError: An argument cannot leave this process.
+
+        **Cancellation:** leaves the wait; in another process the function goes on.
+        """
+        from .calling import call_child
+
+        return await call_child(self._node(), (*self.path, id), name, args, timeout)
+
     def child(self, id: str) -> ChildRef:
         """The present life of a child, for a `Registry`.
 

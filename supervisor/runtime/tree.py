@@ -6,18 +6,21 @@ import contextvars
 import os
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 from anyio.abc import TaskGroup
 
 from ..core.exits import Exit
+from ..core.ports import Closable, Spawn
 from ..leaf.interrupts import interrupts_wait
 from .bus import Bus, Sink
 from .timer import Timer
 
 if TYPE_CHECKING:
     from .node import Life, Node
+
+C = TypeVar("C", bound=Closable)
 
 CURRENT: ContextVar[Life] = ContextVar("CURRENT")
 """The life that a task belongs to; see `current_child`."""
@@ -45,6 +48,7 @@ class Tree:
         self.bus = Bus(run, self.clock, sinks)
         self.timer = Timer(self.clock, lambda timer: self.spawn(timer.run, "supervisor timer"))
         self.abandoned = 0
+        self._shared: dict[Callable[[Spawn], Closable], Closable] = {}
 
     def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str, life: Life | None = None) -> anyio.CancelScope:
         """Run a task, which may be one of a child's life, that only the returned scope cancels."""
@@ -56,10 +60,18 @@ class Tree:
         """A fresh seed for the jitter of one supervisor."""
         return int.from_bytes(os.urandom(8), "big")
 
+    def shared(self, make: Callable[[Spawn], C]) -> C:
+        """See `Ticket.shared`."""
+        if make not in self._shared:
+            self._shared[make] = make(self.spawn)
+        return cast(C, self._shared[make])
+
     def close(self) -> None:
-        """All supervisors have finished: end the timer and the subscriptions."""
+        """All supervisors have finished: end the timer, the subscriptions, and what their children shared."""
         self.timer.close()
         self.bus.close()
+        for shared in self._shared.values():
+            shared.close()
 
     def _start(self, scope: anyio.CancelScope, run: Callable[[], Coroutine[Any, Any, None]], name: str, life: Life | None) -> None:
         if life is not None:

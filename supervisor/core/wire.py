@@ -1,0 +1,244 @@
+"""What a worker in a process of its own and its supervisor say to each other: a closed set of messages, and their frames.
+
+A frame is four bytes of length, most significant first, and as many bytes of JSON: an object whose key ``m`` names the message.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, Final
+
+import attrs
+
+from .value import Value
+
+MAX_FRAME: Final = 1 << 20
+"""Bytes of JSON in one frame, at most."""
+
+_LENGTH: Final = struct.Struct(">I")
+
+
+class ProtocolError(Exception):
+    """What came over the socket is no message, or none that may come now."""
+
+
+class FrameTooLarge(ValueError):
+    """A message has more than `MAX_FRAME` bytes: hand over large data by name, as a file."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__(f"a message of {size} bytes; {MAX_FRAME} are the most that cross at a time")
+
+
+@attrs.frozen(repr=False, eq=False)
+class Message(Value):
+    """Base of all messages. Fields of the type `Any` hold what `term.encode` makes."""
+
+
+@attrs.frozen(repr=False, eq=False)
+class Start(Message):
+    """To the worker, first and once: who it is, and what it runs.
+
+    Attributes:
+        function: As ``module:name``.
+        supervisor: Whether that makes a supervisor rather than being run.
+        parent: The process id of who sends this.
+        death_signal: What the worker is to get when that dies; 0 where something else sees to it.
+        marker: The value of the life's variable in the environment; None where it is there already.
+        env: The whole environment; None where it is there already.
+        cwd: The working directory.
+        paths: The module search path; None where it is there already.
+        log_level: The level of the root logger.
+    """
+
+    function: str
+    args: Any
+    kwargs: Any
+    supervisor: bool
+    path: tuple[str, ...]
+    generation: int
+    backend: str
+    parent: int
+    death_signal: int
+    marker: str | None = None
+    env: dict[str, str] | None = None
+    cwd: str | None = None
+    paths: tuple[str, ...] | None = None
+    log_level: int = 30
+
+
+@attrs.frozen(repr=False, eq=False)
+class Shutdown(Message):
+    """To the worker: unwind."""
+
+
+@attrs.frozen(repr=False, eq=False)
+class Ready(Message):
+    """From the worker: it is up, and this is what it acknowledged with."""
+
+    value: Any = None
+
+
+@attrs.frozen(repr=False, eq=False)
+class Ignored(Message):
+    """From the worker: it declines its start."""
+
+
+@attrs.frozen(repr=False, eq=False)
+class Exited(Message):
+    """From the worker, last: how it ends. `kind` is that of `ExitKind`; `exception` None where none ended it."""
+
+    kind: str
+    reason: str
+    exception: Any = None
+
+
+@attrs.frozen(repr=False, eq=False)
+class Emitted(Message):
+    """From the worker: an event for the tree's bus."""
+
+    event: Any
+
+
+@attrs.frozen(repr=False, eq=False)
+class Logged(Message):
+    """From the worker: a record of the standard logging. `exception` is the traceback's text."""
+
+    logger: str
+    level: int
+    text: str
+    created: float
+    pathname: str
+    line: int
+    function: str | None = None
+    thread: str | None = None
+    exception: str | None = None
+
+
+@attrs.frozen(repr=False, eq=False)
+class Called(Message):
+    """Either way: a call, to be answered with a `Replied` of the same number.
+
+    `path` names the child that is called, from the root of the tree; `timeout` is in seconds, None without one.
+    """
+
+    number: int
+    path: tuple[str, ...]
+    name: str
+    args: Any
+    timeout: float | None = None
+
+
+@attrs.frozen(repr=False, eq=False)
+class Replied(Message):
+    """Either way: the answer; `failed` tells an exception from a value."""
+
+    number: int
+    value: Any = None
+    failed: bool = False
+
+
+@attrs.frozen(repr=False, eq=False)
+class Mirrored(Message):
+    """From a supervisor in a process of its own: what its part of the tree looks like now, by its own clock."""
+
+    now: float
+    state: Any
+
+
+_KINDS: Final[dict[str, type[Message]]] = {
+    kind.__name__.lower(): kind for kind in (Start, Shutdown, Ready, Ignored, Exited, Emitted, Logged, Called, Replied, Mirrored)
+}
+_converter: Any = None
+
+
+def prepare() -> None:
+    """Make what encoding and decoding need, once; a fork server does so before it forks."""
+    global _converter
+    if _converter is not None:
+        return
+    import cattrs  # here: a tree without workers never needs it
+
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
+    for kinds in ((str,), (bool,), (int,), (float, int)):
+        converter.register_structure_hook(kinds[0], _strictly(*kinds))
+    for kind in _KINDS.values():
+        converter.get_structure_hook(kind)
+        converter.get_unstructure_hook(kind)
+    _converter = converter
+
+
+def pack(message: Message) -> bytes:
+    """A message as a frame.
+
+    Raises:
+        FrameTooLarge: It is too long to cross.
+        ValueError: It holds what is no JSON.
+    """
+    prepare()
+    data = json.dumps({"m": type(message).__name__.lower(), **_converter.unstructure(message)}, separators=(",", ":")).encode()
+    if len(data) > MAX_FRAME:
+        raise FrameTooLarge(len(data))
+    return _LENGTH.pack(len(data)) + data
+
+
+def unpack(frame: bytes) -> Message:
+    """The message in a frame, without its length.
+
+    Raises:
+        ProtocolError: There is none.
+    """
+    prepare()
+    try:
+        data = json.loads(frame)
+        message: Message = _converter.structure(data, _KINDS[data.pop("m")])
+    except Exception as error:  # the boundary to another process: garbage has no limits, and is all the same
+        raise ProtocolError(f"no message: {frame[:80]!r}") from error
+    return message
+
+
+class Frames:
+    """Cuts a stream of bytes into frames. It holds no more than one frame and what was fed at once."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._start = 0
+
+    @property
+    def torn(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return len(self._data) > self._start
+
+    def feed(self, data: bytes) -> None:
+        """Take in what has come."""
+        del self._data[: self._start]
+        self._start = 0
+        self._data += data
+
+    def next(self) -> bytes | None:
+        """The next frame that is complete, without its length; None when there is none.
+
+        Raises:
+            ProtocolError: It would be too long.
+        """
+        if len(self._data) - self._start < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._data, self._start)
+        if length > MAX_FRAME:
+            raise ProtocolError(f"a frame of {length} bytes; {MAX_FRAME} are the most")
+        begin = self._start + _LENGTH.size
+        if len(self._data) < begin + length:
+            return None
+        self._start = begin + length
+        return bytes(self._data[begin : self._start])
+
+
+def _strictly(*kinds: type) -> Any:
+    def check(value: Any, _kind: Any) -> Any:
+        # cattrs converts what it can; a worker that says "1" for 1 has lost its way
+        if type(value) not in kinds:
+            raise ValueError(f"{value!r} is no {kinds[0].__name__}")
+        return value
+
+    return check

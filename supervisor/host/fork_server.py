@@ -1,0 +1,239 @@
+"""A process that has imported everything a worker needs, and forks: a worker is there in a millisecond instead of an interpreter's start.
+
+The server is started like any command and has one thread, so that its forks are safe. What it forks becomes our own child: the server
+forks a go-between that forks the worker and ends, so the worker is an orphan, and orphans come to us (see `reaper`). Until it has
+read its first message the worker does nothing, so nobody can take it for a stranger: it is registered by then.
+
+The other side is in `runtime.worker_process`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import anyio
+import attrs
+
+from ..core.extra_errors import StartMethodUnavailable
+from ..core.ports import Cancellable, Spawn
+from . import reaper
+from .identity import ProcessId, open_pidfd, send_signal
+from .marker import new_marker
+from .procstat import read_stat
+from .spawn import Spawned, spawn
+
+BOOT_TIMEOUT: Final = 30.0
+"""Seconds within which the server must have imported what it needs."""
+FORK_TIMEOUT: Final = 5.0
+"""Seconds within which it must have forked."""
+ROOM: Final = 160
+"""Characters by which the server's marker is longer than it must be: a fork writes its own over it."""
+
+REPLY: Final = struct.Struct("i")
+READY: Final = 0
+
+_BOOT: Final = """\
+import sys
+fd, backend, sys.path[:] = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+sys.argv[1:] = []
+from supervisor.runtime.worker_process import main
+main(fd, backend)
+"""
+
+
+def worker_start_method() -> str:
+    """How workers are started on this host: ``fork_server``, or ``fresh`` for an interpreter of its own for each, where that cannot be."""
+    global _method
+    if _method is None:
+        _method = "fork_server" if sys.platform == "linux" and reaper.can_adopt() and hasattr(socket, "SOCK_SEQPACKET") else "fresh"
+    return _method
+
+
+_method: str | None = None
+
+
+def interpreter(fd: int, backend: str = "") -> tuple[str, ...]:
+    """The command line of an interpreter that lives as a worker on this descriptor or, with a `backend`, as a fork server.
+
+    It finds modules where this process does and nowhere else: the directory that it runs in is on the path only if it is here.
+    """
+    flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags", list)()
+    return (sys.executable, *(flag for flag in flags if flag != "-P"), "-P", "-c", _BOOT, str(fd), backend, *module_path())
+
+
+def module_path() -> tuple[str, ...]:
+    """Where this process finds modules, as absolute paths."""
+    return tuple(os.path.abspath(path) for path in sys.path)
+
+
+@attrs.define(eq=False)
+class ForkServer:
+    """The fork server of one tree, started when it is first needed and again when it has died.
+
+    Attributes:
+        backend: The event loop that it has imported, as anyio calls it.
+    """
+
+    _spawn: Spawn
+    backend: str
+    _running: _Running | None = None
+    _lock: anyio.Lock = attrs.field(factory=anyio.Lock)
+    _closed: bool = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the server, None while there is none."""
+        return None if self._running is None or self._running.gone else self._running.spawned.pid
+
+    async def fork(self, fd: int, marker: str, born: Callable[[Spawned], None]) -> None:
+        """Have a worker forked that lives on this descriptor, and whose life has this marker.
+
+        Args:
+            fd: The worker's end of a socket. It stays ours to close.
+            marker: As in `spawn`.
+            born: Called at once with the worker, which does nothing before it is told to.
+
+        Raises:
+            StartMethodUnavailable: Two servers in a row died, or did not answer.
+            OSError: There are no resources for one more process or descriptor.
+
+        **Cancellation:** leaves the wait for the server; once that was asked to fork, what it answers is waited for.
+        """
+        async with self._lock:
+            for _ in range(2):
+                if self._closed:
+                    break
+                running = self._running
+                if running is None or running.gone:
+                    running = self._running = _Running.start(self._spawn, self.backend)
+                try:
+                    await running.boot()
+                    pid = await running.fork(fd)
+                except (ConnectionError, anyio.ClosedResourceError, TimeoutError):
+                    running.end()
+                    continue
+                born(_adopted(pid, marker))
+                return
+            raise StartMethodUnavailable("the fork server died twice before it had forked")
+
+    def close(self) -> None:
+        """End it; the task that watches it takes it away."""
+        self._closed = True
+        if self._running is not None:
+            self._running.end()
+
+
+@attrs.define(eq=False)
+class _Running:
+    """One life of the server."""
+
+    spawned: Spawned
+    control: socket.socket
+    gone: bool = False
+    _booted: bool = False
+    _ending: Cancellable | None = None
+
+    @classmethod
+    def start(cls, spawn_task: Spawn, backend: str) -> _Running:
+        """Start it; it needs a while until it can fork."""
+        if sys.platform != "linux":
+            raise StartMethodUnavailable("a fork server needs Linux")
+        if not reaper.adopt_orphans():
+            raise StartMethodUnavailable("orphans do not come to us, so nor would what a fork server forks")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours.setblocking(False)
+            marker = f"{new_marker(('fork-server',), 1)}{'_' * ROOM}"
+            spawned = spawn(interpreter(theirs.fileno(), backend), marker=marker, stdin="null", pass_fds=(theirs.fileno(),))
+        except BaseException:
+            ours.close()
+            reaper.release()
+            raise
+        finally:
+            theirs.close()
+        reaper.register_server(spawned.pid)
+        running = cls(spawned, ours)
+        running._ending = spawn_task(running.watch, "fork server")
+        return running
+
+    async def boot(self) -> None:
+        """Wait until it can fork."""
+        if not self._booted:
+            with anyio.fail_after(BOOT_TIMEOUT):
+                await self._reply()
+            self._booted = True
+
+    async def fork(self, fd: int) -> int:
+        """Have it fork; the new process's id."""
+        with anyio.CancelScope(shield=True), anyio.fail_after(FORK_TIMEOUT):
+            socket.send_fds(self.control, [b"f"], [fd])
+            pid = await self._reply()
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid), "fork server")
+        return pid
+
+    async def _reply(self) -> int:
+        while not self.gone:
+            await anyio.wait_readable(self.control)
+            try:
+                data = self.control.recv(REPLY.size)
+            except BlockingIOError:
+                continue
+            if len(data) != REPLY.size:
+                break
+            number: int = REPLY.unpack(data)[0]
+            return number
+        raise ConnectionResetError(errno.ECONNRESET, "the fork server is gone")
+
+    def end(self) -> None:
+        """Have it killed and taken away."""
+        self.gone = True
+        if self._ending is not None:
+            self._ending.cancel()
+
+    async def watch(self) -> None:
+        """Its life: until it dies, or is to end."""
+        try:
+            await self._death()
+        finally:
+            self.gone = True
+            send_signal(self.spawned.id, 9)
+            with anyio.CancelScope(shield=True):
+                await self._death()
+            self.spawned.reap()
+            reaper.unregister_server(self.spawned.pid)
+            self.spawned.close()
+            anyio.notify_closing(self.control)
+            self.control.close()
+            reaper.release()
+
+    async def _death(self) -> None:
+        while self.spawned.status() is None:
+            if self.spawned.pidfd is None:
+                await anyio.sleep(0.005)
+            else:
+                await anyio.wait_readable(self.spawned.pidfd)
+
+
+def _adopted(pid: int, marker: str) -> Spawned:
+    """The process that was forked for us."""
+    stat = read_stat(pid)
+    if stat is None or stat.parent != os.getpid():
+        raise ChildProcessError(errno.ECHILD, "the worker died before it was told to live")
+    process = ProcessId(pid, stat.created)
+    try:
+        pidfd = open_pidfd(process, dead=True)
+    except OSError:
+        with suppress(ChildProcessError):
+            os.kill(pid, 9)  # nothing may run that nobody watches
+            os.waitpid(pid, 0)
+        raise
+    return Spawned(process, marker, pidfd, True)

@@ -1,0 +1,304 @@
+"""The supervisor's end of the socket to a worker: what it reads is bounded, and what it writes never waits for the worker."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections import deque
+from contextlib import suppress
+from typing import Any, Final
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+import attrs
+
+from ..core.errors import InvalidField, NoProc, is_duration
+from ..core.event import Event
+from ..core.exits import Exit, ExitKind
+from ..core.extra_errors import CallTimeout
+from ..core.ports import Ticket
+from ..core.term import decode, encode
+from ..core.wire import (
+    Called,
+    Emitted,
+    Exited,
+    Frames,
+    FrameTooLarge,
+    Ignored,
+    Logged,
+    Message,
+    Mirrored,
+    ProtocolError,
+    Ready,
+    Replied,
+    Shutdown,
+    pack,
+    unpack,
+)
+from .records import emit_record
+from .running import RunningCommand
+
+AT_ONCE: Final = 65536
+"""Bytes read from a worker in one turn of the event loop."""
+IN_A_ROW: Final = 64
+"""Messages of one worker that are served in one turn."""
+QUEUED: Final = 4 << 20
+"""Bytes that wait for a worker to read them; further calls wait for room within their own time."""
+CALLS: Final = 1000
+"""Calls of one worker that may be unanswered, either way."""
+LAST_WORDS: Final = 8 << 20
+"""Bytes that are still read of a worker that has died; more could only come from somebody else who holds its socket."""
+LINGER: Final = 5.0
+"""Seconds that a worker may take to end after it has said how it ends, or after it has closed its socket."""
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    """A call of ours that has no answer yet."""
+
+    done: anyio.Event = attrs.field(factory=anyio.Event)
+    reply: Replied | None = None
+
+
+@attrs.define(eq=False)
+class Link:
+    """A companion of one life: the worker's messages become calls of the ticket, and calls become messages.
+
+    Attributes:
+        said: How the worker ends by its own word; None before that.
+        ignored: Whether it has declined its start.
+        mirror: Takes what a supervisor in the other process says of its part of the tree; None for other workers.
+    """
+
+    _ticket: Ticket
+    _socket: socket.socket
+    said: Exit | None = None
+    ignored: bool = False
+    mirror: Any = None
+    _frames: Frames = attrs.field(factory=Frames)
+    _urgent: deque[bytes] = attrs.field(factory=deque)
+    _outbox: deque[bytes] = attrs.field(factory=deque)
+    _current: memoryview = attrs.field(factory=lambda: memoryview(b""))
+    _queued: int = 0
+    _wake: anyio.Event = attrs.field(factory=anyio.Event)
+    _room: anyio.Event = attrs.field(factory=anyio.Event)
+    _waiting: dict[int, _Waiting] = attrs.field(factory=dict)
+    _calls: int = 0
+    _upcalls: int = 0
+    _tasks: anyio.abc.TaskGroup | None = None
+    _ready: bool = False
+    _closed: bool = False
+
+    # ------------------------------------------------------------ to the worker
+
+    def begin(self, frame: bytes) -> None:
+        """Send the first message; whatever is queued already comes after it."""
+        self._push(frame, self._urgent)
+
+    def shut_down(self) -> None:
+        """Ask the worker to unwind, before everything else that waits."""
+        self._push(pack(Shutdown()), self._urgent)
+
+    async def call(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
+        """See `SupervisorRef.call`."""
+        if not is_duration(timeout):
+            raise InvalidField("timeout", timeout, "seconds >= 0 or math.inf", where="call")
+        self._calls += 1
+        number = self._calls
+        frame = pack(Called(number, path, name, encode(args), None if timeout == math.inf else timeout))
+        waiting = _Waiting()
+        try:
+            with anyio.move_on_after(timeout):
+                while not self._closed and (self._queued > QUEUED or len(self._waiting) >= CALLS):
+                    await self._room.wait()
+                if not self._closed:
+                    self._waiting[number] = waiting
+                    self._push(frame, self._outbox)
+                    await waiting.done.wait()
+        finally:
+            self._waiting.pop(number, None)
+            self._make_room()
+        if waiting.reply is not None:
+            value = decode(waiting.reply.value)
+            if waiting.reply.failed:
+                raise value
+            return value
+        if self._closed:
+            raise NoProc(path[:-1], path[-1])
+        raise CallTimeout(path[:-1], path[-1], name, timeout)
+
+    # ------------------------------------------------------------ as a companion
+
+    async def run(self, life: RunningCommand) -> None:
+        """Read and write until the worker has closed its end, is dead, or said something that it must not."""
+        async with anyio.create_task_group() as self._tasks:
+            self._tasks.start_soon(self._write)
+            try:
+                await self._read()
+            except ProtocolError as error:
+                life.condemn(Exit(ExitKind.ABNORMAL, f"protocol error: {error}", exception=error))
+            else:
+                # it is about to end; if it does not, nobody can reach it any more
+                await anyio.sleep(LINGER)
+                life.condemn(self.said or Exit(ExitKind.ABNORMAL, "protocol error: it closed its socket and went on"))
+            self._tasks.cancel_scope.cancel()
+
+    def conclude(self, life: RunningCommand) -> None:
+        """Read what it has still said."""
+        self._tasks = None
+        taken = 0
+        with suppress(ProtocolError):  # its death says more
+            while True:
+                while (frame := self._frames.next()) is not None:
+                    self._take(unpack(frame))
+                data = self._receive() if taken < LAST_WORDS else None
+                if not data:
+                    return
+                taken += len(data)
+                self._frames.feed(data)
+
+    async def drain(self, life: RunningCommand) -> None:
+        """Nothing: its last words are taken in when it is dead, for they say how it died."""
+
+    def close(self) -> None:
+        """Close the socket; calls that wait are told that nobody answers."""
+        self._closed = True
+        self._socket.close()
+        for waiting in self._waiting.values():
+            waiting.done.set()
+        self._make_room()
+
+    # ------------------------------------------------------------ inside
+
+    async def _read(self) -> None:
+        while True:
+            await anyio.wait_readable(self._socket)
+            data = self._receive()
+            if data is None:
+                continue
+            if not data:
+                return
+            self._frames.feed(data)
+            served = 0
+            while (frame := self._frames.next()) is not None:
+                self._take(unpack(frame))
+                served += 1
+                if served % IN_A_ROW == 0:
+                    await anyio.lowlevel.checkpoint()
+            if self.said is not None or self.ignored:
+                return
+
+    def _receive(self) -> bytes | None:
+        """What there is to read: nothing at the end, None when there is none yet."""
+        try:
+            return self._socket.recv(AT_ONCE)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            return b""  # it died with unread messages
+
+    def _take(self, message: Message) -> None:
+        if self.said is not None or self.ignored:
+            raise ProtocolError(f"{type(message).__name__} after its last word")
+        match message:
+            case Ready() if not self._ready:
+                self._ready = True
+                self._ticket.started(_value(message.value))
+            case Ignored() if not self._ready:
+                self.ignored = True
+            case Exited():
+                self.said = _exit(message)
+            case Emitted():
+                event = _value(message.event)
+                if not isinstance(event, Event):
+                    raise ProtocolError(f"no event: {event!r:.80}")
+                self._ticket.emit(event)
+            case Logged():
+                emit_record(message, self._ticket.path)
+            case Replied():
+                waiting = self._waiting.get(message.number)  # who does not wait any more had too little time
+                if waiting is not None:
+                    _value(message.value, exception=message.failed)
+                    waiting.reply = message
+                    waiting.done.set()
+            case Called() if self._upcalls < CALLS:
+                if self._tasks is not None:
+                    self._upcalls += 1
+                    self._tasks.start_soon(self._answer, message, _value(message.args))
+            case Mirrored() if self.mirror is not None:
+                self.mirror(message.now, _value(message.state))
+            case _:
+                raise ProtocolError(f"{type(message).__name__} out of turn")
+
+    async def _answer(self, call: Called, args: Any) -> None:
+        timeout = math.inf if call.timeout is None else call.timeout
+        try:
+            value = await self._ticket.call(call.path, call.name, tuple(args), timeout)
+        except Exception as error:  # the boundary where a failed call becomes its answer
+            frame = _reply(call.number, error, failed=True)
+        else:
+            frame = _reply(call.number, value, failed=False)
+        while self._queued > QUEUED:
+            await self._room.wait()  # a worker that does not read its answers gets no more of them, nor has more of its calls served
+        self._push(frame, self._outbox)
+        self._upcalls -= 1
+
+    def _push(self, frame: bytes, queue: deque[bytes]) -> None:
+        if not self._closed:
+            queue.append(frame)
+            self._queued += len(frame)
+            self._wake.set()
+
+    async def _write(self) -> None:
+        while True:
+            while not (self._current or self._urgent or self._outbox):
+                self._wake = anyio.Event()
+                await self._wake.wait()
+            if not self._current:
+                self._current = memoryview((self._urgent or self._outbox).popleft())
+            await anyio.wait_writable(self._socket)
+            try:
+                sent = self._socket.send(self._current)
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                return  # it has closed its end; the reader sees it
+            self._queued -= sent
+            self._current = self._current[sent:]
+            if self._queued <= QUEUED:
+                self._make_room()
+
+    def _make_room(self) -> None:
+        self._room.set()
+        self._room = anyio.Event()
+
+
+def _value(data: Any, *, exception: bool = False) -> Any:
+    try:
+        value = decode(data)
+    except ValueError as error:
+        raise ProtocolError(str(error)) from error
+    if exception and not isinstance(value, BaseException):
+        raise ProtocolError(f"no exception: {value!r:.80}")
+    return value
+
+
+def _exit(message: Exited) -> Exit:
+    exception = _value(message.exception, exception=message.exception is not None)
+    match message.kind:
+        case "normal":
+            return Exit.normal()
+        case "shutdown":
+            return Exit.shutdown(exception=exception)
+        case "abnormal":
+            return Exit(ExitKind.ABNORMAL, message.reason, exception=exception)
+        case _:
+            raise ProtocolError(f"no way to end: {message.kind!r:.80}")
+
+
+def _reply(number: int, value: object, *, failed: bool) -> bytes:
+    try:
+        return pack(Replied(number, encode(value), failed))
+    except (TypeError, FrameTooLarge, RecursionError) as error:
+        return pack(Replied(number, encode(error), failed=True))

@@ -1,0 +1,316 @@
+"""A child that is an async function in a process of its own, with its own interpreter and event loop."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import anyio
+import attrs
+
+from ..core.errors import InvalidField
+from ..core.exits import Exit
+from ..core.extra_errors import StartMethodUnavailable
+from ..core.ports import Cancellable, ChildType, Ticket
+from ..core.term import NotPortable, encode
+from ..core.value import Value
+from ..core.wire import Start, pack
+from ..host import reaper
+from ..host.fork_server import ForkServer, interpreter, module_path, worker_start_method
+from ..host.identity import ProcessId
+from ..host.marker import VARIABLE, chained, new_marker
+from ..host.oom import oom_kills
+from ..host.spawn import Spawned, spawn
+from ..host.tree import Tree
+from ..host.waitstatus import AbnormalExit, WaitStatus
+from .link import Link
+from .running import RunningCommand
+
+StartMethod = Literal["auto", "fork_server", "fresh"]
+Backend = Literal["auto", "trio", "asyncio"]
+
+_FUNCTION: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+@attrs.frozen(repr=False, eq=False)
+class WorkerLaunch(Value):
+    """What `worker` makes: a `Launch`. See there for the fields."""
+
+    function: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
+    backend: Backend = attrs.field(default="auto", kw_only=True)
+    start_method: StartMethod = attrs.field(default="auto", kw_only=True)
+    kill_timeout: float = attrs.field(default=10.0, kw_only=True)
+    supervisor: bool = attrs.field(default=False, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        where = "worker"
+        function: object = self.function
+        if not isinstance(function, str) or not _FUNCTION.fullmatch(function):
+            raise InvalidField("function", function, 'the name of an async function, as "module:function"', where=where)
+        if function.startswith("__main__:"):
+            raise InvalidField("function", function, "a function of a module that can be imported: another process has another __main__", where=where)
+        for name, value in (("args", self.args), ("kwargs", dict(self.kwargs))):
+            try:
+                encode(value)
+            except (NotPortable, RecursionError) as error:
+                raise InvalidField(name, value, "values that can leave this process", where=where) from error
+        if self.backend not in ("auto", "trio", "asyncio"):
+            raise InvalidField("backend", self.backend, '"auto", "trio" or "asyncio"', where=where)
+        if self.start_method not in ("auto", "fork_server", "fresh"):
+            raise InvalidField("start_method", self.start_method, '"auto", "fork_server" or "fresh"', where=where)
+        if not self.kill_timeout > 0:
+            raise InvalidField("kill_timeout", self.kill_timeout, "seconds > 0 or math.inf", where=where)
+
+    @property
+    def type(self) -> ChildType:
+        """A worker, unless it makes a supervisor."""
+        return ChildType.SUPERVISOR if self.supervisor else ChildType.WORKER
+
+    def launch(self, ticket: Ticket) -> WorkerLife:
+        """Start one life; returns before its process is there.
+
+        Raises:
+            OSError: Out of descriptors, or no sockets of that kind on this system.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        life = WorkerLife(self, ticket, Link(ticket, ours), theirs)
+        life.begin()
+        return life
+
+    def describe(self) -> dict[str, Any]:
+        """The function's name, without its arguments."""
+        return {"supervisor" if self.supervisor else "worker": self.function, "start_method": self.start_method}
+
+
+def worker(
+    function: str,
+    /,
+    *args: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    backend: Backend = "auto",
+    start_method: StartMethod = "auto",
+    kill_timeout: float = 10.0,
+) -> WorkerLaunch:
+    """An async function as a child in a process of its own.
+
+    Args:
+        function: Its name, as ``"module:function"``: what `task` takes. It is imported in the worker, and nowhere else.
+        args: Passed to it; see docs/workers.md for what can cross.
+        kwargs: Passed to it by name.
+        backend: Its event loop; that of the tree by default.
+        start_method: ``"auto"`` forks it from a server where the host allows that, and takes a fresh interpreter where it does not or where the server
+            fails; the others insist.
+        kill_timeout: Seconds after a kill after which it is given up as unresponsive.
+
+    Returns:
+        The `start` of a `ChildSpec`. Ends mean what they mean for a `task`; an exception arrives as `WorkerFailed`. A process that ends without
+        a word has the exit of a command.
+
+    Raises:
+        InvalidField: An argument has an illegal value, or cannot leave this process.
+
+    **Cancellation:** the function is cancelled when its supervisor stops it; what is left of its processes after `shutdown` seconds is killed.
+    """
+    return WorkerLaunch(
+        function, args, kwargs=dict(kwargs or {}), backend=backend, start_method=start_method, kill_timeout=kill_timeout
+    )
+
+
+@attrs.define(eq=False)
+class RunningWorker(RunningCommand):
+    """The process of a worker: a command that is asked to end over its socket, and that says how it ended."""
+
+    link: Link = attrs.field(kw_only=True)
+
+    def terminate(self) -> None:
+        """Note who belongs to it, then ask it, and nobody else, to unwind."""
+        if self._spawned.reaped:
+            return
+        try:
+            self._tree.refresh()
+        except OSError:
+            pass  # without descriptors we go by what was seen before
+        self.link.shut_down()
+        if sys.platform != "win32":
+            self._signal_group(signal.SIGCONT)  # a stopped process reads nothing
+
+    def _report_end(self, status: WaitStatus) -> None:
+        if self._verdict is None and self.link.ignored:
+            self._ticket.ignored()
+        else:
+            self._ticket.exited(self._verdict or self.link.said or self._judge(status))
+
+
+@attrs.define(eq=False)
+class WorkerLife:
+    """One life of a worker, from before its process is there: its `Handle`."""
+
+    launch: WorkerLaunch
+    _ticket: Ticket
+    _link: Link
+    _theirs: socket.socket
+    _running: RunningWorker | None = None
+    _task: Cancellable | None = None
+    _starting: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
+    _asked: bool = False
+    _insisted: bool = False
+
+    @property
+    def pid(self) -> int | None:
+        """The id of its process, None before that is there."""
+        return None if self._running is None else self._running.pid
+
+    @property
+    def process_id(self) -> ProcessId | None:
+        """The identity of its process, None before that is there."""
+        return None if self._running is None else self._running.process_id
+
+    def members(self) -> tuple[ProcessId, ...]:
+        """The live processes of its tree now, the worker first while it lives."""
+        return () if self._running is None else self._running.members()
+
+    def terminate(self) -> None:
+        """Ask the worker to unwind; before its process is there, do without."""
+        self._asked = True
+        if self._running is None:
+            self._starting.cancel()
+        else:
+            self._running.terminate()
+
+    def kill(self) -> None:
+        """Kill its whole tree."""
+        self._insisted = True
+        if self._running is None:
+            self._starting.cancel()
+        else:
+            self._running.kill()
+
+    async def call(self, name: str, *args: Any, timeout: float = 5.0) -> Any:
+        """Call a function that the worker serves; see `SupervisorRef.call`."""
+        return await self._link.call(self._ticket.path, name, args, timeout)
+
+    async def ask(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
+        """As `call`, of a child by its path: the worker itself, or one below it."""
+        return await self._link.call(path, name, args, timeout)
+
+    def begin(self) -> None:
+        """Spawn the task that lives it."""
+        self._task = self._ticket.spawn(self.run, f"worker {'/'.join(self._ticket.path)}")
+
+    async def run(self) -> None:
+        """From the start of the process to the report of its end."""
+        exit: Exit | None = Exit.shutdown() if self._asked else Exit.killed()
+        try:
+            with self._starting:
+                self._running = await self._start()
+        except Exception as error:  # the boundary where a process that cannot be started becomes an exit
+            exit = Exit.failed(error)
+        finally:
+            self._theirs.close()
+            if self._running is None:
+                self._link.close()
+        if self._running is None:
+            if self._starting.cancel_called:
+                exit = Exit.killed() if self._insisted else Exit.shutdown()
+            self._ticket.exited(exit)
+            return
+        if self._insisted:
+            self._running.kill()
+        elif self._asked:
+            self._running.terminate()
+        await self._running.watch()
+
+    async def _start(self) -> RunningWorker:
+        ticket, method = self._ticket, self.launch.start_method
+        marker = new_marker(ticket.path, ticket.generation)
+        kills = oom_kills()
+        fd = self._theirs.fileno()
+        adopting = reaper.adopt_orphans()
+        born: list[RunningWorker] = []
+
+        def bear(spawned: Spawned) -> None:
+            tree = Tree(spawned.id, marker, spawned.own_session, adopting)
+            reaper.register(tree)
+            words = (self.launch.function,)
+            link = self._link
+            born.append(
+                RunningWorker(
+                    words, _cwd(), _SIGKILL, AbnormalExit.FAILURE, ticket, spawned, tree, None, kills, (link,), True, link=link
+                )
+            )  # fmt: skip
+
+        try:
+            if method == "fork_server" or (method == "auto" and worker_start_method() == "fork_server"):
+                start = pack(self._message(marker))
+                server = ticket.shared(_fork_server)
+                try:
+                    await server.fork(fd, marker, bear)
+                except StartMethodUnavailable as error:
+                    if method != "auto":
+                        raise
+                    _log(f"{'/'.join(ticket.path)}: {error}; it gets an interpreter of its own")
+            if not born:
+                start = pack(self._message(None))
+                bear(spawn(interpreter(fd), marker=marker, stdin="null", pass_fds=(fd,)))
+        except BaseException:
+            if not born:
+                reaper.release()
+            raise
+        self._link.begin(start)
+        return born[0]
+
+    def _message(self, marker: str | None) -> Start:
+        """What the worker is told first; with a `marker` also what a fork has from another time."""
+        forked = marker is not None
+        return Start(
+            self.launch.function,
+            encode(self.launch.args),
+            encode(dict(self.launch.kwargs)),
+            self.launch.supervisor,
+            self._ticket.path,
+            self._ticket.generation,
+            _backend() if self.launch.backend == "auto" else self.launch.backend,
+            os.getpid(),
+            _SIGKILL,
+            None if marker is None else chained(marker, os.environ.get(VARIABLE)),
+            dict(os.environ) if forked else None,
+            _cwd() if forked else None,
+            module_path() if forked else None,
+            _log_level(),
+        )
+
+
+def _fork_server(spawn_task: Any) -> ForkServer:
+    return ForkServer(spawn_task, _backend())
+
+
+def _backend() -> Literal["trio", "asyncio"]:
+    trio = sys.modules.get("trio")
+    return "trio" if trio is not None and trio.lowlevel.in_trio_run() else "asyncio"
+
+
+def _cwd() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""  # it was removed
+
+
+def _log_level() -> int:
+    logging = sys.modules.get("logging")
+    return 30 if logging is None else int(logging.root.level)
+
+
+def _log(text: str) -> None:
+    import logging
+
+    logging.getLogger("supervisor.worker").warning("%s", text)

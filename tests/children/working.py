@@ -1,0 +1,184 @@
+"""Functions that tests run in workers: imported there by name, and by the tests for their events."""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import subprocess
+import sys
+import time
+from typing import Any, ClassVar
+
+import anyio
+import attrs
+from anyio.abc import TaskStatus
+
+from supervisor import Event, Ignore, call, current_child, emit, serve
+from supervisor.runtime.tree import CURRENT
+
+
+@attrs.frozen(repr=False, eq=False)
+class Said(Event):
+    """What a worker has to say."""
+
+    name: ClassVar[str] = "said"
+    word: Any = None
+
+
+def say(word: Any) -> None:
+    """Publish a word as the running child."""
+    child = current_child()
+    emit(Said(child.path, generation=child.generation, word=word))
+
+
+def descriptor() -> int:
+    """The number of the worker's socket."""
+    life: Any = CURRENT.get()
+    number: int = life.process.connection.fileno()
+    return number
+
+
+def write_raw(data: bytes) -> None:
+    """Write past the library."""
+    while data:
+        data = data[os.write(descriptor(), data) :]
+
+
+async def up(value: Any = None, *, task_status: TaskStatus[Any]) -> None:
+    """Be up until stopped, and serve some functions."""
+    serve("pid", os.getpid)
+    serve("who", lambda: (current_child().path, current_child().generation))
+    serve("add", lambda left, right: left + right)
+    serve("double", double)
+    serve("fail", fail)
+    serve("opaque", object)
+    serve("sleep", anyio.sleep)
+    serve("call", call)
+    serve("say", say)
+    serve("log", log)
+    serve("write_raw", write_raw)
+    serve("busy", time.sleep)
+    serve("exit", os._exit)
+    serve("surroundings", surroundings)
+    serve("spawn", spawn)
+    serve("fork", fork)
+    serve("loop", library)
+    task_status.started(value)
+    await anyio.sleep_forever()
+
+
+def library() -> str:
+    """The event loop."""
+    return "trio" if "trio" in sys.modules and sys.modules["trio"].lowlevel.in_trio_run() else "asyncio"
+
+
+async def double(number: int) -> int:
+    await anyio.sleep(0)
+    return 2 * number
+
+
+def fail(text: str) -> None:
+    raise LookupError(text)
+
+
+def log(name: str, text: str, wrong: bool) -> None:
+    logger = logging.getLogger(name)
+    try:
+        1 / (not wrong)
+    except ZeroDivisionError:
+        logger.exception("%s!", text)
+    else:
+        logger.warning("%s!", text)
+
+
+def surroundings() -> dict[str, Any]:
+    """What a process inherits."""
+    return {"cwd": os.getcwd(), "path": sys.path, "variable": os.environ.get("A_VARIABLE"), "parent": os.getppid(), "session": os.getsid(0)}
+
+
+def spawn() -> int:
+    """A grandchild in a session of its own; its pid."""
+    return subprocess.Popen(["sleep", "60"], start_new_session=True).pid
+
+
+def fork() -> int:
+    """A grandchild that is a fork and holds the socket; its pid."""
+    pid = os.fork()
+    if not pid:
+        time.sleep(60)
+        os._exit(0)
+    return pid
+
+
+async def returns() -> None:
+    """End at once."""
+
+
+async def raises(text: str) -> None:
+    raise LookupError(text)
+
+
+async def declines(*, task_status: TaskStatus[None]) -> None:
+    raise Ignore
+
+
+async def silent(*, task_status: TaskStatus[None]) -> None:
+    """Return without an acknowledgement."""
+
+
+async def hangs(*, task_status: TaskStatus[None]) -> None:
+    """Never acknowledge, and never listen."""
+    time.sleep(60)
+
+
+async def stubborn(*, task_status: TaskStatus[None]) -> None:
+    """Refuse to be cancelled."""
+    task_status.started()
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep_forever()
+
+
+async def leaves(code: int) -> None:
+    """End without a word."""
+    os._exit(code)
+
+
+async def lingers() -> None:
+    """Return, and leave a thread that does not end."""
+    import threading
+
+    threading.Thread(target=time.sleep, args=(60,)).start()
+
+
+async def floods(*, task_status: TaskStatus[None]) -> None:
+    """Publish and log without end, and without listening."""
+    task_status.started()
+    while True:
+        say("more" * 100)
+        logging.getLogger("flood").warning("more")
+
+
+async def calls_without_reading(path: list[str], *, task_status: TaskStatus[None]) -> None:
+    """Call without end, and read no answer."""
+    task_status.started()
+    frame = f'{{"m":"called","number":1,"path":["{path[0]}","{path[1]}"],"name":"large","args":[]}}'.encode()
+    while True:
+        write_raw(struct.pack(">I", len(frame)) + frame)
+
+
+async def tears(*, task_status: TaskStatus[None]) -> None:
+    """Be killed in the middle of a message."""
+    task_status.started()
+    write_raw(struct.pack(">I", 1000) + b'{"m":"emitted"')
+    os.kill(os.getpid(), 9)
+
+
+async def closes(*, task_status: TaskStatus[None]) -> None:
+    """Close the socket, and go on."""
+    task_status.started()
+    os.close(os.dup(descriptor()))
+    import socket
+
+    socket.socket(fileno=os.dup(descriptor())).shutdown(socket.SHUT_RDWR)
+    time.sleep(60)
