@@ -75,6 +75,11 @@ class Ticket(Protocol):
     def emit(self, event: Event) -> None:
         """Publish an event on the tree's bus."""
 
+
+@runtime_checkable
+class TreeTicket(Ticket, Protocol):
+    """The ticket of a child in a running tree, for launches that need more than their own life."""
+
     def shared(self, make: Callable[[Spawn], C]) -> C:
         """What all children of the tree share: made at the first call with this `make`, closed when all supervisors have ended."""
 

@@ -1,7 +1,7 @@
 """Values that cross the border of a process: to JSON data and back, without loss.
 
-What JSON has goes as it is. The rest is an object with the key ``!``: tuples, sets, bytes, dictionaries whose keys are no strings, members of
-enums, attrs values, exceptions. A class is looked up among the modules that are loaded already: what comes from another process must
+What JSON has goes as it is. The rest is an object with the key ``!``: tuples, sets, bytes, dictionaries whose keys are no strings,
+members of enums, attrs values, exceptions. A class is looked up among the modules that are loaded already: what comes from another process must
 not make this one run code that it had not imported by itself.
 """
 
@@ -58,6 +58,7 @@ def encode(value: object) -> Any:
         NotPortable: It, or something in it, is of a class that cannot cross.
         RecursionError: It contains itself.
     """
+    kind: Any = type(value)
     match value:
         case Enum():
             return {TAG: _name_of(type(value)), "v": encode(value.value)}
@@ -75,15 +76,16 @@ def encode(value: object) -> Any:
             return {TAG: "bytes", "v": base64.b64encode(value).decode()}
         case BaseException():
             return _encode_exception(value)
-        case _ if attrs.has(type(value)):
-            fields = {field.alias: encode(getattr(value, field.name)) for field in attrs.fields(type(value)) if field.init}
-            data = {TAG: _name_of(type(value)), "v": fields}
+        case _ if attrs.has(kind):
+            fields = {field.alias: encode(getattr(value, field.name)) for field in attrs.fields(kind) if field.init}
+            data = {TAG: _name_of(kind), "v": fields}
             if isinstance(value, Event):
                 data |= {"n": value.name, "d": jsonable(value.as_data())}
             return data
         case _:
             raise NotPortable(
-                f"{value!r} cannot leave its process: JSON data, tuples, sets, bytes, enums, exceptions and attrs values of importable classes can"
+                f"{value!r} cannot leave its process; JSON data, tuples, sets, bytes, enums, exceptions"
+                " and attrs values of classes that can be imported can"
             )
 
 

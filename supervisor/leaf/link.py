@@ -17,7 +17,7 @@ from ..core.errors import InvalidField, NoProc, is_duration
 from ..core.event import Event
 from ..core.exits import Exit, ExitKind
 from ..core.extra_errors import CallTimeout
-from ..core.ports import Ticket
+from ..core.ports import TreeTicket
 from ..core.term import decode, encode
 from ..core.wire import (
     Called,
@@ -71,7 +71,7 @@ class Link:
         mirror: Takes what a supervisor in the other process says of its part of the tree; None for other workers.
     """
 
-    _ticket: Ticket
+    _ticket: TreeTicket
     _socket: socket.socket
     said: Exit | None = None
     ignored: bool = False
@@ -88,6 +88,7 @@ class Link:
     _upcalls: int = 0
     _tasks: anyio.abc.TaskGroup | None = None
     _ready: bool = False
+    _lost: bool = False
     _closed: bool = False
 
     # ------------------------------------------------------------ to the worker
@@ -137,6 +138,7 @@ class Link:
             try:
                 await self._read()
             except ProtocolError as error:
+                self._lost = True
                 life.condemn(Exit(ExitKind.ABNORMAL, f"protocol error: {error}", exception=error))
             else:
                 # it is about to end; if it does not, nobody can reach it any more
@@ -149,7 +151,7 @@ class Link:
         self._tasks = None
         taken = 0
         with suppress(ProtocolError):  # its death says more
-            while True:
+            while not self._lost:
                 while (frame := self._frames.next()) is not None:
                     self._take(unpack(frame))
                 data = self._receive() if taken < LAST_WORDS else None

@@ -16,7 +16,7 @@ import attrs
 from ..core.errors import InvalidField
 from ..core.exits import Exit
 from ..core.extra_errors import StartMethodUnavailable
-from ..core.ports import Cancellable, ChildType, Ticket
+from ..core.ports import Cancellable, ChildType, Ticket, TreeTicket
 from ..core.term import NotPortable, encode
 from ..core.value import Value
 from ..core.wire import Start, pack
@@ -56,7 +56,9 @@ class WorkerLaunch(Value):
         if not isinstance(function, str) or not _FUNCTION.fullmatch(function):
             raise InvalidField("function", function, 'the name of an async function, as "module:function"', where=where)
         if function.startswith("__main__:"):
-            raise InvalidField("function", function, "a function of a module that can be imported: another process has another __main__", where=where)
+            raise InvalidField(
+                "function", function, "a function of a module that can be imported: another process has another __main__", where=where
+            )
         for name, value in (("args", self.args), ("kwargs", dict(self.kwargs))):
             try:
                 encode(value)
@@ -80,6 +82,7 @@ class WorkerLaunch(Value):
         Raises:
             OSError: Out of descriptors, or no sockets of that kind on this system.
         """
+        assert isinstance(ticket, TreeTicket)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         life = WorkerLife(self, ticket, Link(ticket, ours), theirs)
@@ -107,22 +110,21 @@ def worker(
         args: Passed to it; see docs/workers.md for what can cross.
         kwargs: Passed to it by name.
         backend: Its event loop; that of the tree by default.
-        start_method: ``"auto"`` forks it from a server where the host allows that, and takes a fresh interpreter where it does not or where the server
-            fails; the others insist.
+        start_method: ``"auto"`` forks it from a server where the host allows that, and takes a fresh interpreter where it does not
+            or where the server fails; the others insist.
         kill_timeout: Seconds after a kill after which it is given up as unresponsive.
 
     Returns:
-        The `start` of a `ChildSpec`. Ends mean what they mean for a `task`; an exception arrives as `WorkerFailed`. A process that ends without
-        a word has the exit of a command.
+        The `start` of a `ChildSpec`. Ends mean what they mean for a `task`; an exception arrives as `WorkerFailed`. A process that
+        ends without a word has the exit of a command.
 
     Raises:
         InvalidField: An argument has an illegal value, or cannot leave this process.
 
-    **Cancellation:** the function is cancelled when its supervisor stops it; what is left of its processes after `shutdown` seconds is killed.
+    **Cancellation:** the function is cancelled when its supervisor stops it; what is left of its processes after `shutdown` seconds
+    is killed.
     """
-    return WorkerLaunch(
-        function, args, kwargs=dict(kwargs or {}), backend=backend, start_method=start_method, kill_timeout=kill_timeout
-    )
+    return WorkerLaunch(function, args, kwargs=dict(kwargs or {}), backend=backend, start_method=start_method, kill_timeout=kill_timeout)
 
 
 @attrs.define(eq=False)
@@ -155,7 +157,7 @@ class WorkerLife:
     """One life of a worker, from before its process is there: its `Handle`."""
 
     launch: WorkerLaunch
-    _ticket: Ticket
+    _ticket: TreeTicket
     _link: Link
     _theirs: socket.socket
     _running: RunningWorker | None = None
@@ -208,7 +210,7 @@ class WorkerLife:
 
     async def run(self) -> None:
         """From the start of the process to the report of its end."""
-        exit: Exit | None = Exit.shutdown() if self._asked else Exit.killed()
+        exit = Exit.shutdown()
         try:
             with self._starting:
                 self._running = await self._start()
@@ -219,9 +221,7 @@ class WorkerLife:
             if self._running is None:
                 self._link.close()
         if self._running is None:
-            if self._starting.cancel_called:
-                exit = Exit.killed() if self._insisted else Exit.shutdown()
-            self._ticket.exited(exit)
+            self._ticket.exited(Exit.killed() if self._insisted else exit)
             return
         if self._insisted:
             self._running.kill()
@@ -236,6 +236,7 @@ class WorkerLife:
         fd = self._theirs.fileno()
         adopting = reaper.adopt_orphans()
         born: list[RunningWorker] = []
+        start = pack(self._message(marker))  # before there is a process: it may be too large
 
         def bear(spawned: Spawned) -> None:
             tree = Tree(spawned.id, marker, spawned.own_session, adopting)
@@ -250,7 +251,6 @@ class WorkerLife:
 
         try:
             if method == "fork_server" or (method == "auto" and worker_start_method() == "fork_server"):
-                start = pack(self._message(marker))
                 server = ticket.shared(_fork_server)
                 try:
                     await server.fork(fd, marker, bear)

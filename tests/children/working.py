@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from typing import Any, ClassVar
 
 import anyio
+import anyio.lowlevel
 import attrs
 from anyio.abc import TaskStatus
 
@@ -74,7 +76,7 @@ def library() -> str:
 
 
 async def double(number: int) -> int:
-    await anyio.sleep(0)
+    await anyio.lowlevel.checkpoint()
     return 2 * number
 
 
@@ -129,7 +131,7 @@ async def silent(*, task_status: TaskStatus[None]) -> None:
 
 async def hangs(*, task_status: TaskStatus[None]) -> None:
     """Never acknowledge, and never listen."""
-    time.sleep(60)
+    time.sleep(60)  # noqa: ASYNC251
 
 
 async def stubborn(*, task_status: TaskStatus[None]) -> None:
@@ -177,8 +179,6 @@ async def tears(*, task_status: TaskStatus[None]) -> None:
 async def closes(*, task_status: TaskStatus[None]) -> None:
     """Close the socket, and go on."""
     task_status.started()
-    os.close(os.dup(descriptor()))
-    import socket
-
-    socket.socket(fileno=os.dup(descriptor())).shutdown(socket.SHUT_RDWR)
-    time.sleep(60)
+    with socket.socket(fileno=os.dup(descriptor())) as mine:
+        mine.shutdown(socket.SHUT_RDWR)
+    time.sleep(60)  # noqa: ASYNC251

@@ -442,6 +442,7 @@ async def test_cancelled_watch_gives_everything_back() -> None:
         await ticket.wait_ready()
         ticket.scopes[0].cancel()
     assert ticket.exit is None and not reaper._trees
+    assert handle._spawned._popen is not None
     with handle._spawned._popen as abandoned:
         abandoned.kill()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -30,7 +30,9 @@ class Watched:
         return [record.event for record in self.records]
 
 
-def child(function: str, *args: Any, method: str = "auto", id: str = "child", restart: Restart = Restart.TEMPORARY, **fields: Any) -> ChildSpec:
+def child(
+    function: str, *args: Any, method: str = "auto", id: str = "child", restart: Restart = Restart.TEMPORARY, **fields: Any
+) -> ChildSpec:
     """A worker that runs a function of children/working.py."""
     launch = worker(f"tests.children.working:{function}", *args, start_method=method)  # type: ignore[arg-type]
     return ChildSpec(id, launch, restart=restart, **fields)
