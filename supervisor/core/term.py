@@ -1,8 +1,8 @@
 """Values that cross the border of a process: to JSON data and back, without loss.
 
 What JSON has goes as it is. The rest is an object with the key ``!``: tuples, sets, bytes, dictionaries whose keys are no strings,
-members of enums, attrs values, exceptions. A class is looked up among the modules that are loaded already: what comes from another process must
-not make this one run code that it had not imported by itself.
+members of enums, attrs values, exceptions. A class is looked up among the modules that are loaded already: what comes from another
+process must not make this one run code that it had not imported by itself.
 """
 
 from __future__ import annotations

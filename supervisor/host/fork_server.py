@@ -183,6 +183,8 @@ class _Running:
     async def _reply(self) -> int:
         while not self.gone:
             await anyio.wait_readable(self.control)
+            if self.gone:
+                break  # and the socket closed, in the same turn
             try:
                 data = self.control.recv(REPLY.size)
             except BlockingIOError:

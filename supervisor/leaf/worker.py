@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 import anyio
@@ -25,6 +26,7 @@ from ..host.fork_server import ForkServer, interpreter, module_path, worker_star
 from ..host.identity import ProcessId
 from ..host.marker import VARIABLE, chained, new_marker
 from ..host.oom import oom_kills
+from ..host.spare import with_reserve
 from ..host.spawn import Spawned, spawn
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus
@@ -137,10 +139,8 @@ class RunningWorker(RunningCommand):
         """Note who belongs to it, then ask it, and nobody else, to unwind."""
         if self._spawned.reaped:
             return
-        try:
-            self._tree.refresh()
-        except OSError:
-            pass  # without descriptors we go by what was seen before
+        with suppress(OSError):
+            with_reserve(self._tree.refresh)()  # without descriptors we go by what was seen before
         self.link.shut_down()
         if sys.platform != "win32":
             self._signal_group(signal.SIGCONT)  # a stopped process reads nothing
