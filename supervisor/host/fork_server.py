@@ -4,7 +4,7 @@ The server is started like any command and has one thread, so that its forks are
 forks a go-between that forks the worker and ends, so the worker is an orphan, and orphans come to us (see `reaper`). Until it has
 read its first message the worker does nothing, so nobody can take it for a stranger: it is registered by then.
 
-The other side is in `runtime.worker_process`.
+The other side is in `runtime.worker_main`. It keeps one fork in reserve, which is our child from its birth on.
 """
 
 from __future__ import annotations
@@ -37,14 +37,17 @@ FORK_TIMEOUT: Final = 5.0
 ROOM: Final = 160
 """Characters by which the server's marker is longer than it must be: a fork writes its own over it."""
 
-REPLY: Final = struct.Struct("i")
-READY: Final = 0
+REPLY: Final = struct.Struct("ii")
+ANSWER: Final = 0
+"""A reply: 0 when the server is up, then for each fork its process id or the negative error number."""
+RESERVE: Final = 1
+"""A message between: the process id of the fork that waits for its life."""
 
 _BOOT: Final = """\
 import sys
 fd, backend, sys.path[:] = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
 sys.argv[1:] = []
-from supervisor.runtime.worker_process import main
+from supervisor.runtime.worker_main import main
 main(fd, backend)
 """
 
@@ -102,13 +105,13 @@ class ForkServer:
             born: Called at once with the worker, which does nothing before it is told to.
 
         Raises:
-            StartMethodUnavailable: Two servers in a row died, or did not answer.
+            StartMethodUnavailable: Servers died, or did not answer, or their forks died, again and again.
             OSError: There are no resources for one more process or descriptor.
 
         **Cancellation:** leaves the wait for the server; once that was asked to fork, what it answers is waited for.
         """
         async with self._lock:
-            for _ in range(2):
+            for _ in range(3):
                 if self._closed:
                     break
                 running = self._running
@@ -120,9 +123,10 @@ class ForkServer:
                 except (ConnectionError, anyio.ClosedResourceError, TimeoutError):
                     running.end()
                     continue
-                born(_adopted(pid, marker))
-                return
-            raise StartMethodUnavailable("the fork server died twice before it had forked")
+                if (spawned := _adopted(pid, marker)) is not None:
+                    born(spawned)
+                    return
+            raise StartMethodUnavailable("the fork server died, or what it had forked, again and again")
 
     def close(self) -> None:
         """End it; the task that watches it takes it away."""
@@ -139,6 +143,7 @@ class _Running:
     control: socket.socket
     gone: bool = False
     _booted: bool = False
+    _reserve: int = 0
     _ending: Cancellable | None = None
 
     @classmethod
@@ -191,8 +196,10 @@ class _Running:
                 continue
             if len(data) != REPLY.size:
                 break
-            number: int = REPLY.unpack(data)[0]
-            return number
+            kind, number = REPLY.unpack(data)
+            if kind == ANSWER:
+                return int(number)
+            self._reserve = number
         raise ConnectionResetError(errno.ECONNRESET, "the fork server is gone")
 
     def end(self) -> None:
@@ -210,12 +217,30 @@ class _Running:
             send_signal(self.spawned.id, 9)
             with anyio.CancelScope(shield=True):
                 await self._death()
+            self._end_reserve()
             self.spawned.reap()
             reaper.unregister_server(self.spawned.pid)
             self.spawned.close()
             anyio.notify_closing(self.control)
             self.control.close()
             reaper.release()
+
+    def _end_reserve(self) -> None:
+        """Take away the fork that waits: a child of ours, in the server's session, which nobody else can be in."""
+        while True:
+            try:
+                data = self.control.recv(REPLY.size)
+            except OSError:
+                break  # nothing more has been said, or it died with unread requests
+            if len(data) != REPLY.size:
+                break
+            kind, number = REPLY.unpack(data)
+            self._reserve = number if kind == RESERVE else self._reserve
+        stat = read_stat(self._reserve) if self._reserve else None
+        if stat is not None and stat.parent == os.getpid() and stat.session == self.spawned.pid:
+            with suppress(ChildProcessError):
+                os.kill(self._reserve, 9)
+                os.waitpid(self._reserve, 0)
 
     async def _death(self) -> None:
         while self.spawned.status() is None:
@@ -225,11 +250,11 @@ class _Running:
                 await anyio.wait_readable(self.spawned.pidfd)
 
 
-def _adopted(pid: int, marker: str) -> Spawned:
-    """The process that was forked for us."""
+def _adopted(pid: int, marker: str) -> Spawned | None:
+    """The process that was forked for us; None when it has died before it was told to live, and was taken away as a stranger."""
     stat = read_stat(pid)
     if stat is None or stat.parent != os.getpid():
-        raise ChildProcessError(errno.ECHILD, "the worker died before it was told to live")
+        return None
     process = ProcessId(pid, stat.created)
     try:
         pidfd = open_pidfd(process, dead=True)

@@ -1,10 +1,9 @@
-"""The program of a worker's process, and of the fork server that makes such processes."""
+"""The process of a worker: what it becomes, what runs in it, and how it talks to its supervisor."""
 
 from __future__ import annotations
 
 import contextvars
 import ctypes
-import gc
 import os
 import select
 import socket
@@ -25,7 +24,6 @@ from ..core.exits import Exit
 from ..core.extra_errors import CallTimeout
 from ..core.ports import C, Handle, Launch, Spawn
 from ..core.term import decode, encode
-from ..host.fork_server import READY, REPLY
 from ..host.marker import VARIABLE
 from ..leaf.interrupts import apply_marks
 from ..leaf.link import AT_ONCE, CALLS
@@ -39,81 +37,6 @@ ORPHANED: Final = 5.0
 """Seconds that a worker has to unwind when its supervisor is gone."""
 
 _PR_SET_PDEATHSIG: Final = 1
-
-
-def main(fd: int, backend: str) -> None:
-    """Live as a worker on this socket or, with a `backend`, as a fork server; in each fork of it this returns to live as a worker."""
-    if backend:
-        control = socket.socket(fileno=fd)
-        forked = ForkServer(control, backend).serve()
-        if forked is None:
-            return
-        fd = forked
-    connection = Connection(socket.socket(fileno=fd))
-    start = connection.first()
-    if isinstance(start, wire.Start):
-        settle(start, connection)
-        sys.exit(WorkerProcess(connection, start).run())
-
-
-# ---------------------------------------------------------------- the fork server
-
-
-class ForkServer:
-    """One thread, everything imported, nothing started."""
-
-    def __init__(self, control: socket.socket, backend: str) -> None:
-        self.control = control
-        gc.disable()
-        _rehearse(backend)
-        _libc()
-        _find_marker()
-        gc.collect()
-        gc.freeze()
-
-    def serve(self) -> int | None:
-        """Fork for each descriptor that comes: returns it in the fork, and None when the supervisor is gone."""
-        reader, writer = os.pipe()
-        os.set_blocking(reader, False)
-        self.control.send(REPLY.pack(READY))
-        while True:
-            data, fds, _, _ = socket.recv_fds(self.control, 16, 1)
-            if not data:
-                return None
-            if not fds:
-                answer = REPLY.pack(-24)  # EMFILE: there was no room for it here
-            elif self._fork(writer):
-                os.close(reader)
-                os.close(writer)
-                self.control.close()
-                gc.enable()
-                return fds[0]
-            else:
-                os.close(fds[0])
-                try:
-                    answer = os.read(reader, REPLY.size)
-                except BlockingIOError:
-                    answer = REPLY.pack(-11)  # EAGAIN: the go-between was killed
-            self.control.send(answer)
-
-    def _fork(self, writer: int) -> bool:
-        """Whether this is the fork. Its parent is gone when this returns in the server, so it has a new one."""
-        try:
-            between = os.fork()
-        except OSError as error:
-            os.write(writer, REPLY.pack(-(error.errno or 11)))
-            return False
-        if between:
-            os.waitpid(between, 0)
-            return False
-        try:
-            pid = os.fork()
-        except OSError as error:
-            pid = -(error.errno or 11)
-        if pid:
-            os.write(writer, REPLY.pack(pid))
-            os._exit(0)
-        return True
 
 
 def settle(start: wire.Start, connection: Connection) -> None:
@@ -149,18 +72,6 @@ def end_with(fd: int) -> None:
     os._exit(1)
 
 
-def _rehearse(backend: str) -> None:
-    """Do once what every worker does first: what that imports, compiles and caches is then there after the fork."""
-    start = wire.Start("anyio:sleep", [0], {}, False, ("worker",), 1, backend, os.getpid(), 0, "", {}, "", ())
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.sendall(wire.pack(start))
-        connection = Connection(ours)
-        first = connection.first()
-        assert isinstance(first, wire.Start)
-        WorkerProcess(connection, first).run()
-
-
 def _libc() -> Any:
     global _library
     if _library is None:
@@ -169,8 +80,8 @@ def _libc() -> Any:
     return _library
 
 
-def _find_marker() -> None:
-    """Where the kernel shows the life's variable to others: the environment that the server was started with."""
+def find_marker() -> None:
+    """Note where the kernel shows the life's variable to others: the environment that the server was started with."""
     global _marker
     value = os.environb.get(VARIABLE.encode(), b"")
     _marker = (_libc().getenv(VARIABLE.encode()), len(value))

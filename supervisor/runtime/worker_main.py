@@ -1,0 +1,152 @@
+"""Where the process of a worker begins: in an interpreter of its own, or as a fork of a server that has everything ready.
+
+The server has one thread, has imported what a worker needs, and has rehearsed a worker's life, so that a fork finds everything compiled
+and cached. It keeps one fork in reserve, which has rehearsed once more: that has made the memory its own that a life touches, and
+to be born costs it no more than its first message. The other side is `host.fork_server`.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import select
+import socket
+import sys
+
+import attrs
+
+from ..core import wire
+from ..host.fork_server import ANSWER, REPLY, RESERVE
+from .worker_process import Connection, WorkerProcess, find_marker, settle
+
+_REHEARSALS = 10
+_PAUSE = 0.05
+"""Seconds of quiet after a birth before the next fork is made for the reserve: it would take the processor from who was just born."""
+
+
+def main(fd: int, backend: str) -> None:
+    """Live as a worker on this socket or, with a `backend`, as a fork server, and then as a worker in each fork of it."""
+    if backend:
+        end = ForkServer(socket.socket(fileno=fd), backend).serve()
+        if end is None:
+            return
+        fd = end
+    connection = Connection(socket.socket(fileno=fd))
+    start = connection.first()
+    if isinstance(start, wire.Start):
+        settle(start, connection)
+        sys.exit(WorkerProcess(connection, start).run())
+
+
+@attrs.frozen
+class _Reserve:
+    """The fork that waits: its process id, and the socket over which it is given its own."""
+
+    pid: int
+    socket: socket.socket
+
+
+class ForkServer:
+    """Forks for each descriptor that comes."""
+
+    def __init__(self, control: socket.socket, backend: str) -> None:
+        self.control, self.backend = control, backend
+        gc.disable()
+        for _ in range(_REHEARSALS):
+            _rehearse(backend)
+        find_marker()
+        gc.collect()
+        gc.freeze()
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self.reserve: _Reserve | None = None
+
+    def serve(self) -> int | None:
+        """In a fork returns the descriptor of its life; in the server None, when the supervisor is gone."""
+        self.control.send(REPLY.pack(ANSWER, 0))
+        while True:
+            if self.reserve is None and not select.select([self.control], [], [], _PAUSE)[0]:
+                ours, theirs = socket.socketpair()
+                with theirs:
+                    pid = self._fork()
+                    if pid == 0:
+                        ours.close()
+                        return self._wait(theirs)
+                if pid > 0:
+                    self.reserve = _Reserve(pid, ours)
+                    self.control.send(REPLY.pack(RESERVE, pid))
+                    continue
+                ours.close()  # a bad time for a fork; the next birth tries again
+            data, fds, _, _ = socket.recv_fds(self.control, 16, 1)
+            if not data:
+                return None
+            pid = -errno.EMFILE if not fds else self._from_reserve(fds[0]) or self._fork()
+            if pid == 0:
+                self._leave()
+                return fds[0]
+            for fd in fds:
+                os.close(fd)
+            self.control.send(REPLY.pack(ANSWER, pid))
+
+    def _from_reserve(self, fd: int) -> int:
+        """Give a life to the fork that waits; 0 when there is none."""
+        reserve, self.reserve = self.reserve, None
+        if reserve is None:
+            return 0
+        with reserve.socket:
+            try:
+                socket.send_fds(reserve.socket, [b"f"], [fd])
+            except ConnectionError:
+                return 0  # it was killed
+        return reserve.pid
+
+    def _wait(self, end: socket.socket) -> int | None:
+        """Live as the reserve: get ready, and wait for a descriptor."""
+        self._leave()
+        _rehearse(self.backend)
+        data, fds, _, _ = socket.recv_fds(end, 1, 1)
+        end.close()
+        return fds[0] if data and fds else None
+
+    def _leave(self) -> None:
+        """Be the server no more."""
+        os.close(self.reader)
+        os.close(self.writer)
+        self.control.close()
+        if self.reserve is not None:
+            self.reserve.socket.close()
+        gc.enable()
+
+    def _fork(self) -> int:
+        """Make an orphan: 0 in it; in the server its process id, or the negative error number. It has its new parent by then."""
+        try:
+            between = os.fork()
+        except OSError as error:
+            return -(error.errno or errno.EAGAIN)
+        if between:
+            os.waitpid(between, 0)
+            try:
+                return int.from_bytes(os.read(self.reader, 8), sys.byteorder, signed=True)
+            except BlockingIOError:
+                return -errno.EAGAIN  # the go-between was killed
+        try:
+            pid = os.fork()
+        except OSError as error:
+            pid = -(error.errno or errno.EAGAIN)
+        if pid:
+            os.write(self.writer, pid.to_bytes(8, sys.byteorder, signed=True))
+            os._exit(0)
+        return 0
+
+
+def _rehearse(backend: str) -> None:
+    """Do once what every worker does: what that imports, compiles and caches is there from then on."""
+    start = wire.Start("anyio:sleep", [0], {}, False, ("worker",), 1, backend, os.getpid(), 0, "", dict(os.environ), "", tuple(sys.path))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(wire.pack(start))
+        connection = Connection(ours)
+        first = connection.first()
+        assert isinstance(first, wire.Start)
+        WorkerProcess(connection, first).run()
