@@ -5,6 +5,7 @@
 figures.py      a figure, what it is compared with, its target; statistics
 report.py       the table, JSON, and what is to be known of the machine
 programs.py     the small programs that the benchmarks start
+idle_worker.py  what workers run
 tasks.py        bare task groups, and many tasks in turns
 otp.py          Erlang's own supervisor, where there is Erlang
 launcher.py     the launcher from outside
@@ -21,6 +22,7 @@ SUITE: Final = {
     "command_restart": "SIGKILL of a command to the first instruction of its replacement",
     "command_siblings": "crash of a command to its replacement, alone and among many",
     "command_children": "many commands as children: start, stop, memory, idle CPU, one big tree",
+    "worker_start": "a worker in a process of its own: start until it has acknowledged",
     "task_children": "tasks as children: start, stop, memory",
     "dynamic_children": "tasks as children of a dynamic supervisor: start one by one, stop",
     "task_restart": "crash of a task to its next life",

@@ -63,7 +63,7 @@ class ChildSpec(Value):
 
     Attributes:
         id: Unique among siblings; a part of the child's path.
-        start: What to start: `task(...)`, `command(...)`, `subtree(...)`.
+        start: What to start: `task(...)`, `worker(...)`, `command(...)`, `subtree(...)`.
         restart: Permanent unless said otherwise, as in OTP.
         shutdown: Seconds between asking the child to end and killing it; ``math.inf`` waits for ever, `BRUTAL_KILL` does not
             ask. Default: 5 seconds, for a supervisor ``math.inf``.

@@ -28,6 +28,7 @@ from . import reaper
 from .identity import ProcessId, open_pidfd, send_signal
 from .marker import new_marker
 from .procstat import read_stat
+from .spare import with_reserve
 from .spawn import Spawned, spawn
 
 BOOT_TIMEOUT: Final = 30.0
@@ -37,11 +38,8 @@ FORK_TIMEOUT: Final = 5.0
 ROOM: Final = 160
 """Characters by which the server's marker is longer than it must be: a fork writes its own over it."""
 
-REPLY: Final = struct.Struct("ii")
-ANSWER: Final = 0
-"""A reply: 0 when the server is up, then for each fork its process id or the negative error number."""
-RESERVE: Final = 1
-"""A message between: the process id of the fork that waits for its life."""
+REPLY: Final = struct.Struct("i")
+"""0 when the server is up, then for each fork its process id or the negative error number."""
 
 _BOOT: Final = """\
 import sys
@@ -143,7 +141,6 @@ class _Running:
     control: socket.socket
     gone: bool = False
     _booted: bool = False
-    _reserve: int = 0
     _ending: Cancellable | None = None
 
     @classmethod
@@ -196,10 +193,8 @@ class _Running:
                 continue
             if len(data) != REPLY.size:
                 break
-            kind, number = REPLY.unpack(data)
-            if kind == ANSWER:
-                return int(number)
-            self._reserve = number
+            number: int = REPLY.unpack(data)[0]
+            return number
         raise ConnectionResetError(errno.ECONNRESET, "the fork server is gone")
 
     def end(self) -> None:
@@ -217,7 +212,7 @@ class _Running:
             send_signal(self.spawned.id, 9)
             with anyio.CancelScope(shield=True):
                 await self._death()
-            self._end_reserve()
+            with_reserve(self._end_forks)()
             self.spawned.reap()
             reaper.unregister_server(self.spawned.pid)
             self.spawned.close()
@@ -225,22 +220,13 @@ class _Running:
             self.control.close()
             reaper.release()
 
-    def _end_reserve(self) -> None:
-        """Take away the fork that waits: a child of ours, in the server's session, which nobody else can be in."""
-        while True:
-            try:
-                data = self.control.recv(REPLY.size)
-            except OSError:
-                break  # nothing more has been said, or it died with unread requests
-            if len(data) != REPLY.size:
-                break
-            kind, number = REPLY.unpack(data)
-            self._reserve = number if kind == RESERVE else self._reserve
-        stat = read_stat(self._reserve) if self._reserve else None
-        if stat is not None and stat.parent == os.getpid() and stat.session == self.spawned.pid:
-            with suppress(ChildProcessError):
-                os.kill(self._reserve, 9)
-                os.waitpid(self._reserve, 0)
+    def _end_forks(self) -> None:
+        """Take away the forks that have no life: they are strangers in the server's session, which nobody else can be in."""
+        while forks := [stat.pid for stat in reaper.strangers() if stat.session == self.spawned.pid]:
+            for pid in forks:
+                with suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(pid, 9)  # a child of ours: its pid is its own until it is taken away
+                    os.waitpid(pid, 0)
 
     async def _death(self) -> None:
         while self.spawned.status() is None:

@@ -7,17 +7,20 @@ to be born costs it no more than its first message. The other side is `host.fork
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import os
 import select
 import socket
 import sys
+import threading
+from contextlib import suppress
 
 import attrs
 
 from ..core import wire
-from ..host.fork_server import ANSWER, REPLY, RESERVE
+from ..host.fork_server import REPLY
 from .worker_process import Connection, WorkerProcess, find_marker, settle
 
 _REHEARSALS = 10
@@ -32,11 +35,32 @@ def main(fd: int, backend: str) -> None:
         if end is None:
             return
         fd = end
+    code = _live(fd)
+    if backend:
+        _leave_quickly(code)
+    sys.exit(code)
+
+
+def _live(fd: int) -> int:
     connection = Connection(socket.socket(fileno=fd))
-    start = connection.first()
-    if isinstance(start, wire.Start):
+    try:
+        start = connection.first()
+        if not isinstance(start, wire.Start):
+            return 0  # there is nobody any more, or it has changed its mind
         settle(start, connection)
-        sys.exit(WorkerProcess(connection, start).run())
+        return WorkerProcess(connection, start).run()
+    finally:
+        connection.close()
+
+
+def _leave_quickly(code: int) -> None:
+    """End a fork as `multiprocessing` does: an interpreter that takes itself apart would first copy all the memory that it shares."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # closed, or nobody reads it any more: there is nobody to tell
+            stream.flush()
+    os._exit(code)
 
 
 @attrs.frozen
@@ -64,7 +88,7 @@ class ForkServer:
 
     def serve(self) -> int | None:
         """In a fork returns the descriptor of its life; in the server None, when the supervisor is gone."""
-        self.control.send(REPLY.pack(ANSWER, 0))
+        self.control.send(REPLY.pack(0))
         while True:
             if self.reserve is None and not select.select([self.control], [], [], _PAUSE)[0]:
                 ours, theirs = socket.socketpair()
@@ -75,7 +99,6 @@ class ForkServer:
                         return self._wait(theirs)
                 if pid > 0:
                     self.reserve = _Reserve(pid, ours)
-                    self.control.send(REPLY.pack(RESERVE, pid))
                     continue
                 ours.close()  # a bad time for a fork; the next birth tries again
             data, fds, _, _ = socket.recv_fds(self.control, 16, 1)
@@ -87,7 +110,7 @@ class ForkServer:
                 return fds[0]
             for fd in fds:
                 os.close(fd)
-            self.control.send(REPLY.pack(ANSWER, pid))
+            self.control.send(REPLY.pack(pid))
 
     def _from_reserve(self, fd: int) -> int:
         """Give a life to the fork that waits; 0 when there is none."""

@@ -138,6 +138,11 @@ class Connection:
             finally:
                 self._sending = False
 
+    def close(self) -> None:
+        """Close it; what is sent from now on is dropped."""
+        self.broken = True
+        self._socket.close()
+
     def first(self) -> wire.Message | None:
         """Wait for the first message; None when nobody is there any more."""
         while (message := self.next()) is None:
