@@ -42,7 +42,6 @@ class Start(Message):
 
     Attributes:
         function: As ``module:name``.
-        supervisor: Whether that makes a supervisor rather than being run.
         parent: The process id of who sends this.
         death_signal: What the worker is to get when that dies; 0 where something else sees to it.
         marker: The value of the life's variable in the environment; None where it is there already.
@@ -55,7 +54,6 @@ class Start(Message):
     function: str
     args: Any
     kwargs: Any
-    supervisor: bool
     path: tuple[str, ...]
     generation: int
     backend: str
@@ -139,16 +137,8 @@ class Replied(Message):
     failed: bool = False
 
 
-@attrs.frozen(repr=False, eq=False)
-class Mirrored(Message):
-    """From a supervisor in a process of its own: what its part of the tree looks like now, by its own clock."""
-
-    now: float
-    state: Any
-
-
 _KINDS: Final[dict[str, type[Message]]] = {
-    kind.__name__.lower(): kind for kind in (Start, Shutdown, Ready, Ignored, Exited, Emitted, Logged, Called, Replied, Mirrored)
+    kind.__name__.lower(): kind for kind in (Start, Shutdown, Ready, Ignored, Exited, Emitted, Logged, Called, Replied)
 }
 _converter: Any = None
 

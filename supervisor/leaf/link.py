@@ -28,7 +28,6 @@ from ..core.wire import (
     Ignored,
     Logged,
     Message,
-    Mirrored,
     ProtocolError,
     Ready,
     Replied,
@@ -68,14 +67,12 @@ class Link:
     Attributes:
         said: How the worker ends by its own word; None before that.
         ignored: Whether it has declined its start.
-        mirror: Takes what a supervisor in the other process says of its part of the tree; None for other workers.
     """
 
     _ticket: TreeTicket
     _socket: socket.socket
     said: Exit | None = None
     ignored: bool = False
-    mirror: Any = None
     _frames: Frames = attrs.field(factory=Frames)
     _urgent: deque[bytes] = attrs.field(factory=deque)
     _outbox: deque[bytes] = attrs.field(factory=deque)
@@ -228,8 +225,6 @@ class Link:
                 if self._tasks is not None:
                     self._upcalls += 1
                     self._tasks.start_soon(self._answer, message, _value(message.args))
-            case Mirrored() if self.mirror is not None:
-                self.mirror(message.now, _value(message.state))
             case _:
                 raise ProtocolError(f"{type(message).__name__} out of turn")
 

@@ -50,7 +50,6 @@ class WorkerLaunch(Value):
     backend: Backend = attrs.field(default="auto", kw_only=True)
     start_method: StartMethod = attrs.field(default="auto", kw_only=True)
     kill_timeout: float = attrs.field(default=10.0, kw_only=True)
-    supervisor: bool = attrs.field(default=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         where = "worker"
@@ -75,8 +74,8 @@ class WorkerLaunch(Value):
 
     @property
     def type(self) -> ChildType:
-        """A worker, unless it makes a supervisor."""
-        return ChildType.SUPERVISOR if self.supervisor else ChildType.WORKER
+        """Always a worker."""
+        return ChildType.WORKER
 
     def launch(self, ticket: Ticket) -> WorkerLife:
         """Start one life; returns before its process is there.
@@ -93,7 +92,7 @@ class WorkerLaunch(Value):
 
     def describe(self) -> dict[str, Any]:
         """The function's name, without its arguments."""
-        return {"supervisor" if self.supervisor else "worker": self.function, "start_method": self.start_method}
+        return {"worker": self.function, "start_method": self.start_method}
 
 
 def worker(
@@ -275,7 +274,6 @@ class WorkerLife:
             self.launch.function,
             encode(self.launch.args),
             encode(dict(self.launch.kwargs)),
-            self.launch.supervisor,
             self._ticket.path,
             self._ticket.generation,
             _backend() if self.launch.backend == "auto" else self.launch.backend,

@@ -165,7 +165,7 @@ class ForkServer:
 
 def _rehearse(backend: str) -> None:
     """Do once what every worker does: what that imports, compiles and caches is there from then on."""
-    start = wire.Start("anyio:sleep", [0], {}, False, ("worker",), 1, backend, os.getpid(), 0, "", dict(os.environ), "", tuple(sys.path))
+    start = wire.Start("anyio:sleep", [0], {}, ("worker",), 1, backend, os.getpid(), 0, "", dict(os.environ), "", tuple(sys.path))
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(wire.pack(start))
