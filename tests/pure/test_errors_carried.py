@@ -16,6 +16,7 @@ from supervisor import (
     AlreadyStarted,
     BadCombination,
     CallError,
+    CallTimeout,
     ChildNotFound,
     ChildNotRunning,
     ChildRestarting,
@@ -31,6 +32,7 @@ from supervisor import (
     NotAChild,
     NotPartitioned,
     NotRegistered,
+    NotServed,
     RegistryError,
     RestartIntensityExceeded,
     RestartPostponed,
@@ -38,11 +40,13 @@ from supervisor import (
     SimpleOneForOne,
     SpecError,
     StartFailed,
+    StartMethodUnavailable,
     SupervisorError,
     TaskExited,
     TaskTimeout,
     Unpicklable,
     UsageError,
+    WorkerFailed,
 )
 
 PATH = ("root", "a")
@@ -83,6 +87,10 @@ EXAMPLES: list[SupervisorError] = [
     NotRegistered("names", "k", PATH),
     KeysNotUnique("names", "k"),
     Unpicklable("app.Error", "so"),
+    CallTimeout(PATH, "b", "double", 2.0),
+    NotServed(PATH, "b", "double"),
+    WorkerFailed("app.Error", "so", "a trace"),
+    StartMethodUnavailable("so"),
     UsageError([Fault("a.b", "wrong")]),
 ]
 
