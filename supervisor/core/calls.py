@@ -146,6 +146,7 @@ def reconfigure(draft: Draft, flags: SupervisorFlags, specs: tuple[ChildSpec, ..
     ]
     rows += [child for child in draft.ordered() if child.spec.id not in named]
     draft.children = HashTrieMap({child.spec.id: evolve(child, position=position) for position, child in enumerate(rows)})
+    draft.touched += draft.children
     draft.positions = max(draft.positions, len(rows))
     draft.flags = flags
     draft.crash, draft.cycle = draft.crash.under(flags), draft.cycle.under(flags)

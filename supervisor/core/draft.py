@@ -35,6 +35,7 @@ class Draft:
         "positions",
         "retries",
         "seed",
+        "touched",
     )
 
     def __init__(self, state: State, now: float) -> None:
@@ -47,6 +48,7 @@ class Draft:
         self.crash, self.cycle, self.failures = state.crash, state.cycle, state.failures
         self.brutal, self.seed, self.buried = state.brutal, state.seed, state.buried
         self.effects: list[Effect] = []
+        self.touched: list[str] = []
 
     def state(self) -> State:
         """The finished state."""
@@ -65,6 +67,7 @@ class Draft:
             self.brutal,
             self.seed,
             self.buried,
+            tuple(self.touched),
         )
 
     # ------------------------------------------------------------ the table
@@ -77,11 +80,13 @@ class Draft:
     def put(self, child: Child) -> None:
         """Write a row of the table."""
         self.children = self.children.insert(child.spec.id, child)
+        self.touched.append(child.spec.id)
 
     def drop(self, id: str) -> None:
         """Forget the child, specification and all."""
         self.buried = max(self.buried, self.children[id].generation)
         self.children = self.children.remove(id)
+        self.touched.append(id)
         self.effects.append(ForgetChild(id))
 
     def down(self, child: Child, exit: Exit | None) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from .event import Event
 from .exits import Exit
+
+if TYPE_CHECKING:
+    from .wire import Mirrored
 
 
 class ChildType(Enum):
@@ -88,6 +91,9 @@ class TreeTicket(Ticket, Protocol):
 
         **Cancellation:** leaves the wait.
         """
+
+    def mirrored(self, message: Mirrored) -> None:
+        """A supervisor in a process of the child has changed."""
 
 
 class Handle(Protocol):

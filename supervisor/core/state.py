@@ -144,6 +144,7 @@ class State(Value):
         brutal: Whether children are killed instead of asked from now on.
         seed: State of the generator that places cooldowns within their jitter.
         buried: The highest generation of a child that was forgotten; a new child counts on from there, so that none repeats.
+        touched: The ids whose rows the latest step has written or forgotten, for whoever follows the state elsewhere.
     """
 
     path: Path
@@ -160,6 +161,7 @@ class State(Value):
     brutal: bool = False
     seed: int = 0
     buried: int = 0
+    touched: tuple[str, ...] = attrs.field(default=(), eq=False)
 
 
 FAILURES_KEPT = 50

@@ -1,20 +1,22 @@
 """Values that cross the border of a process: to JSON data and back, without loss.
 
 What JSON has goes as it is. The rest is an object with the key ``!``: tuples, sets, bytes, dictionaries whose keys are no strings,
-members of enums, attrs values, exceptions. A class is looked up among the modules that are loaded already: what comes from another
-process must not make this one run code that it had not imported by itself.
+members of enums, attrs values, exceptions, functions of modules. A class or function is looked up among the modules that are
+loaded already: what comes from another process must not make this one run code that it had not imported by itself.
 """
 
 from __future__ import annotations
 
 import base64
 import sys
+from collections.abc import Iterator
 from enum import Enum
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Final
 
 import attrs
 
-from .errors import SupervisorError
+from .errors import StartFailed, SupervisorError
 from .event import Event, jsonable
 from .extra_errors import WorkerFailed
 from .value import Value
@@ -76,6 +78,11 @@ def encode(value: object) -> Any:
             return {TAG: "bytes", "v": base64.b64encode(value).decode()}
         case BaseException():
             return _encode_exception(value)
+        case FunctionType() | BuiltinFunctionType() | MethodType() | type():
+            name = _name_of(value)
+            if name.startswith("__main__:"):
+                raise NotPortable(f"{value!r} cannot leave its process: another one has another __main__; define it in a module")
+            return {TAG: "name", "v": name}
         case _ if attrs.has(kind):
             fields = {field.alias: encode(getattr(value, field.name)) for field in attrs.fields(kind) if field.init}
             data = {TAG: _name_of(kind), "v": fields}
@@ -84,8 +91,8 @@ def encode(value: object) -> Any:
             return data
         case _:
             raise NotPortable(
-                f"{value!r} cannot leave its process; JSON data, tuples, sets, bytes, enums, exceptions"
-                " and attrs values of classes that can be imported can"
+                f"{value!r} cannot leave its process; JSON data, tuples, sets, bytes, enums, exceptions,"
+                " functions and attrs values of classes that can be imported can"
             )
 
 
@@ -109,6 +116,19 @@ def decode(data: Any) -> Any:
         raise ValueError(f"no {data[TAG]!r} can be made of this") from error
 
 
+def modules(data: Any) -> Iterator[str]:
+    """The modules that the classes and functions in what `encode` made are from."""
+    if type(data) is list:
+        for item in data:
+            yield from modules(item)
+    elif type(data) is dict:
+        for key, item in data.items():
+            yield from modules(item)
+            name = item if key in (TAG, "of") or (key == "v" and data.get(TAG) == "name") else None
+            if isinstance(name, str) and ":" in name:
+                yield name.partition(":")[0]
+
+
 def trimmed(text: str, limit: int) -> str:
     """The end of a text that is too long, where the reason stands."""
     return text if len(text) <= limit else f"...{text[-limit:]}"
@@ -130,6 +150,11 @@ def _decode_tagged(tag: Any, data: dict[str, Any]) -> Any:
         return base64.b64decode(inner, validate=True)  # type: ignore[arg-type]
     if tag == "exception":
         return _decode_exception(data)
+    if tag == "name":
+        found = _loaded(inner)
+        if not callable(found):
+            raise ValueError(f"{inner!r} is not loaded")
+        return found
     kind = _loaded(tag)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(decode(inner))
@@ -158,10 +183,12 @@ def _named(name: str) -> type[ForeignEvent]:
     return _foreign[name]
 
 
-def _name_of(kind: type) -> str:
-    if _find(kind.__module__, kind.__qualname__) is not kind:
-        raise NotPortable(f"{kind.__qualname__} cannot leave its process: it is not to be found in the module {kind.__module__}")
-    return f"{kind.__module__}:{kind.__qualname__}"
+def _name_of(named: Any) -> str:
+    """Under which a class or function is found by whoever imports its module."""
+    module, name = named.__module__, named.__qualname__
+    if _find(module, name) != named:
+        raise NotPortable(f"{name} cannot leave its process: it is not to be found in the module {module}")
+    return f"{module}:{name}"
 
 
 def _loaded(tag: Any) -> object:
@@ -197,6 +224,8 @@ def _decode_exception(data: dict[str, Any]) -> BaseException:
             error = kind.__new__(kind)
             error.args = (data["text"],)
             vars(error).update({name: decode(item) for name, item in data["v"].items() if not name.startswith("__")})
+            if isinstance(error, StartFailed):
+                error.__cause__ = error.exit.exception
             return error
     return WorkerFailed(*(_text(data[name]) for name in ("type", "text", "trace")))
 

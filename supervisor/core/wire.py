@@ -41,7 +41,7 @@ class Start(Message):
     """To the worker, first and once: who it is, and what it runs.
 
     Attributes:
-        function: As ``module:name``.
+        function: As ``module:name``; empty where a `launch` is given instead.
         parent: The process id of who sends this.
         death_signal: What the worker is to get when that dies; 0 where something else sees to it.
         marker: The value of the life's variable in the environment; None where it is there already.
@@ -49,6 +49,7 @@ class Start(Message):
         cwd: The working directory.
         paths: The module search path; None where it is there already.
         log_level: The level of the root logger.
+        launch: The `Launch` to be launched.
     """
 
     function: str
@@ -64,6 +65,7 @@ class Start(Message):
     cwd: str | None = None
     paths: tuple[str, ...] | None = None
     log_level: int = 30
+    launch: Any = None
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -137,8 +139,38 @@ class Replied(Message):
     failed: bool = False
 
 
+@attrs.frozen(repr=False, eq=False)
+class Requested(Message):
+    """To the worker: a request to a supervisor that runs there, to be answered with a `Replied` of the same number."""
+
+    number: int
+    path: tuple[str, ...]
+    request: Any
+
+
+@attrs.frozen(repr=False, eq=False)
+class Mirrored(Message):
+    """From the worker: what has changed in a supervisor that runs there; see `core.mirror`.
+
+    Attributes:
+        path: Of the supervisor.
+        ahead: What the clock of its times is ahead of ``time.monotonic``, in seconds.
+        rows: Pairs of a child's id and the fields that have changed; None when it was forgotten.
+        fields: Those of the `State` itself that have changed.
+        more: Whether the next message belongs to the same change.
+        fresh: Whether nothing that was said of that path before is true any more.
+    """
+
+    path: tuple[str, ...]
+    ahead: float
+    rows: list[Any]
+    fields: dict[str, Any]
+    more: bool = False
+    fresh: bool = False
+
+
 _KINDS: Final[dict[str, type[Message]]] = {
-    kind.__name__.lower(): kind for kind in (Start, Shutdown, Ready, Ignored, Exited, Emitted, Logged, Called, Replied)
+    kind.__name__.lower(): kind for kind in (Start, Shutdown, Ready, Ignored, Exited, Emitted, Logged, Called, Replied, Requested, Mirrored)
 }
 _converter: Any = None
 

@@ -17,6 +17,8 @@ from ..core.errors import InvalidField, NoProc, is_duration
 from ..core.event import Event
 from ..core.exits import Exit, ExitKind
 from ..core.extra_errors import CallTimeout
+from ..core.message import Judge, Request, Stop
+from ..core.mirror import Image
 from ..core.ports import TreeTicket
 from ..core.term import decode, encode
 from ..core.wire import (
@@ -28,9 +30,11 @@ from ..core.wire import (
     Ignored,
     Logged,
     Message,
+    Mirrored,
     ProtocolError,
     Ready,
     Replied,
+    Requested,
     Shutdown,
     pack,
     unpack,
@@ -67,12 +71,14 @@ class Link:
     Attributes:
         said: How the worker ends by its own word; None before that.
         ignored: Whether it has declined its start.
+        image: Of the supervisors that run there; None of a worker that is none.
     """
 
     _ticket: TreeTicket
     _socket: socket.socket
     said: Exit | None = None
     ignored: bool = False
+    image: Image | None = None
     _frames: Frames = attrs.field(factory=Frames)
     _urgent: deque[bytes] = attrs.field(factory=deque)
     _outbox: deque[bytes] = attrs.field(factory=deque)
@@ -102,10 +108,23 @@ class Link:
         """See `SupervisorRef.call`."""
         if not is_duration(timeout):
             raise InvalidField("timeout", timeout, "seconds >= 0 or math.inf", where="call")
+        waiting = await self._exchange(Called(self._number(), path, name, encode(args), None if timeout == math.inf else timeout), timeout)
+        if waiting.reply is None and not self._closed:
+            raise CallTimeout(path[:-1], path[-1], name, timeout)
+        return _answer(waiting, NoProc(path[:-1], path[-1]))
+
+    async def request(self, path: tuple[str, ...], request: Request | Stop | Judge) -> tuple[str, Any]:
+        """Ask a supervisor that runs there; the answer is the id of the child that it is about, and a value."""
+        waiting = await self._exchange(Requested(self._number(), path, encode(request)), math.inf)
+        id, value = _answer(waiting, NoProc(path))
+        return str(id), value
+
+    def _number(self) -> int:
         self._calls += 1
-        number = self._calls
-        frame = pack(Called(number, path, name, encode(args), None if timeout == math.inf else timeout))
-        waiting = _Waiting()
+        return self._calls
+
+    async def _exchange(self, message: Called | Requested, timeout: float) -> _Waiting:
+        number, frame, waiting = message.number, pack(message), _Waiting()
         try:
             with anyio.move_on_after(timeout):
                 while not self._closed and (self._queued > QUEUED or len(self._waiting) >= CALLS):
@@ -117,14 +136,7 @@ class Link:
         finally:
             self._waiting.pop(number, None)
             self._make_room()
-        if waiting.reply is not None:
-            value = decode(waiting.reply.value)
-            if waiting.reply.failed:
-                raise value
-            return value
-        if self._closed:
-            raise NoProc(path[:-1], path[-1])
-        raise CallTimeout(path[:-1], path[-1], name, timeout)
+        return waiting
 
     # ------------------------------------------------------------ as a companion
 
@@ -221,6 +233,12 @@ class Link:
                     _value(message.value, exception=message.failed)
                     waiting.reply = message
                     waiting.done.set()
+            case Mirrored(path=path) if self.image is not None and path[: len(self._ticket.path)] == self._ticket.path:
+                try:
+                    self.image.take(message)
+                except ValueError as error:
+                    raise ProtocolError(str(error)) from error
+                self._ticket.mirrored(message)
             case Called() if self._upcalls < CALLS:
                 if self._tasks is not None:
                     self._upcalls += 1
@@ -269,6 +287,15 @@ class Link:
     def _make_room(self) -> None:
         self._room.set()
         self._room = anyio.Event()
+
+
+def _answer(waiting: _Waiting, nobody: NoProc) -> Any:
+    if waiting.reply is None:
+        raise nobody
+    value = decode(waiting.reply.value)
+    if waiting.reply.failed:
+        raise value
+    return value
 
 
 def _value(data: Any, *, exception: bool = False) -> Any:

@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal
 
@@ -17,7 +17,9 @@ import attrs
 from ..core.errors import InvalidField
 from ..core.exits import Exit
 from ..core.extra_errors import StartMethodUnavailable
-from ..core.ports import Cancellable, ChildType, Ticket, TreeTicket
+from ..core.message import Judge, Request, Stop
+from ..core.mirror import Image
+from ..core.ports import Cancellable, ChildType, Launch, Ticket, TreeTicket
 from ..core.term import NotPortable, encode
 from ..core.value import Value
 from ..core.wire import Start, pack
@@ -32,6 +34,7 @@ from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus
 from .link import Link
 from .running import RunningCommand
+from .task import TaskLaunch
 
 StartMethod = Literal["auto", "fork_server", "fresh"]
 Backend = Literal["auto", "trio", "asyncio"]
@@ -65,6 +68,10 @@ class WorkerLaunch(Value):
                 encode(value)
             except (NotPortable, RecursionError) as error:
                 raise InvalidField(name, value, "values that can leave this process", where=where) from error
+        self._check()
+
+    def _check(self) -> None:
+        where = "worker"
         if self.backend not in ("auto", "trio", "asyncio"):
             raise InvalidField("backend", self.backend, '"auto", "trio" or "asyncio"', where=where)
         if self.start_method not in ("auto", "fork_server", "fresh"):
@@ -74,7 +81,7 @@ class WorkerLaunch(Value):
 
     @property
     def type(self) -> ChildType:
-        """Always a worker."""
+        """A worker."""
         return ChildType.WORKER
 
     def launch(self, ticket: Ticket) -> WorkerLife:
@@ -86,7 +93,8 @@ class WorkerLaunch(Value):
         assert isinstance(ticket, TreeTicket)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        life = WorkerLife(self, ticket, Link(ticket, ours), theirs)
+        link = Link(ticket, ours, image=Image() if self.type is ChildType.SUPERVISOR else None)
+        life = WorkerLife(self, ticket, link, theirs)
         life.begin()
         return life
 
@@ -95,8 +103,39 @@ class WorkerLaunch(Value):
         return {"worker": self.function, "start_method": self.start_method}
 
 
+@attrs.frozen(repr=False, eq=False)
+class PlacedLaunch(WorkerLaunch):
+    """Another launch, which is placed in a process of its own."""
+
+    function: str = attrs.field(default="", init=False)
+    start: Launch = attrs.field(kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        start: object = self.start
+        if not isinstance(start, TaskLaunch) and not (isinstance(start, Launch) and start.type is ChildType.SUPERVISOR):
+            raise InvalidField(
+                "function", start, 'the name of an async function, as "module:function", or a task or subtree', where="worker"
+            )
+        if self.args or self.kwargs:
+            raise InvalidField("args", self.args or self.kwargs, "none: what is placed in a process brings its own", where="worker")
+        try:
+            encode(start)
+        except (NotPortable, RecursionError) as error:
+            raise InvalidField("function", start, "a launch that can leave this process", where="worker") from error
+        self._check()
+
+    @property
+    def type(self) -> ChildType:
+        """That of what is placed there."""
+        return self.start.type
+
+    def describe(self) -> dict[str, Any]:
+        """What is placed there."""
+        return {**self.start.describe(), "start_method": self.start_method}
+
+
 def worker(
-    function: str,
+    function: str | Launch,
     /,
     *args: Any,
     kwargs: Mapping[str, Any] | None = None,
@@ -107,7 +146,8 @@ def worker(
     """An async function as a child in a process of its own.
 
     Args:
-        function: Its name, as ``"module:function"``: what `task` takes. It is imported in the worker, and nowhere else.
+        function: Its name, as ``"module:function"``: what `task` takes. It is imported in the worker, and nowhere else. Or what `subtree`,
+            `dynamic` or `task` made: it is launched there instead of here. A supervisor is used there as it is here, see docs/workers.md.
         args: Passed to it; see docs/workers.md for what can cross.
         kwargs: Passed to it by name.
         backend: Its event loop; that of the tree by default.
@@ -125,7 +165,8 @@ def worker(
     **Cancellation:** the function is cancelled when its supervisor stops it; what is left of its processes after `shutdown` seconds
     is killed.
     """
-    return WorkerLaunch(function, args, kwargs=dict(kwargs or {}), backend=backend, start_method=start_method, kill_timeout=kill_timeout)
+    rest: dict[str, Any] = {"kwargs": dict(kwargs or {}), "backend": backend, "start_method": start_method, "kill_timeout": kill_timeout}
+    return WorkerLaunch(function, args, **rest) if isinstance(function, str) else PlacedLaunch(args, start=function, **rest)
 
 
 @attrs.define(eq=False)
@@ -203,6 +244,22 @@ class WorkerLife:
         """As `call`, of a child by its path: the worker itself, or one below it."""
         return await self._link.call(path, name, args, timeout)
 
+    @property
+    def image(self) -> Image | None:
+        """Of the supervisors that run there; None where none do."""
+        return self._link.image
+
+    def request(self, path: tuple[str, ...], request: Request | Stop | Judge, answer: Callable[[str, Any, Exception | None], None]) -> None:
+        """Ask a supervisor that runs there; `answer` is called once, with the id of the child, a value, and an error."""
+
+        async def exchange() -> None:
+            try:
+                answer(*await self._link.request(path, request), None)
+            except Exception as error:  # the boundary where a request that failed becomes its answer
+                answer("", None, error)
+
+        self._ticket.spawn(exchange, f"request of {'/'.join(path)}")
+
     def begin(self) -> None:
         """Spawn the task that lives it."""
         self._task = self._ticket.spawn(self.run, f"worker {'/'.join(self._ticket.path)}")
@@ -240,7 +297,7 @@ class WorkerLife:
         def bear(spawned: Spawned) -> None:
             tree = Tree(spawned.id, marker, spawned.own_session, adopting)
             reaper.register(tree)
-            words = (self.launch.function,)
+            words = (self.launch.function or "subtree",)
             link = self._link
             born.append(
                 RunningWorker(
@@ -278,12 +335,13 @@ class WorkerLife:
             self._ticket.generation,
             _backend() if self.launch.backend == "auto" else self.launch.backend,
             os.getpid(),
-            _SIGKILL,
+            0 if self.image is not None else _SIGKILL,  # one that can clean up is not killed
             None if marker is None else chained(marker, os.environ.get(VARIABLE)),
             dict(os.environ) if forked else None,
             _cwd() if forked else None,
             module_path() if forked else None,
             _log_level(),
+            encode(self.launch.start) if isinstance(self.launch, PlacedLaunch) else None,
         )
 
 

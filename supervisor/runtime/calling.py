@@ -12,6 +12,7 @@ import anyio
 from ..core.errors import ChildNotFound, InvalidField, NoProc, is_duration, is_name
 from ..core.event import Event
 from ..core.extra_errors import CallTimeout, NotAChild, NotServed
+from .distant import DistantNode, Supervising
 from .node import Life, Node
 from .tree import CURRENT
 
@@ -80,12 +81,15 @@ async def call(path: tuple[str, ...], name: str, *args: Any, timeout: float = 5.
     return await life.call(tuple(path), name, args, timeout)
 
 
-async def call_child(top: Node, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
+async def call_child(top: Supervising, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
     """Find the child below a supervisor, and call it."""
     if not is_duration(timeout):
         raise InvalidField("timeout", timeout, "seconds >= 0 or math.inf", where="call")
     if len(path) <= len(top.path) or path[: len(top.path)] != top.path:
         raise NoProc(path)
+    if not isinstance(top, Node):
+        assert isinstance(top, DistantNode)
+        return await top.ask(path, name, args, timeout)
     node = top
     for id in path[len(top.path) :]:
         life = node.lives.get(id)

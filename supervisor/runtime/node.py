@@ -45,12 +45,13 @@ from ..core.ports import Cancellable, Closable, Handle, Spawn
 from ..core.spec import ChildSpec, SupervisorFlags
 from ..core.state import Lifecycle, initial, wake_at
 from ..leaf.interrupts import interrupts_wait
+from .distant import Answer, Supervising, distant
 
 if TYPE_CHECKING:
+    from ..core.wire import Mirrored
     from .tree import Tree
 
 C = TypeVar("C", bound=Closable)
-Answer = Callable[[Reply], None]
 Monitor = Callable[[Exit | None], None]
 """Told how a life ended; None when it declined its start."""
 
@@ -114,11 +115,11 @@ class Life:
 
     async def call(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
         """See `Ticket.call`."""
-        from .calling import call_child
+        return await self.node.tree.call(path, name, args, timeout)
 
-        root = self.node.tree.root
-        assert root is not None  # it is known before any child is
-        return await call_child(root, path, name, args, timeout)
+    def mirrored(self, message: Mirrored) -> None:
+        """See `TreeTicket.mirrored`."""
+        self.node.tree.mirrored(message)
 
     def serve(self, name: str, function: Callable[..., Any]) -> None:
         """See `calling.serve`."""
@@ -199,22 +200,31 @@ class Node:
         """Start all children in order."""
         self.feed(Boot())
 
-    def find(self, path: tuple[str, ...]) -> Node:
+    def now(self) -> float:
+        """See `Supervising.now`."""
+        return self.tree.clock()
+
+    def find(self, path: tuple[str, ...]) -> Supervising:
         """The supervisor of that path, this one or one below it.
 
         Raises:
             NoProc: It is not running.
         """
-        node = self
-        if node.state.lifecycle is Lifecycle.FINISHED:
+        node: Supervising = self
+        if self.state.lifecycle is Lifecycle.FINISHED:
             raise NoProc(path)
         for id in path[len(self.path) :]:
-            life = node.lives.get(id)
-            handle = life.handle if life is not None else None
-            if not isinstance(handle, Node):
+            below = node.below(id)
+            if below is None:
                 raise NoProc(path)
-            node = handle
+            node = below
         return node
+
+    def below(self, id: str) -> Supervising | None:
+        """See `Supervising.below`."""
+        life = self.lives.get(id)
+        handle = life.handle if life is not None else None
+        return handle if isinstance(handle, Node) else distant(handle, (*self.path, id))
 
     # ------------------------------------------------------------ inputs
 
@@ -228,6 +238,10 @@ class Node:
         """See `SupervisorRef.judge`."""
         self.feed(Judge(id, generation, success))
 
+    def stop(self, exit: Exit) -> None:
+        """See `SupervisorRef.stop`."""
+        self.feed(Stop(exit))
+
     @interrupts_wait
     def feed(self, event: Input) -> None:
         """Serve an input, after those that came before it."""
@@ -235,7 +249,7 @@ class Node:
         if self._busy or self._collapsed:
             return
         self._busy = True
-        clock = self.tree.clock
+        clock, observe = self.tree.clock, self.tree.observe
         try:
             while self._inbox and not self._collapsed:
                 event = self._inbox.popleft()
@@ -249,6 +263,8 @@ class Node:
                     else:
                         self.tree.fail(error)
                     continue
+                if observe is not None:
+                    observe(self)
                 for effect in effects:
                     try:
                         _PERFORM[type(effect)](self, effect)

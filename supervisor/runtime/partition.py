@@ -132,7 +132,7 @@ class PartitionSupervisorRef(SupervisorRef):
         return before
 
     def _size(self) -> _Size:
-        node = self._node()
+        node = self._node_here()
         size = _SIZES.get(node)
         if size is None:
             if node.partitions is None:

@@ -13,7 +13,7 @@ from ..core.backoff import Backoff
 from ..core.breaker import Breaker
 from ..core.budget import Verdict
 from ..core.calls import cycle_verdict
-from ..core.errors import BadCombination, ChildNotFound, ChildNotRunning, InvalidField, is_name
+from ..core.errors import BadCombination, ChildNotFound, ChildNotRunning, InvalidField, NoProc, is_name
 from ..core.exits import Exit
 from ..core.message import (
     CycleChild,
@@ -24,12 +24,12 @@ from ..core.message import (
     ResetBudgets,
     RestartChild,
     StartChild,
-    Stop,
     TerminateChild,
 )
 from ..core.ports import ChildType, Handle
 from ..core.spec import AutoShutdown, ChildSpec, GiveUp, Strategy, check_childspecs
 from ..core.state import State
+from .distant import Supervising
 from .node import Node
 from .snapshot import ChildCounts, ChildInfo, child_info, count
 from .tree_info import TreeInfo, tree_info
@@ -67,13 +67,13 @@ def _nothing(_reply: Reply) -> Any:
     return None
 
 
-def _answered(node: Node, request: StartChild | RestartChild | CycleChild, reply: Reply) -> ChildInfo:
+def _answered(node: Supervising, request: StartChild | RestartChild | CycleChild, reply: Reply) -> ChildInfo:
     child = node.state.children.get(reply.id)
     if child is None:
         # it declined to start, and was forgotten
         kind = request.spec.type if isinstance(request, StartChild) else ChildType.WORKER
         return ChildInfo(reply.id, (*node.path, reply.id), kind, "undefined", None, 0, 0, None, None)
-    return child_info(node.state, child, node.tree.clock(), reply.value)
+    return child_info(node.state, child, node.now(), reply.value)
 
 
 class SupervisorRef:
@@ -83,7 +83,7 @@ class SupervisorRef:
     **Cancellation:** leaves the wait, not the call: what was asked for still happens.
     """
 
-    def __init__(self, find: Callable[[tuple[str, ...]], Node], path: tuple[str, ...]) -> None:
+    def __init__(self, find: Callable[[tuple[str, ...]], Supervising], path: tuple[str, ...]) -> None:
         self._find_node, self.path = find, path
 
     def supervisor(self, *ids: str) -> SupervisorRef:
@@ -176,7 +176,7 @@ class SupervisorRef:
         Raises:
             InvalidField: `exit` is no `Exit`.
         """
-        self._node().feed(Stop(self._checked(exit)))
+        self._node().stop(self._checked(exit))
 
     async def cycle_child(self, id: str, *, reason: str = "") -> ChildInfo:
         """Restart a running child in a controlled way: stop it within its `shutdown`, then start it.
@@ -202,12 +202,12 @@ class SupervisorRef:
         node = self._node()
         if id not in node.state.children:
             raise ChildNotFound(self.path, id)
-        return cycle_verdict(node.state, node.tree.clock())
+        return cycle_verdict(node.state, node.now())
 
     def cycles_left(self) -> int:
         """How many controlled restarts the window still admits now, whatever cooldown and circuit say."""
         node = self._node()
-        return node.state.cycle.left(node.state.flags, node.tree.clock())
+        return node.state.cycle.left(node.state.flags, node.now())
 
     def judge(self, id: str, generation: int, *, success: bool) -> None:
         """Say whether the controlled restart that began this life helped; ignored when that life is over."""
@@ -220,7 +220,7 @@ class SupervisorRef:
     def which_children(self) -> tuple[ChildInfo, ...]:
         """All children in reverse start order, as in OTP; one consistent snapshot."""
         node = self._node()
-        now = node.tree.clock()
+        now = node.now()
         rows = sorted(node.state.children.values(), key=lambda child: -child.position)
         return tuple(child_info(node.state, child, now) for child in rows)
 
@@ -234,7 +234,7 @@ class SupervisorRef:
         child = node.state.children.get(id)
         if child is None:
             raise ChildNotFound(self.path, id)
-        return child_info(node.state, child, node.tree.clock())
+        return child_info(node.state, child, node.now())
 
     def count_children(self) -> ChildCounts:
         """How many children there are, and how many live."""
@@ -272,10 +272,11 @@ class SupervisorRef:
         Raises:
             ChildNotFound: No such child.
             ChildNotRunning: It has no life now.
+            NoProc: The supervisor is in another process: a registry knows what lives in its own.
         """
         from .current import ChildRef
 
-        node = self._node()
+        node = self._node_here()
         if id not in node.state.children:
             raise ChildNotFound(self.path, id)
         life = node.lives.get(id)
@@ -290,7 +291,7 @@ class SupervisorRef:
             return tree_info(node)
         above = self._find_node(self.path[:-1])
         child = above.state.children[self.path[-1]]
-        return tree_info(node, child_info(above.state, child, above.tree.clock()), child.spec)
+        return tree_info(node, child_info(above.state, child, above.now()), child.spec)
 
     def get_childspec(self, id: str) -> ChildSpec:
         """The specification of a child.
@@ -304,8 +305,9 @@ class SupervisorRef:
         return child.spec
 
     def handle(self, id: str) -> Handle | None:
-        """The handle of a child's present life, None when it has none; for workers that look at what a leaf runs."""
-        life = self._node().lives.get(id)
+        """The handle of a child's present life, for workers that look at what a leaf runs; None when it has none here."""
+        node = self._node()
+        life = node.lives.get(id) if isinstance(node, Node) else None
         return life.handle if life is not None else None
 
     @property
@@ -313,8 +315,14 @@ class SupervisorRef:
         """The machine's state, a frozen value."""
         return self._node().state
 
-    def _node(self) -> Node:
+    def _node(self) -> Supervising:
         return self._find_node(self.path)
+
+    def _node_here(self) -> Node:
+        node = self._node()
+        if not isinstance(node, Node):
+            raise NoProc(self.path, text="is in another process")
+        return node
 
     def _checked(self, exit: Exit) -> Exit:
         if not isinstance(exit, Exit):

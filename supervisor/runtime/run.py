@@ -15,7 +15,8 @@ from ..core.message import Reply, StartChild, TerminateChild
 from ..core.ports import Handle, Ticket
 from ..core.spec import ChildSpec, Restart, Shutdown
 from ..leaf.task import TaskLaunch, TaskLife
-from .node import Life, Node
+from .distant import Supervising
+from .node import Life
 
 T = TypeVar("T")
 
@@ -92,7 +93,7 @@ class TaskRun(Generic[T]):
 
     # ------------------------------------------------------------ for its supervisor's reference and for streams
 
-    def begin(self, node: Node, id: str | None, shutdown: float | Shutdown) -> None:
+    def begin(self, node: Supervising, id: str | None, shutdown: float | Shutdown) -> None:
         """Ask the supervisor to start it; `answered` is set when it has, or has refused."""
         launch = RunLaunch(self._run, of=self)
         spec = ChildSpec(name_of(self.function) if id is None else id, launch, restart=Restart.TEMPORARY, shutdown=shutdown)

@@ -18,7 +18,7 @@ from ..core.exits import Exit
 from ..core.extra_errors import TaskTimeout
 from ..core.spec import Shutdown
 from ..core.value import Value
-from .node import Node
+from .distant import Supervising
 from .run import TIMEOUT, TaskRun
 
 I = TypeVar("I")  # noqa: E741 (an item)
@@ -80,7 +80,7 @@ class TaskStream(Generic[Y]):
 
     def __init__(
         self,
-        find: Callable[[], Node],
+        find: Callable[[], Supervising],
         items: Iterable[Any],
         function: Callable[[Any], Awaitable[Any]],
         give: Callable[[Flight], Y],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Unpack, overload
+from typing import Any, Final, Protocol, Unpack, overload, runtime_checkable
 
 import attrs
 
@@ -13,8 +13,9 @@ from ..core.ports import ChildType, Handle, Ticket
 from ..core.spec import ChildSpec, Strategy, SupervisorFlags
 from ..core.value import Value
 from ..leaf.task import Ignore
-from .node import Life, Node
+from .node import Node
 from .ref import DynamicFlags, Flags
+from .tree import Tree
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -76,6 +77,17 @@ class InitSubtree(Value):
         return {"supervisor": init, "strategy": self.flags.strategy.value}
 
 
+@runtime_checkable
+class Place(Ticket, Protocol):
+    """The ticket of a life that a supervisor can be."""
+
+    handle: Handle | None
+
+    @property
+    def tree(self) -> Tree:
+        """The tree that it is in."""
+
+
 class _Nobody:
     """What declined to start."""
 
@@ -91,7 +103,7 @@ _NOBODY: Final = _Nobody()
 
 
 def _boot(ticket: Ticket, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], partitions: int | None = None) -> Node:
-    assert isinstance(ticket, Life)
+    assert isinstance(ticket, Place)
     node = Node(
         ticket.tree,
         ticket.path,

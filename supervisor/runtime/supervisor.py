@@ -15,6 +15,7 @@ from ..core.spec import ChildSpec, Strategy, SupervisorFlags
 from ..leaf.interrupts import interrupts_wait
 from .block import Block
 from .bus import Sink, Subscription
+from .distant import Supervising
 from .node import Node
 from .ref import SHUTDOWN, DynamicFlags, Flags, SupervisorRef
 
@@ -93,7 +94,7 @@ class Supervisor(SupervisorRef):
             NoProc: The tree is not running.
             InvalidField: `capacity` is no integer >= 1.
         """
-        return self._node().tree.bus.subscribe(capacity)
+        return self._node_here().tree.bus.subscribe(capacity)
 
     def add_sink(self, sink: Sink) -> None:
         """Call `sink(record)` for every event, at once and on the tree's own task: it must return soon.
@@ -134,7 +135,7 @@ class Supervisor(SupervisorRef):
             raise NoProc(self.path)
         return self._block.root
 
-    def _find(self, path: tuple[str, ...]) -> Node:
+    def _find(self, path: tuple[str, ...]) -> Supervising:
         return self._entered().find(path)
 
 

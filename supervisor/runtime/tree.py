@@ -18,6 +18,7 @@ from .bus import Bus, Sink
 from .timer import Timer
 
 if TYPE_CHECKING:
+    from ..core.wire import Mirrored
     from .node import Life, Node
 
 C = TypeVar("C", bound=Closable)
@@ -36,7 +37,10 @@ class Tree:
         abandoned: Children that were given up because they did not end when killed.
         fail: Called with an error that is no child's but ours or an adapter's: the tree is stopped in order and the error
             leaves the block.
+        observe: Called after each step of each supervisor, before its effects; None where nobody follows them.
     """
+
+    observe: Callable[[Node], None] | None = None
 
     def __init__(self, tasks: TaskGroup, *, run: str, sinks: Iterable[Sink], fail: Callable[[BaseException], None]) -> None:
         self._tasks, self.fail = tasks, fail
@@ -65,6 +69,16 @@ class Tree:
         if make not in self._shared:
             self._shared[make] = make(self.spawn)
         return cast(C, self._shared[make])
+
+    async def call(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
+        """See `TreeTicket.call`."""
+        from .calling import call_child
+
+        assert self.root is not None  # it is known before any child is
+        return await call_child(self.root, path, name, args, timeout)
+
+    def mirrored(self, message: Mirrored) -> None:
+        """See `TreeTicket.mirrored`; here nobody needs more than the handle of that child, which knows it already."""
 
     def close(self) -> None:
         """All supervisors have finished: end the timer, the subscriptions, and what their children shared."""

@@ -13,6 +13,7 @@ from ..core.ports import ChildType
 from ..core.spec import ChildSpec, Strategy, or_infinity
 from ..core.state import Lifecycle, State, in_start_order
 from ..core.value import Value
+from .distant import Supervising
 from .node import Node
 from .snapshot import ChildInfo, child_info
 
@@ -81,11 +82,12 @@ class TreeInfo(Value):
         return data
 
 
-def tree_info(node: Node, row: ChildInfo | None = None, spec: ChildSpec | None = None) -> TreeInfo:
+def tree_info(node: Supervising, row: ChildInfo | None = None, spec: ChildSpec | None = None) -> TreeInfo:
     """A running supervisor and everything below it; `row` and `spec` as its own supervisor knows it, None for the root."""
-    now = node.tree.clock()
-    own = row if row is not None else root_info(node, now)
-    return _info(own, spec, None, _supervisor(node, now))
+    if row is None:
+        assert isinstance(node, Node)  # the root is always here
+        row = root_info(node, node.now())
+    return _info(row, spec, None, _supervisor(node))
 
 
 def root_info(node: Node, now: float) -> ChildInfo:
@@ -95,8 +97,8 @@ def root_info(node: Node, now: float) -> ChildInfo:
     return ChildInfo(node.path[-1], node.path, ChildType.SUPERVISOR, state, None, 1, 0, uptime, None)
 
 
-def _supervisor(node: Node, now: float) -> SupervisorInfo:
-    state = node.state
+def _supervisor(node: Supervising) -> SupervisorInfo:
+    state, now = node.state, node.now()
     flags, circuit = state.flags, state.crash.circuit
     reopens_in = circuit.reopens - now if circuit.reopens is not None and circuit.state(now) is CircuitState.OPEN else None
     return SupervisorInfo(
@@ -112,15 +114,14 @@ def _supervisor(node: Node, now: float) -> SupervisorInfo:
     )
 
 
-def _children(node: Node, state: State, now: float) -> tuple[TreeInfo, ...]:
+def _children(node: Supervising, state: State, now: float) -> tuple[TreeInfo, ...]:
     retries = {id: at for at, id in state.retries}
     children: list[TreeInfo] = []
     for child in in_start_order(state):
         id = child.spec.id
-        life = node.lives.get(id)
-        below = life.handle if life is not None else None
+        below = node.below(id)
         retry_in = max(0.0, retries[id] - now) if id in retries else None
-        supervisor = _supervisor(below, now) if isinstance(below, Node) else None
+        supervisor = None if below is None else _supervisor(below)
         children.append(_info(child_info(state, child, now), child.spec, retry_in, supervisor))
     return tuple(children)
 

@@ -21,7 +21,8 @@ import attrs
 
 from ..core import wire
 from ..host.fork_server import REPLY
-from .worker_process import Connection, WorkerProcess, find_marker, settle
+from .connection import Connection
+from .worker_process import WorkerProcess, find_marker, settle
 
 _REHEARSALS = 10
 _PAUSE = 0.05

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import contextvars
 import ctypes
 import os
 import select
-import socket
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Coroutine
+import time
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import anyio
 import anyio.abc
 
 from ..core import wire
 from ..core.errors import NoProc
-from ..core.event import Event
 from ..core.exits import Exit
 from ..core.extra_errors import CallTimeout
-from ..core.ports import C, Handle, Launch, Spawn
-from ..core.term import decode, encode
+from ..core.message import Judge, Reply, Stop
+from ..core.ports import ChildType, Handle, Launch
+from ..core.term import ForeignValue, NotPortable, decode, encode, modules
 from ..host.marker import VARIABLE
 from ..leaf.interrupts import apply_marks
-from ..leaf.link import AT_ONCE, CALLS
+from ..leaf.link import CALLS
 from ..leaf.records import RecordHandler
 from ..leaf.task import task
-from .calling import run_served
-from .node import Life, Monitor
-from .tree import CURRENT
+from .connection import Connection
+from .worker_ticket import WorkerTicket
 
 ORPHANED: Final = 5.0
 """Seconds that a worker has to unwind when its supervisor is gone."""
+ORPHANED_TREE: Final = 1.0
+"""Seconds that a supervisor has then to kill what is below it and to sweep; what is left of its children after that, the kernel kills."""
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -43,8 +41,9 @@ def settle(start: wire.Start, connection: Connection) -> None:
     """Become the process that the first message says."""
     if sys.platform == "linux":
         _libc().prctl(_PR_SET_PDEATHSIG, start.death_signal, 0, 0, 0)
-    else:
-        threading.Thread(target=end_with, args=(connection.fileno(),), name="supervisor watch", daemon=True).start()
+    if sys.platform != "linux" or not start.death_signal:
+        grace = 0.0 if start.death_signal else ORPHANED_TREE
+        threading.Thread(target=end_with, args=(connection.fileno(), grace), name="supervisor watch", daemon=True).start()
     if os.getppid() != start.parent:
         os._exit(0)  # it was gone before the kernel was told
     with suppress(PermissionError):  # who was not forked leads one already
@@ -64,11 +63,12 @@ def settle(start: wire.Start, connection: Connection) -> None:
         sys.path[:] = start.paths
 
 
-def end_with(fd: int) -> None:
-    """End this process when the other end of a socket is closed, whatever it is busy with."""
+def end_with(fd: int, grace: float = 0.0) -> None:
+    """End this process when the other end of a socket is closed, whatever it is busy with, after `grace` seconds to do so itself."""
     poll = select.poll()
     poll.register(fd, 0)  # reading is somebody else's; a hang-up is always told
     poll.poll()
+    time.sleep(grace)
     os._exit(1)
 
 
@@ -99,163 +99,6 @@ _marker: tuple[int | None, int] = (None, 0)
 
 
 # ---------------------------------------------------------------- the worker
-
-
-class Connection:
-    """The worker's end of the socket.
-
-    What is sent is on its way when `send` returns, from any thread; it waits while the supervisor does not read. Receiving never waits.
-    """
-
-    def __init__(self, end: socket.socket) -> None:
-        self._socket = end
-        self._frames = wire.Frames()
-        self._lock = threading.RLock()
-        self._queue: deque[bytes] = deque()
-        self._sending = self.broken = False
-
-    def fileno(self) -> int:
-        """Its number."""
-        return self._socket.fileno()
-
-    def send(self, message: wire.Message) -> None:
-        """Send a message; when nobody is there any more it is dropped.
-
-        Raises:
-            FrameTooLarge: It is too long.
-        """
-        frame = wire.pack(message)
-        with self._lock:
-            self._queue.append(frame)
-            if self._sending:
-                return  # a signal handler, in the middle of another message, which is followed by this one
-            self._sending = True
-            try:
-                while self._queue and not self.broken:
-                    self._socket.sendall(self._queue.popleft())
-            except ConnectionError:
-                self.broken = True
-            finally:
-                self._sending = False
-
-    def close(self) -> None:
-        """Close it; what is sent from now on is dropped."""
-        self.broken = True
-        self._socket.close()
-
-    def first(self) -> wire.Message | None:
-        """Wait for the first message; None when nobody is there any more."""
-        while (message := self.next()) is None:
-            if not self._fill(0):
-                return None
-        return message
-
-    def next(self) -> wire.Message | None:
-        """The next message that has come whole."""
-        frame = self._frames.next()
-        return None if frame is None else wire.unpack(frame)
-
-    async def fill(self) -> bool:
-        """Wait until more has come; False at the end."""
-        while True:
-            await anyio.wait_readable(self._socket)
-            try:
-                return self._fill(socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                continue
-
-    def _fill(self, flags: int) -> bool:
-        try:
-            data = self._socket.recv(AT_ONCE, flags)
-        except ConnectionError:
-            return False
-        self._frames.feed(data)
-        return bool(data)
-
-
-class WorkerTicket:
-    """The life of the function that runs here, as its launch and as `current_child` see it."""
-
-    node: Any
-
-    def __init__(self, process: WorkerProcess) -> None:
-        self.process = process
-        self.path: tuple[str, ...] = process.start.path
-        self.id, self.generation = self.path[-1], process.start.generation
-        self.monitors: dict[Monitor, None] = {}
-        self.served: dict[str, Callable[..., Any]] | None = {}
-        self.exit: Exit | None = None
-        self.gone = anyio.Event()
-        self.over = False
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("node", "tree"):
-            raise NoProc(self.path[:-1], text="is in another process")
-        raise AttributeError(name)
-
-    def started(self, value: object = None) -> None:
-        """See `Ticket.started`."""
-        self.process.connection.send(wire.Ready(encode(value)))
-
-    def ignored(self) -> None:
-        """See `Ticket.ignored`."""
-        self.process.connection.send(wire.Ignored())
-        self._end(None)
-
-    def exited(self, exit: Exit) -> None:
-        """See `Ticket.exited`."""
-        self.exit = exit
-        self._end(exit)
-
-    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> anyio.CancelScope:
-        """See `Ticket.spawn`."""
-        scope = anyio.CancelScope(shield=True)
-
-        async def within() -> None:
-            with scope:
-                await run()
-
-        def start() -> None:
-            CURRENT.set(cast(Life, self))
-            self.process.tasks.start_soon(within, name=name)
-
-        contextvars.copy_context().run(start)
-        return scope
-
-    def emit(self, event: Event) -> None:
-        """See `Ticket.emit`."""
-        self.process.connection.send(wire.Emitted(encode(event)))
-
-    def shared(self, make: Callable[[Spawn], C]) -> C:
-        """Nothing that runs here shares anything."""
-        raise NotImplementedError(make)
-
-    async def call(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
-        """See `Ticket.call`."""
-        if path == self.path:
-            return await run_served(cast(Life, self), name, args, timeout)
-        return await self.process.call(path, name, args, timeout)
-
-    def serve(self, name: str, function: Callable[..., Any]) -> None:
-        """See `calling.serve`."""
-        if self.served is not None:
-            self.served[name] = function
-
-    def monitor(self, gone: Monitor) -> None:
-        """See `Life.monitor`."""
-        self.monitors[gone] = None
-
-    def demonitor(self, gone: Monitor) -> None:
-        """See `Life.demonitor`."""
-        self.monitors.pop(gone, None)
-
-    def _end(self, exit: Exit | None) -> None:
-        self.over = True
-        self.served = None
-        monitors, self.monitors = self.monitors, {}
-        for gone in monitors:
-            gone(exit)
-        self.gone.set()
 
 
 class WorkerProcess:
@@ -316,6 +159,11 @@ class WorkerProcess:
     def _launch(self) -> Launch:
         from importlib import import_module
 
+        if self.start.launch is not None:
+            launch = self._received(self.start.launch)
+            if not isinstance(launch, Launch):
+                raise TypeError(f"{launch!r} cannot be launched")
+            return launch
         module, _, name = self.start.function.partition(":")
         function: Any = import_module(module)
         for part in name.split("."):
@@ -323,15 +171,42 @@ class WorkerProcess:
         args, kwargs = decode(self.start.args), decode(self.start.kwargs)
         return task(function, *args, **kwargs)
 
+    def _received(self, data: Any) -> Any:
+        """A value from the supervisor, whose modules this process may well import: it runs what it is told to run."""
+        from importlib import import_module
+
+        for module in dict.fromkeys(modules(data)):
+            import_module(module)
+        return decode(data)
+
     async def _live(self, launch: Launch) -> Exit | None:
         self._calls = anyio.Semaphore(CALLS - 1)
         ticket = WorkerTicket(self)
         async with anyio.create_task_group() as self.tasks:
             self.tasks.start_soon(self._listen, ticket)
-            self._handle = launch.launch(ticket)
+            supervises = launch.type is ChildType.SUPERVISOR
+            if supervises:
+                ticket.plant()
+            try:
+                self._handle = launch.launch(ticket)
+            except Exception as error:  # the boundary where a launch that raises becomes a failed start
+                ticket.exited(Exit.failed(error))
             await ticket.gone.wait()
+            if supervises:
+                self._leave(ticket)
             self.tasks.cancel_scope.cancel()
-        return ticket.exit
+        return None if self.connection.broken else ticket.exit
+
+    def _leave(self, ticket: WorkerTicket) -> None:
+        """All supervisors have ended."""
+        tree = ticket.tree
+        tree.close()
+        if tree.fault is not None:
+            ticket.exit = Exit.failed(tree.fault)
+        if tree.abandoned and ticket.exit is not None:
+            # what does not end keeps this process, and nobody else will say it: the supervisor kills who has said how it ends and stays
+            self._say(ticket.exit)
+            self.connection.broken = True
 
     async def _listen(self, ticket: WorkerTicket) -> None:
         there = True
@@ -342,6 +217,8 @@ class WorkerProcess:
                         self._unwind()
                     case wire.Called():
                         self.tasks.start_soon(self._answer, ticket, message)
+                    case wire.Requested():
+                        self._serve(ticket, message)
                     case wire.Replied(number=number):
                         if number in self._waiting:
                             answered, replies = self._waiting[number]
@@ -352,7 +229,10 @@ class WorkerProcess:
         timer = threading.Timer(ORPHANED, os._exit, (1,))
         timer.daemon = True
         timer.start()
-        self._unwind()
+        if ticket.handle is None:
+            self._unwind()
+        else:
+            ticket.handle.kill()  # a supervisor: nobody waits for its children any more
 
     def _unwind(self) -> None:
         if self._handle is not None:
@@ -366,6 +246,36 @@ class WorkerProcess:
         except Exception as error:  # the boundary where a call that failed becomes its answer
             reply = wire.Replied(call.number, encode(error), failed=True)
         self.connection.send(reply)
+
+    def _serve(self, ticket: WorkerTicket, message: wire.Requested) -> None:
+        """Have a supervisor here do what it is asked to, and send its answer."""
+
+        def answer(reply: Reply) -> None:
+            if reply.error is not None:
+                self.connection.send(wire.Replied(message.number, encode(reply.error), failed=True))
+                return
+            try:
+                self.connection.send(wire.Replied(message.number, encode((reply.id, reply.value))))
+            except (NotPortable, RecursionError, wire.FrameTooLarge):  # what a child has acknowledged with; that it is up is true anyway
+                value = ForeignValue(f"{type(reply.value).__module__}:{type(reply.value).__qualname__}", {})
+                self.connection.send(wire.Replied(message.number, encode((reply.id, value))))
+
+        try:
+            request = self._received(message.request)
+            if ticket.tree.root is None:
+                raise NoProc(message.path)
+            node = ticket.tree.root.find(message.path)
+            match request:
+                case Judge():
+                    node.judge(request.id, request.generation, success=request.success)
+                case Stop():
+                    node.stop(request.exit)
+                case _:
+                    node.call(request, answer)
+                    return
+            answer(Reply(0))
+        except Exception as error:  # the boundary where a request that cannot be served becomes its answer
+            answer(Reply(0, error=error))
 
     def _say(self, exit: Exit) -> None:
         exception = None if exit.exception is None else encode(exit.exception)

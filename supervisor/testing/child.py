@@ -301,7 +301,7 @@ def together(*supervisors: SupervisorRef) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for supervisor in supervisors:
-            stack.enter_context(supervisor._node().paused())
+            stack.enter_context(supervisor._node_here().paused())
         yield
 
 

@@ -1,6 +1,7 @@
 """A program with one worker, in the place of a supervisor that dies: prints pids, then waits to be killed.
 
 host_of_worker.py BACKEND METHOD [busy]
+host_of_worker.py BACKEND subtree
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ import anyio
 from supervisor.host import reaper
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+from supervisor import ChildSpec, command, subtree, worker
 from tests.process.worker_support import child, tree
+
+
+async def subtree_main() -> None:
+    inner = subtree([ChildSpec("up", command("sh", "-c", "trap '' TERM; setsid sleep 60 & wait"))])
+    async with tree(ChildSpec("sub", worker(inner))) as watched:
+        print(watched.root.which_child("sub").pid, watched.root.supervisor("sub").which_child("up").pid, flush=True)
+        await anyio.sleep(60)
 
 
 async def main() -> None:
@@ -28,4 +37,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, backend=sys.argv[1])
+    anyio.run(subtree_main if sys.argv[2] == "subtree" else main, backend=sys.argv[1])

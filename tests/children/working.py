@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -16,7 +17,7 @@ import anyio.lowlevel
 import attrs
 from anyio.abc import TaskStatus
 
-from supervisor import Event, Ignore, call, current_child, emit, serve
+from supervisor import ChildSpec, Event, Ignore, call, current_child, emit, serve, task
 from supervisor.runtime.tree import CURRENT
 
 
@@ -60,6 +61,8 @@ async def up(value: Any = None, *, task_status: TaskStatus[Any]) -> None:
     serve("say", say)
     serve("log", log)
     serve("write_raw", write_raw)
+    serve("write_message", write_message)
+    serve("say_odd", say_odd)
     serve("busy", time.sleep)
     serve("exit", os._exit)
     serve("surroundings", surroundings)
@@ -68,6 +71,60 @@ async def up(value: Any = None, *, task_status: TaskStatus[Any]) -> None:
     serve("loop", library)
     task_status.started(value)
     await anyio.sleep_forever()
+
+
+async def up_with_an_object(*, task_status: TaskStatus[Any]) -> None:
+    """Acknowledge with what cannot leave this process."""
+    task_status.started(object())
+    await anyio.sleep_forever()
+
+
+async def asks_its_supervisor(*, task_status: TaskStatus[Any]) -> None:
+    """Look up the tree from within."""
+    task_status.started()
+    child = current_child()
+    while child.supervisor.which_child(child.id).state != "running":
+        await anyio.lowlevel.checkpoint()
+    say([child.path, child.generation, child.supervisor.path, [info.id for info in child.supervisor.which_children()]])
+    await anyio.sleep_forever()
+
+
+async def raises_early(text: str, *, task_status: TaskStatus[Any]) -> None:
+    """Fail to start."""
+    raise LookupError(text)
+
+
+def init_children() -> list[ChildSpec]:
+    """The children of a supervisor, named for the process that it is in."""
+    return [ChildSpec(f"child of {os.getpid()}", task(up))]
+
+
+def init_declines() -> list[ChildSpec]:
+    """Decline the start of a supervisor."""
+    raise Ignore
+
+
+def init_explodes() -> list[ChildSpec]:
+    """Fail to name the children of a supervisor."""
+    raise LookupError("the sun")
+
+
+def init_nonsense() -> list[Any]:
+    """Name something else."""
+    return ["no specification"]
+
+
+def say_odd() -> None:
+    """Publish what cannot leave this process."""
+    say(object())
+
+
+def write_message(message: dict[str, Any]) -> None:
+    """Send what the library would not."""
+    life: Any = CURRENT.get()
+    process = life.process if hasattr(life, "process") else life.tree._ticket.process
+    data = json.dumps(message).encode()
+    process.connection.send_frame(struct.pack(">I", len(data)) + data)
 
 
 def library() -> str:
@@ -119,6 +176,11 @@ async def returns() -> None:
 
 async def raises(text: str) -> None:
     raise LookupError(text)
+
+
+async def raises_long(length: int) -> None:
+    """Fail with a text that fits into no message."""
+    raise LookupError("y" * length)
 
 
 async def declines(*, task_status: TaskStatus[None]) -> None:

@@ -42,9 +42,11 @@ from supervisor.core.message import (
     TerminateChild,
     Tick,
 )
+from supervisor.core.mirror import Image, frames, news
 from supervisor.core.ports import ChildType
 from supervisor.core.spec import ChildSpec, Restart, Strategy, SupervisorFlags
 from supervisor.core.state import Child, Job, Lifecycle, Phase, Purpose, State, initial, wake_at
+from supervisor.core.wire import Mirrored, unpack
 
 BOOM = Exit(ExitKind.ABNORMAL, "boom")
 PATH = ("root",)
@@ -83,6 +85,19 @@ class Life:
     """When it acknowledged."""
 
 
+def row(child: Child) -> tuple[object, ...]:
+    """What can be told of a child: neither its launch nor, as itself, an exception."""
+    spec, exit = child.spec, child.exit
+    fields = attrs.asdict(child, recurse=False, filter=lambda field, _: field.name not in ("spec", "exit"))
+    told = attrs.asdict(spec, recurse=False, filter=lambda field, _: field.name != "start")
+    return (spec.start.type, spec.start.kill_timeout, told, fields, exit and (exit.kind, exit.reason, exit.code, exit.signal))
+
+
+def budget(of: Budget) -> tuple[object, ...]:
+    """A budget, to be compared."""
+    return (list(of.window.times), of.window.size, of.streak, of.ready_at, of.circuit, dict(of.pending))
+
+
 class Driver:
     """An interpreter without an event loop, and the invariants of every run."""
 
@@ -108,6 +123,9 @@ class Driver:
         self.trials: dict[str, tuple[float, tuple[str, int]]] = {}
         """By budget, the latest trial: when its circuit had become half-open, and the life."""
         self.reconfigured = False
+        self.image = Image()
+        """What another process would know of it."""
+        self._followed: State | None = None
         self._stopped_last = math.inf
         self._started_last = -math.inf
         self._group: Job | None = None
@@ -125,6 +143,7 @@ class Driver:
         before = self._before = self.state
         self._told(event)
         self.state, effects = step(before, event, self.now)
+        self._follow()
         self._answered(before, effects)
         self._budget(before, effects)
         for effect in effects:
@@ -135,6 +154,23 @@ class Driver:
             behind = before.job is not None and self.state.job is None and self.state.retries
             assert wake_at(self.state) >= self.now or behind, "after a tick nothing may be overdue"
         return effects
+
+    def _follow(self) -> None:
+        """Whoever is told what changes knows at each moment what the calls of a supervisor can show."""
+        for message in news(self._followed, self.state, 0.0):
+            for frame in frames(message):
+                told = unpack(frame[4:])
+                assert isinstance(told, Mirrored)
+                self.image.take(told)
+        self._followed = self.state
+        if self.state.lifecycle is Lifecycle.FINISHED:
+            assert PATH not in self.image.states
+            return
+        image = self.image.states[PATH]
+        assert {id: row(child) for id, child in image.children.items()} == {id: row(child) for id, child in self.state.children.items()}
+        for name in ("flags", "lifecycle", "positions", "retries"):
+            assert getattr(image, name) == getattr(self.state, name)
+        assert (budget(image.crash), budget(image.cycle)) == (budget(self.state.crash), budget(self.state.cycle))
 
     def _told(self, event: Input) -> None:
         if isinstance(event, Call):
