@@ -170,9 +170,12 @@ class WorkerTree(Tree):
         if self.root is None:
             self.root = node  # it is the first to take a step
         state = node.state
-        for message in news(self._told.get(node), state, self.clock() - time.monotonic()):
-            for frame in frames(message):
-                self._ticket.process.connection.send_frame(frame)
+        try:
+            for message in news(self._told.get(node), state, self.clock() - time.monotonic()):
+                for frame in frames(message):
+                    self._ticket.process.connection.send_frame(frame)
+        except (wire.FrameTooLarge, NotPortable) as error:
+            self._fail(error)  # an id of a megabyte: nobody above could follow any more
         if state.lifecycle is Lifecycle.FINISHED:
             self._told.pop(node, None)
         else:

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import anyio
@@ -63,6 +64,7 @@ async def up(value: Any = None, *, task_status: TaskStatus[Any]) -> None:
     serve("write_raw", write_raw)
     serve("write_message", write_message)
     serve("say_odd", say_odd)
+    serve("start_sibling", start_sibling)
     serve("busy", time.sleep)
     serve("exit", os._exit)
     serve("surroundings", surroundings)
@@ -112,6 +114,12 @@ def init_explodes() -> list[ChildSpec]:
 def init_nonsense() -> list[Any]:
     """Name something else."""
     return ["no specification"]
+
+
+async def start_sibling(length: int) -> None:
+    """Start another child of the same supervisor, with an id of that length."""
+    with anyio.CancelScope(shield=True), suppress(Exception):
+        await current_child().supervisor.start_child(ChildSpec("x" * length, task(anyio.sleep_forever)))
 
 
 def say_odd() -> None:

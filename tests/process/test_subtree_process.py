@@ -455,3 +455,12 @@ def test_nothing_outlives_the_supervisor_above(backend: str) -> None:
         assert len(pids) == 2
         host.process.kill()
         eventually_sync(lambda: not any(map(running, pids)), what="the end of all")
+
+
+async def test_what_nobody_could_follow_ends_it() -> None:
+    """An id that fits into no message ends the supervisor with that reason, instead of leaving its table here wrong."""
+    async with below(subtree([UP], intensity=5)) as (watched, sub):
+        await sub.call("up", "start_sibling", 2_000_000)
+        await eventually(lambda: watched.root.which_child("sub").generation == 2)
+        [end] = [event.exit for event in watched.events(ChildExited) if event.path == ("root", "sub")]
+        assert "FrameTooLarge" in end.reason
