@@ -69,6 +69,19 @@ def test_it_installs_what_is_missing_and_is_quiet(machine: Machine) -> None:
     assert machine.log.read_text().splitlines() == [install, "update -q", install]
 
 
+def test_it_installs_what_the_terminal_is_tested_with(machine: Machine) -> None:
+    """All of it as soon as one program is missing; present programs need no package manager."""
+    machine.add("apt-get", APT)
+    machine.fresh.touch()
+
+    assert machine.run("terminal").returncode == 0
+    assert machine.log.read_text().splitlines() == ["install -q -y --no-install-recommends bash less vim"]
+    for program in ("bash", "less", "vim"):
+        machine.add(program, "#!/bin/sh\n")
+    (machine.bin / "apt-get").unlink()
+    assert machine.run("terminal").returncode == 0
+
+
 def test_it_says_what_to_install_where_it_cannot(machine: Machine) -> None:
     """Without apt-get, without root, or when the installation fails: what failed, and the package's name."""
     without = machine.run("erlang")
@@ -88,4 +101,4 @@ def test_it_knows_what_it_can_install(machine: Machine) -> None:
     assert machine.run().returncode == 2
     unknown = machine.run("cobol")
     assert unknown.returncode == 2
-    assert "known: erlang" in unknown.stderr
+    assert "known: erlang, terminal" in unknown.stderr

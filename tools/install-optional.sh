@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what some checks need and no Python package index has, where it is missing: tools/install-optional.sh erlang
+# Installs what some checks need and no Python package index has, where it is missing: tools/install-optional.sh erlang terminal
 # Quiet unless it fails. Uses apt-get, as root or through sudo; elsewhere it says what to install.
 set -eu
 
@@ -41,10 +41,11 @@ packages() { # packages WHAT PACKAGE...: install Debian packages, with fresh lis
     return 1
 }
 
-[ $# -gt 0 ] || { say "usage: $0 erlang..."; exit 2; }
+[ $# -gt 0 ] || { say "usage: $0 erlang|terminal..."; exit 2; }
 for wanted in "$@"; do
     case $wanted in
         erlang) present erl erlc || packages "Erlang/OTP 25 or newer" erlang-base ;;
-        *) say "unknown: $wanted (known: erlang)"; exit 2 ;;
+        terminal) present bash less vim || packages "what the terminal is tested with" bash less vim ;;
+        *) say "unknown: $wanted (known: erlang, terminal)"; exit 2 ;;
     esac
 done

@@ -15,7 +15,7 @@ from .terminal import Terminal
 
 
 async def job_control(leaf: Spawned, terminal: Terminal, ending: Callable[[], bool]) -> None:
-    """Follow the stops of a leaf until cancelled.
+    """Follow the stops of a leaf until cancelled, and have it stop when we are asked to.
 
     A stop raises SIGCHLD and nothing else, so the signal is received while an interactive leaf runs. Off the main thread signals
     cannot be received; there a stopped leaf stays stopped until somebody continues it.
@@ -29,15 +29,18 @@ async def job_control(leaf: Spawned, terminal: Terminal, ending: Callable[[], bo
     """
     if sys.platform != "win32":
         try:
-            receiver = anyio.open_signal_receiver(signal.SIGCHLD, signal.SIGCONT)
+            receiver = anyio.open_signal_receiver(signal.SIGCHLD, signal.SIGCONT, signal.SIGTSTP)
             with receiver as signals:
                 _look(leaf, terminal, ending)  # it may have stopped before we listened
                 async for number in signals:
                     if number == signal.SIGCONT:
                         # by a shell's fg or bg: the leaf follows us
-                        if not terminal.resume(leaf.pid) and not leaf.reaped:
-                            with suppress(ProcessLookupError):
-                                os.killpg(leaf.pid, signal.SIGCONT)
+                        if not terminal.resume(leaf.pid):
+                            _signal(leaf, signal.SIGCONT)
+                    elif number == signal.SIGTSTP:
+                        # meant for us, by somebody who knows our pid: the leaf stops in its own way, and then we do
+                        if not ending():
+                            _signal(leaf, signal.SIGTSTP)
                     else:
                         _look(leaf, terminal, ending)
         except (ValueError, RuntimeError):
@@ -45,6 +48,14 @@ async def job_control(leaf: Spawned, terminal: Terminal, ending: Callable[[], bo
 
 
 def _look(leaf: Spawned, terminal: Terminal, ending: Callable[[], bool]) -> None:
-    if leaf.stopped() is not None and not ending():
-        terminal.suspend(leaf.pid)
+    number = leaf.stopped()
+    # where we are in front it has stopped in the background, and a shell has put us in front since
+    if number is not None and not ending() and not terminal.resume(leaf.pid):
+        terminal.suspend(leaf.pid, number)
         terminal.resume(leaf.pid)
+
+
+def _signal(leaf: Spawned, number: int) -> None:
+    if sys.platform != "win32" and not leaf.reaped:
+        with suppress(ProcessLookupError):
+            os.killpg(leaf.pid, number)

@@ -26,12 +26,13 @@ _LEAVE_ALTERNATE_SCREEN: Final = "\x1b7\x1b[?1049l"
 """Saves the cursor first: on the main screen it then stays where it is, and the alternate screen keeps a saved cursor of its own."""
 
 _RESET: Final = (
-    "\x1b[?1006l\x1b[?1003l\x1b[?1002l\x1b[?1000l\x1b[?1016l"  # mouse
+    "\x1b[?1006l\x1b[?1015l\x1b[?1005l\x1b[?1003l\x1b[?1002l\x1b[?1000l\x1b[?1016l"  # mouse
+    "\x1b[?1l\x1b>\x1b[4l"  # codes of arrow keys and keypad, inserting
     "\x1b[?1004l\x1b[?2031l\x1b[?2004l\x1b[?2026l"  # reports of focus and colours, bracketed paste, synchronised output
     "\x1b(B\x0f\x1b[?7h\x1b[?25h\x1b[m"  # character set, wrapping, the cursor, colours
     "\x1b7\x1b[r\x1b8"  # the scrolling region; setting it moves the cursor
 )
-_RESET_KEYBOARD: Final = "\x1b[>4m\x1b[<u"
+_RESET_KEYBOARD: Final = "\x1b[>4m\x1b[<u\x1b[0 q"  # modified keys, kitty's keys; and the cursor's shape
 
 MODES_RESET: Final = _LEAVE_ALTERNATE_SCREEN + _RESET + _RESET_KEYBOARD
 """What is written to the terminal after a program that did not clean up behind itself."""
@@ -70,8 +71,12 @@ class Terminal:
                     with suppress(OSError):
                         os.killpg(group, signal.SIGCONT)
 
-    def suspend(self, group: int) -> None:
+    def suspend(self, group: int, number: int = getattr(signal, "SIGTSTP", 0)) -> None:
         """The leaf has stopped: take the terminal, and stop our own process group too, as the shell above us expects.
+
+        Args:
+            group: The leaf's.
+            number: The signal that has stopped it. That it wanted the terminal in the background is told to the shell.
 
         Returns when that shell continues us; at once when there is nobody who could. To be called on the main thread.
         """
@@ -81,12 +86,13 @@ class Terminal:
                     self._leaf_modes = termios.tcgetattr(self.fd)
                     os.tcsetpgrp(self.fd, self.own_group)
                     termios.tcsetattr(self.fd, termios.TCSANOW, self._modes)
-            # the kernel ignores it when nobody above could continue us
-            before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            # the kernel ignores each of these, unlike SIGSTOP, when nobody above could continue us
+            stop = number if number in (signal.SIGTTIN, signal.SIGTTOU) else signal.SIGTSTP
+            before = signal.signal(stop, signal.SIG_DFL)
             try:
-                os.killpg(self.own_group, signal.SIGTSTP)
+                os.killpg(self.own_group, stop)
             finally:
-                signal.signal(signal.SIGTSTP, before if before is not None else signal.SIG_DFL)
+                signal.signal(stop, before if before is not None else signal.SIG_DFL)
 
     def resume(self, group: int) -> bool:
         """Continue the leaf in front if we are in front.
@@ -225,7 +231,7 @@ def reset_sequence(term: str, *, crashed: bool = True) -> str:
     if term in ("", "dumb"):
         return ""
     screen = _LEAVE_ALTERNATE_SCREEN if crashed else ""
-    # the Linux console misreads the two keyboard sequences
+    # the Linux console misreads these
     return screen + _RESET + ("" if term.startswith("linux") else _RESET_KEYBOARD)
 
 

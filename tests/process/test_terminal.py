@@ -299,3 +299,6 @@ def test_reset_suits_the_terminal() -> None:
     assert MODES_RESET.index("\x1b7") < MODES_RESET.index("\x1b[?1049l")
     assert "?1049l" not in reset_sequence("xterm", crashed=False)
     assert "?25h" in reset_sequence("xterm", crashed=False)
+    # what full-screen programs set of cursor keys, keypad and the cursor's shape
+    assert all(text in MODES_RESET for text in ("\x1b[?1l", "\x1b>", "\x1b[4l", "\x1b[0 q"))
+    assert " q" not in reset_sequence("linux")
