@@ -47,6 +47,8 @@ check: $(VENV)/.ready-dev ## Check format, style, types and layers, and build th
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(PY) -m mypy --platform darwin --cache-dir .mypy_cache/darwin supervisor workers
+	$(PY) -m mypy --platform win32 --cache-dir .mypy_cache/win32 supervisor workers
 	$(VENV)/bin/lint-imports
 	$(PY) -m hatchling build -d build/check
 

@@ -6,6 +6,7 @@ Generic: it knows the tree's events; an application brings the words for its own
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
@@ -160,7 +161,7 @@ class Console:
     def _is_writable(self) -> bool:
         import select
 
-        if not hasattr(select, "poll"):
+        if sys.platform == "win32" or not hasattr(select, "poll"):
             return True
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)

@@ -175,6 +175,8 @@ class _Running:
 
     async def fork(self, fd: int) -> int:
         """Have it fork; the new process's id."""
+        if sys.platform == "win32":
+            raise StartMethodUnavailable("a fork server needs Linux")
         with anyio.CancelScope(shield=True), anyio.fail_after(FORK_TIMEOUT):
             socket.send_fds(self.control, [b"f"], [fd])
             pid = await self._reply()

@@ -1,8 +1,9 @@
-"""The same questions where there is no /proc: answered by psutil, imported on first use. Never used on Linux."""
+"""The same questions where there is no /proc: answered by psutil, imported on first use. On Linux only tests ask here."""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from .identity import ProcessId
@@ -17,8 +18,8 @@ def identify(pid: int) -> ProcessId | None:
 
     try:
         return _process_id(psutil.Process(pid))
-    except psutil.NoSuchProcess:
-        return None
+    except psutil.Error:
+        return None  # gone, or hidden from us
 
 
 def is_alive(process: ProcessId) -> bool:
@@ -27,8 +28,8 @@ def is_alive(process: ProcessId) -> bool:
 
     try:
         found = psutil.Process(process.pid)
-        return _process_id(found) == process and found.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    except psutil.NoSuchProcess:
+        return _process_id(found) == process and _runs(found)
+    except psutil.Error:
         return False
 
 
@@ -39,16 +40,26 @@ def walk(root: int) -> list[ProcessId]:
     try:
         leader = psutil.Process(root)
         members = [leader, *leader.children(recursive=True)]
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return []
     found = []
     for member in members:
         try:
-            if member.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            if _runs(member):
                 found.append(_process_id(member))
-        except psutil.NoSuchProcess:
+        except psutil.Error:
             continue
     return found
+
+
+def group_of(pid: int) -> int | None:
+    """The process group of a process; None when it is gone, or where there are no groups."""
+    if sys.platform == "win32":
+        return None
+    try:
+        return os.getpgid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
 
 
 def environments() -> list[tuple[ProcessId, str]]:
@@ -65,6 +76,15 @@ def environments() -> list[tuple[ProcessId, str]]:
         except (psutil.Error, OSError):
             continue  # gone, or not ours to read
     return found
+
+
+def _runs(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.AccessDenied:
+        return True  # it is there, and not ours to look at
 
 
 def _process_id(process: psutil.Process) -> ProcessId:

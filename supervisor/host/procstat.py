@@ -164,6 +164,13 @@ def is_ending(pid: int) -> bool:
     return fields[0] not in _DEAD and bool(int(fields[6]) & _EXITING)
 
 
+def own_session() -> int:
+    """The id of the session that we are in; where there are none (Windows), of ourselves."""
+    if sys.platform == "win32":
+        return os.getpid()
+    return os.getsid(0)
+
+
 def all_pids() -> list[int]:
     """Every process that /proc shows."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]

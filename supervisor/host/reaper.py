@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from . import oom, spare
 from .identity import ProcessId
-from .procstat import KeptFile, Stat, all_pids, read_stat
+from .procstat import KeptFile, Stat, all_pids, own_session, read_stat
 from .proctree import has_children_files
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -124,7 +124,7 @@ def can_only_be_of(root: ProcessId, stat: Stat) -> bool:
     return (
         _sole_owner
         and [tree.root for tree in _trees.values()] == [root]
-        and stat.session != os.getsid(0)
+        and stat.session != own_session()
         and ProcessId(stat.pid, stat.created) not in _ours_before
     )
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from os import PathLike
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
@@ -22,6 +22,10 @@ from .executable import check_directory, resolve
 from .identity import ProcessId, identify, open_pidfd
 from .marker import VARIABLE, chained
 from .waitstatus import WaitStatus
+
+if TYPE_CHECKING:
+    from .job_object import JobObject
+    from .kqueue import ExitQueue
 
 Redirect = str | PathLike[str]
 """``"inherit"``, ``"null"``, or the path of a file: standard input reads it, the outputs append to it. Standard error can also be
@@ -49,11 +53,19 @@ class Spawned:
     _popen: subprocess.Popen[bytes] | None = None
     _status: WaitStatus | None = None
     _reaped: bool = False
+    _exit_queue: ExitQueue | None = None
+    _job: JobObject | None = None
+    _asked: int | None = None
 
     @property
     def pid(self) -> int:
         """Its process id; not recycled before `reap`."""
         return self.id.pid
+
+    @property
+    def exit_fd(self) -> int | None:
+        """Readable once it is dead, of whatever kind; None where a thread has to `wait`."""
+        return self._exit_queue.fileno() if self._exit_queue is not None else self.pidfd
 
     @property
     def reaped(self) -> bool:
@@ -68,7 +80,8 @@ class Spawned:
                 if result is not None:
                     self._status = WaitStatus.from_waitid(result.si_code, result.si_status)
             elif self._popen is not None and (code := self._popen.poll()) is not None:
-                self._status = WaitStatus.from_returncode(code)
+                windows = sys.platform == "win32"
+                self._status = WaitStatus.from_windows(code, asked=self._asked) if windows else WaitStatus.from_returncode(code)
         return self._status
 
     def stopped(self) -> int | None:
@@ -79,7 +92,46 @@ class Spawned:
             except ChildProcessError:
                 return None  # the dead stop no more
             return None if result is None else result.si_status
+        if sys.platform != "linux" and sys.platform != "win32" and not self.reaped:
+            return self._stopped_by_waitpid()
         return None
+
+    def _stopped_by_waitpid(self) -> int | None:
+        """As `stopped`, where only the call is to be had that also takes away the dead."""
+        if sys.platform != "win32" and self._popen is not None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WUNTRACED | os.WNOHANG)
+            except ChildProcessError:
+                return None
+            if pid and os.WIFSTOPPED(status):
+                return os.WSTOPSIG(status)
+            if pid:
+                # what Popen would have done, had it asked
+                self._popen.returncode = os.waitstatus_to_exitcode(status)
+        return None
+
+    def ask(self, number: int) -> None:
+        """Ask its process group to end, where there are no signals: Windows. A number that asks nobody ends it, and its whole job.
+
+        Raises:
+            OSError: There is no console by which it could be asked.
+        """
+        if sys.platform == "win32":
+            from .job_object import console_event
+
+            event = console_event(number)
+            if event is None:
+                self.end_job()
+            else:
+                self._asked = number
+                os.kill(self.pid, event)
+
+    def end_job(self) -> bool:
+        """End all that it has started, where job objects keep it together: Windows. Whether they do."""
+        if self._job is None:
+            return False
+        self._job.terminate()
+        return True
 
     def wait(self) -> None:
         """Block the calling thread until it is dead, without reaping it where that can be had. For hosts without pidfds."""
@@ -97,10 +149,16 @@ class Spawned:
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
 
     def close(self) -> None:
-        """Give back the descriptor. May be called again."""
+        """Give back the descriptor, and on Windows the job, which ends what is left in it. May be called again."""
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
+        if self._exit_queue is not None:
+            self._exit_queue.close()
+            self._exit_queue = None
+        if self._job is not None:
+            self._job.close()
+            self._job = None
 
 
 def spawn(
@@ -154,7 +212,7 @@ def spawn(
         streams = [_open(stdin, os.O_RDONLY, opened), _open(stdout, _APPEND, opened)]
         streams.append((1 if streams[1] is None else streams[1]) if stderr == "stdout" else _open(stderr, _APPEND, opened))
         order = _Order(path, argv, environment, own, cwd, streams, pass_fds, terminal_fd if foreground else None, own_session, death_signal)
-        popen = _start(order)
+        popen, job = _start_in_job(order) if sys.platform == "win32" else (_start(order), None)
     except OSError:
         if cwd is not None:
             check_directory(cwd)
@@ -166,12 +224,21 @@ def spawn(
     try:
         process = identify(popen.pid)
         pidfd = None if process is None else open_pidfd(process, dead=True)
+        exit_queue = None if sys.platform == "linux" else _watch_exit(popen.pid)
     except BaseException:
         popen.kill()  # nothing may run that nobody watches
         popen.wait()
+        if job is not None:
+            job.close()
         raise
     # without an identity it is gone already, which only a host without zombies can show
-    return Spawned(process or ProcessId(popen.pid, 0), marker, pidfd, own_session, popen)
+    return Spawned(process or ProcessId(popen.pid, 0), marker, pidfd, own_session, popen, exit_queue=exit_queue, job=job)
+
+
+def _watch_exit(pid: int) -> ExitQueue | None:
+    from .kqueue import watch_exit  # here: Linux has no use for it
+
+    return watch_exit(pid)
 
 
 def child_environment(env: Mapping[str, str | None] | None) -> dict[str, str]:
@@ -214,13 +281,38 @@ class _Order(NamedTuple):
     death_signal: int
 
 
+def _start_in_job(order: _Order) -> tuple[subprocess.Popen[bytes], JobObject | None]:
+    """Windows: started in a job of its own, which it is in before its first instruction."""
+    if sys.platform != "win32":
+        raise OSError(errno.ENOTSUP, "jobs are Windows'")
+    if order.pass_fds:
+        raise OSError(errno.ENOTSUP, "no descriptors can be inherited on Windows")
+    from .job_object import CREATE_SUSPENDED, JobObject, resume
+
+    stdin, stdout, stderr = order.streams
+    job = JobObject()
+    try:
+        popen = subprocess.Popen(
+            list(order.argv), executable=order.path, env=order.environment, cwd=order.cwd, stdin=stdin, stdout=stdout, stderr=stderr,
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP | CREATE_SUSPENDED,
+        )  # fmt: skip
+        try:
+            job.take(popen.pid)
+            resume(popen.pid)
+        except BaseException:
+            popen.kill()
+            popen.wait()
+            raise
+    except BaseException:
+        job.close()
+        raise
+    return popen, job
+
+
 def _start(order: _Order) -> subprocess.Popen[bytes]:
     stdin, stdout, stderr = order.streams
     if sys.platform == "win32":
-        return subprocess.Popen(
-            list(order.argv), executable=order.path, env=order.environment, cwd=order.cwd, stdin=stdin, stdout=stdout, stderr=stderr,
-            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
-        )  # fmt: skip
+        raise OSError(errno.ENOTSUP, "see _start_in_job")
     error_reader = error_writer = None
     try:
         if launching.mechanism() is launching.Mechanism.HELPER:

@@ -59,6 +59,9 @@ def kill_all(members: Members) -> Swept:
         if not new:
             break
         for process in new:
+            if sys.platform == "win32":
+                found[process] = None  # nothing to stop it with; a job object has it
+                continue
             _signal_group(process, _STOP)
             (found if _signal(process, _STOP) is not None else denied)[process] = None
     killed = tuple(process for process in found if _signal(process, _KILL))

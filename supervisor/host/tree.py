@@ -11,7 +11,7 @@ import attrs
 from . import reaper
 from .identity import ProcessId, is_alive
 from .marker import carries, run_token, value_in
-from .procstat import Stat, is_ending, read_children, read_environment, read_stat
+from .procstat import Stat, is_ending, own_session, read_children, read_environment, read_stat
 from .proctree import marked, scan, walk
 
 _LOOKS = 40
@@ -89,7 +89,8 @@ class Tree:
         """The live orphans of this life: our own children by adoption; without adoption, whatever carries the marker."""
         self.settled = True
         if not self.adopting:
-            return list(marked(self.marker) or marked(self.marker)) if sys.platform == "linux" else []
+            # on Windows a look at all environments takes seconds, and a job object keeps the tree together
+            return list(marked(self.marker) or marked(self.marker)) if sys.platform != "win32" else []
         dead: set[ProcessId] = set()
         living: list[ProcessId] = []
         for _ in range(_LOOKS):
@@ -117,7 +118,7 @@ class Tree:
 
     def _claim_leader(self, stat: Stat) -> None:
         """Whoever made an orphan's session is ours too, also if he was first seen dead: nobody enters a session from outside."""
-        leader = read_stat(stat.session) if stat.session not in (stat.pid, os.getsid(0)) else None
+        leader = read_stat(stat.session) if stat.session not in (stat.pid, own_session()) else None
         if leader is not None and leader.dead and leader.parent == os.getpid():
             self._zombies.add(ProcessId(leader.pid, leader.created))
 
@@ -126,7 +127,7 @@ class Tree:
         strangers = reaper.strangers()
         if strangers and self.own_session:
             # no session can be entered from outside, so who is in ours was started by us
-            here = os.getsid(0)
+            here = own_session()
             return [stat for stat in strangers if stat.session != here]
         return strangers
 

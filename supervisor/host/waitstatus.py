@@ -47,6 +47,31 @@ class WaitStatus(Value):
         """From `subprocess`'s return code: negative for a signal."""
         return cls(code=returncode) if returncode >= 0 else cls(signal=-returncode)
 
+    @classmethod
+    def from_windows(cls, code: int, *, asked: int | None = None) -> WaitStatus:
+        """From an exit code of Windows, where what has killed a process is a status of the kernel's in place of a code.
+
+        Args:
+            code: The exit code, unsigned.
+            asked: The signal in whose place we asked it to end, None when we did not.
+        """
+        number = _WINDOWS_DEATHS.get(code)
+        if number is None:
+            return cls(code=code)
+        return cls(signal=asked if code == _CONTROL_EXIT and asked is not None else number)
+
+
+_CONTROL_EXIT: Final = 0xC000013A
+_WINDOWS_DEATHS: Final = {
+    _CONTROL_EXIT: int(signal.SIGINT),  # Ctrl-C, Ctrl-Break, or its console was closed
+    0xC0000005: int(signal.SIGSEGV),  # access violation
+    0xC00000FD: int(signal.SIGSEGV),  # stack overflow
+    0xC000001D: int(signal.SIGILL),
+    0xC0000094: int(signal.SIGFPE),  # integer divided by zero
+    0xC0000374: int(signal.SIGABRT),  # heap corruption
+    0xC0000409: int(signal.SIGABRT),  # the program gave up: a broken stack, or abort
+}
+
 
 ORDERLY: Final = frozenset(
     number

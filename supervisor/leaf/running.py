@@ -218,16 +218,17 @@ class RunningCommand:
 
     async def _death(self) -> None:
         """Return when the root process is dead; it is not reaped yet."""
-        pidfd = self._spawned.pidfd
+        readable = self._spawned.exit_fd
         while self._spawned.status() is None:
-            if pidfd is not None:
+            if readable is not None:
                 with anyio.move_on_after(_TIDY) as scope:
-                    await anyio.wait_readable(pidfd)
+                    await anyio.wait_readable(readable)
                 if scope.cancelled_caught:
                     reaper.collect()
                     self._kills = oom_kills()  # what it killed so far was not this command
             else:
-                await anyio.to_thread.run_sync(self._spawned.wait, abandon_on_cancel=True)
+                # a thread for each leaf, without end: of the loop's own there are forty, and the next death would wait for one of them
+                await anyio.to_thread.run_sync(self._spawned.wait, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
 
     async def _clean_up(self) -> None:
         """The root is dead and not reaped, so its group is still its own: let those end that were asked to, sweep the rest."""
@@ -249,6 +250,10 @@ class RunningCommand:
                 self._report(swept)
 
     def _was_asked(self, process: ProcessId) -> bool:
+        if sys.platform != "linux":
+            from ..host.portable import group_of
+
+            return group_of(process.pid) == self.pid
         stat = read_stat(process.pid)
         return stat is not None and stat.group == self.pid and not ignores(process, self._stop_signal)
 
@@ -259,6 +264,8 @@ class RunningCommand:
         self._ticket.emit(OrphansSwept(self._ticket.path, pids, reason, generation=self._ticket.generation))
 
     def _kill_all(self) -> None:
+        if self._spawned.end_job():
+            return  # nothing has left it
         try:
             kill_all(self._tree.refresh)
         except OSError:
@@ -271,11 +278,12 @@ class RunningCommand:
 
     def _signal_group(self, number: int) -> None:
         """Signal the root's process group. Only before the root is reaped: until then no other group can have its number."""
+        if sys.platform == "win32":
+            with suppress(OSError):  # without a console it cannot be asked; it is killed when its time is over
+                self._spawned.ask(number)
+            return
         with suppress(ProcessLookupError, PermissionError):
-            if sys.platform == "win32":
-                os.kill(self.pid, number)
-            else:
-                os.killpg(self.pid, number)
+            os.killpg(self.pid, number)
         with suppress(OSError):  # without any descriptor nobody can look, and nobody there is to be signalled but the group
             stat = with_reserve(read_stat)(self.pid)
             if stat is not None and stat.group != self.pid and not stat.dead:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
+from typing import Final
 
 import anyio
 
 from ..core import wire
 from ..leaf.link import AT_ONCE
+
+_NO_WAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
+"""Of `recv`; Windows has no such flag, and no workers."""
 
 
 class Connection:
@@ -74,7 +78,7 @@ class Connection:
         while True:
             await anyio.wait_readable(self._socket)
             try:
-                return self._fill(socket.MSG_DONTWAIT)
+                return self._fill(_NO_WAIT)
             except BlockingIOError:
                 continue
 

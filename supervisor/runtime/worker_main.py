@@ -22,7 +22,10 @@ import attrs
 from ..core import wire
 from ..host.fork_server import REPLY
 from .connection import Connection
-from .worker_process import WorkerProcess, find_marker, settle
+
+assert sys.platform != "win32", "no process inherits a socket there, so none can be a worker"
+
+from .worker_process import WorkerProcess, find_marker, settle  # noqa: E402
 
 _REHEARSALS = 10
 _PAUSE = 0.05

@@ -29,6 +29,8 @@ from ..leaf.task import task
 from .connection import Connection
 from .worker_ticket import WorkerTicket
 
+assert sys.platform != "win32", "no process inherits a socket there, so none can be a worker"
+
 ORPHANED: Final = 5.0
 """Seconds that a worker has to unwind when its supervisor is gone."""
 ORPHANED_TREE: Final = 1.0

@@ -8,6 +8,7 @@ Membership is refreshed through the `children` files of all threads, so its cost
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from typing import Final
 
@@ -22,6 +23,8 @@ KEPT: Final = 256
 
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
 _GONE: Final = (FileNotFoundError, ProcessLookupError)
+
+assert sys.platform != "win32", "/proc is Linux's"
 
 
 @attrs.define

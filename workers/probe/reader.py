@@ -79,7 +79,7 @@ def open_reader(root: ProcessId, strays: Strays | None = None) -> MemoryReader:
     Raises:
         NoReader: There is none.
     """
-    if reader_name() == PROCFS:
+    if sys.platform != "win32" and reader_name() == PROCFS:
         from .procfs import ProcfsReader
 
         return ProcfsReader(root, strays)
