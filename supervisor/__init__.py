@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from .edge.config import config_table as config_table
     from .edge.config import config_tables as config_tables
     from .edge.config import load_config as load_config
+    from .edge.finding import Finding as Finding
     from .edge.kinds import boolean as boolean
     from .edge.kinds import integer as integer
     from .edge.kinds import number as number
@@ -126,7 +127,6 @@ if TYPE_CHECKING:
     from .edge.usage import Fault as Fault
     from .edge.usage import UsageError as UsageError
     from .edge.usage import raise_all as raise_all
-    from .host.fork_server import worker_start_method as worker_start_method
     from .host.identity import ProcessId as ProcessId
     from .host.identity import identify as identify
     from .host.identity import is_alive as is_alive
@@ -135,6 +135,7 @@ if TYPE_CHECKING:
     from .host.proctree import marked as marked
     from .host.proctree import walk as walk
     from .host.reaper import own_all_sessions as own_all_sessions
+    from .host.start_method import worker_start_method as worker_start_method
     from .host.sweep import sweep as sweep
     from .host.terminal import hung_up as hung_up
     from .host.waitstatus import AbnormalExit as AbnormalExit
@@ -205,16 +206,17 @@ _MODULES = {
     "core.value": "Value",
     "edge.application": "Session",
     "edge.config": "ConfigSection LoadedConfig config_key config_platforms config_table config_tables load_config",
+    "edge.finding": "Finding",
     "edge.kinds": "boolean integer number seconds size text variables word words",
     "edge.render": "Console Line Renderer Summary TREE_WORDS Tone Words block wants_color",
     "edge.sizes": "Size format_bytes",
     "edge.tree_view": "render",
     "edge.usage": "Fault UsageError raise_all",
-    "host.fork_server": "worker_start_method",
     "host.identity": "ProcessId identify is_alive",
     "host.marker": "run_token",
     "host.proctree": "descendants marked walk",
     "host.reaper": "own_all_sessions",
+    "host.start_method": "worker_start_method",
     "host.sweep": "sweep",
     "host.terminal": "hung_up",
     "host.waitstatus": "AbnormalExit exit_code",

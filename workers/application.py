@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
 
-    from supervisor import Session
+    from supervisor import Finding, Session
 
     from .config import GuardianRun
 
@@ -53,6 +53,12 @@ class GuardianApplication:
         from .demo import demonstration
 
         return demonstration()
+
+    def doctor(self, environ: Mapping[str, str]) -> Iterable[tuple[str, Callable[[], Finding]]]:
+        """What the guardian needs of this host."""
+        from .doctor import checks
+
+        return checks(environ)
 
     async def run(self, configured: GuardianRun, session: Session) -> int:
         """Guard the agents until they end or the session is asked to stop.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..runtime.supervisor import Supervisor
     from .event_file import EventFile
+    from .finding import Check
     from .signals import StopRequest
 
 
@@ -52,9 +53,9 @@ class Session(Value):
 
 
 class Application(Protocol):
-    """What ``run``, ``check`` and ``demo`` are about.
+    """What ``run``, ``check``, ``demo`` and ``doctor`` are about.
 
-    `configure`, `check` and `demo` start and create nothing: a signal may end the process at any moment until `run` is called.
+    `configure`, `check`, `demo` and `doctor` start and create nothing: a signal may end the process at any moment until `run` is called.
     """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -87,6 +88,9 @@ class Application(Protocol):
         Raises:
             UsageError: All faults.
         """
+
+    def doctor(self, environ: Mapping[str, str]) -> Iterable[tuple[str, Check]]:
+        """What the application itself needs of this host, for ``doctor``: the names of findings, and how each is found."""
 
     async def run(self, configured: Any, session: Session) -> int:
         """Run until the end, or until `session.stop`.

@@ -4,6 +4,7 @@
     app       any tree
     check     a configuration, or any tree
     demo      a demonstration
+    doctor    what this host offers
 
 Nothing heavy is imported before it is known to be needed: a usage error costs no event loop, and a run only its own.
 """
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 USAGE, FAULT, GAVE_UP, INTERRUPTED = 2, 70, 75, 130
 DEFAULT_APPLICATION: Final = "workers.application:application"
-SUBCOMMANDS: Final = ("run", "app", "check", "demo")
-LATER: Final = ("status", "top", "events", "restart", "stop", "degrade", "states", "doctor")
+SUBCOMMANDS: Final = ("run", "app", "check", "demo", "doctor")
+LATER: Final = ("status", "top", "events", "restart", "stop", "degrade", "states")
 BACKENDS: Final = ("trio", "asyncio")
 
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None, *, application: str = DEFAULT_APPLIC
 
     Args:
         argv: Its arguments, without its name; default: those of this process.
-        application: ``MODULE:ATTRIBUTE`` of the `Application` that ``run``, ``check`` and ``demo`` are about.
+        application: ``MODULE:ATTRIBUTE`` of the `Application` that ``run``, ``check``, ``demo`` and ``doctor`` are about.
         environ: The environment; default: that of this process.
 
     Returns:
@@ -88,6 +89,8 @@ class _Program:
                 return self._check(rest, command)
             case "demo":
                 return self._demo(rest, command)
+            case "doctor":
+                return self._doctor(rest, command)
             case _:
                 return self._run(rest, command, prefix=before[: len(before) - len(rest)])
 
@@ -95,7 +98,7 @@ class _Program:
         parser = self._parser(
             "[run] [options] -- COMMAND [ARG ...]",
             f"       {self.name} app MODULE:ATTRIBUTE [options]\n       {self.name} check [FILE | MODULE:ATTRIBUTE]\n"
-            f"       {self.name} demo [options]",
+            f"       {self.name} demo [options]\n       {self.name} doctor [--json]",
             "Run COMMAND under the guardian: its memory is watched, and it is restarted before memory is gone.",
         )
         parser.add_argument("--version", action="store_true", help="print the version and where this program is, and exit")
@@ -133,6 +136,26 @@ class _Program:
         else:
             _say(self._load().check(options.file, self.environ))
         return 0
+
+    def _doctor(self, words: list[str], command: list[str] | None) -> int:
+        parser = self._parser(
+            "doctor [--json]",
+            "",
+            "Say what this host offers, what is missing, and the remedy; exit code 1 when something required is missing.",
+        )
+        parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+        self._no_command("doctor", command)
+        options = self._parse(parser, words, command, ["doctor"])
+        from . import doctor
+        from .doctor_checks import CHECKS
+
+        findings = doctor.examine(CHECKS)
+        try:
+            findings += doctor.examine(self._loaded().doctor(self.environ))
+        except UsageError as error:
+            findings += (doctor.incomplete(error),)
+        _say(doctor.as_json(findings, version()) if options.json else doctor.as_text(findings))
+        return doctor.exit_code(findings)
 
     def _app(self, words: list[str], command: list[str] | None) -> int:
         parser = self._parser("app MODULE:ATTRIBUTE [options]", "", "Run a tree of your own until it ends or a signal stops it.")
@@ -208,11 +231,14 @@ class _Program:
 
     def _load(self) -> Application:
         try:
-            loaded: Any = load_attribute(self._application)
+            return self._loaded()
         except UsageError as error:
             # nobody named it, so it is no fault of usage
             _complain(f"{self.name}: this installation is incomplete: {error}")
             raise SystemExit(FAULT) from error
+
+    def _loaded(self) -> Application:
+        loaded: Any = load_attribute(self._application)
         application: Application = loaded
         return application
 
@@ -236,7 +262,7 @@ class _Program:
         if extra[0].startswith("-"):
             name = extra[0].partition("=")[0]
             raise UsageError([Fault(name[:80], f"unknown option{did_you_mean(name, parser.option_strings)}; see --help")])
-        if prefix in (["check"], ["app"], ["demo"]):
+        if prefix in (["check"], ["app"], ["demo"], ["doctor"]):
             raise UsageError([f"unexpected {quote(extra[0])} after {prefix[0]}; see {self.name} {prefix[0]} --help"])
         if command is not None:
             raise UsageError([f"unexpected {quote(extra[0])} before --; the command begins after --"])

@@ -50,17 +50,6 @@ main(fd, backend)
 """
 
 
-def worker_start_method() -> str:
-    """How workers are started on this host: ``fork_server``, or ``fresh`` for an interpreter of its own for each, where that cannot be."""
-    global _method
-    if _method is None:
-        _method = "fork_server" if sys.platform == "linux" and reaper.can_adopt() and hasattr(socket, "SOCK_SEQPACKET") else "fresh"
-    return _method
-
-
-_method: str | None = None
-
-
 def interpreter(fd: int, backend: str = "") -> tuple[str, ...]:
     """The command line of an interpreter that lives as a worker on this descriptor or, with a `backend`, as a fork server.
 

@@ -24,12 +24,13 @@ from ..core.term import NotPortable, encode
 from ..core.value import Value
 from ..core.wire import Start, pack
 from ..host import reaper
-from ..host.fork_server import ForkServer, interpreter, module_path, worker_start_method
+from ..host.fork_server import ForkServer, interpreter, module_path
 from ..host.identity import ProcessId
 from ..host.marker import VARIABLE, chained, new_marker
 from ..host.oom import oom_kills
 from ..host.spare import with_reserve
 from ..host.spawn import Spawned, spawn
+from ..host.start_method import worker_start_method
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus
 from .link import Link

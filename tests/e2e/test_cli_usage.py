@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from supervisor.edge.application import Application, Session
 from supervisor.edge.command_line import LATER, main, split
+from supervisor.edge.finding import Finding
 from supervisor.edge.signals import StopRequest, handled_signals
 from tests.support import ROOT, Finished, Program, eventually_sync, read_events, running
 from workers import config
@@ -517,6 +518,9 @@ class Configured:
 
     def demo(self, options: argparse.Namespace, environ: Mapping[str, str]) -> object:
         return None
+
+    def doctor(self, environ: Mapping[str, str]) -> tuple[tuple[str, Callable[[], Finding]], ...]:
+        return ()
 
     async def run(self, configured: object, session: Session) -> int:
         return 99
