@@ -27,6 +27,7 @@ class LifeTicket:
     exit: Exit | None = None
     declines: bool = False
     events: list[Event] = attrs.field(factory=list)
+    extensions: list[float] = attrs.field(factory=list)
     ready: anyio.Event = attrs.field(factory=anyio.Event)
     over: anyio.Event = attrs.field(factory=anyio.Event)
     scopes: list[anyio.CancelScope] = attrs.field(factory=list)
@@ -44,6 +45,10 @@ class LifeTicket:
         assert self.exit is None, "reported twice"
         self.exit = exit
         self.over.set()
+
+    def extend(self, seconds: float) -> None:
+        assert self.exit is None
+        self.extensions.append(seconds)
 
     def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> anyio.CancelScope:
         scope = anyio.CancelScope(shield=True)

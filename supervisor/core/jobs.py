@@ -113,6 +113,24 @@ def expire(draft: Draft, job: Job, due: Callable[[Wave], bool]) -> list[Child]:
     return survivors
 
 
+def extend(draft: Draft, id: str, generation: int, seconds: float) -> None:
+    """A child asks for time to start or to stop: the wait for it ends no sooner than so many seconds from now.
+
+    No effect on one that nobody waits for, that has been killed, or whose specification gives it no time at all.
+    """
+    job, until = draft.job, draft.now + seconds
+    if job is None or draft.life(id, generation) is None:
+        return
+    for wave in job.waves:
+        if id in wave.ids and not wave.killed and until > wave.deadline:
+            rest = wave.ids - {id}
+            waves = [other for other in job.waves if other is not wave] + ([evolve(wave, ids=rest)] if rest else [])
+            draft.job = in_waves(job, [*waves, Wave(until, False, frozenset({id}))])
+            return
+    if not job.killed and job.steps[job.index] in (("start", id), ("stop", id)) and until > job.deadline:
+        draft.job = evolve(job, deadline=until)
+
+
 def insist(draft: Draft, job: Job, child: Child) -> None:
     """Kill the child that the job waits for; from here on the job waits for its end."""
     draft.effects.append(KillChild(child.spec.id, child.generation))
@@ -151,7 +169,7 @@ def overdue(draft: Draft, job: Job) -> list[Child]:
         return expire(draft, job, lambda wave: wave.deadline <= draft.now)
     child = draft.children[id]
     if operation == "start":
-        silence = TimeoutError(f"no acknowledgement within {child.spec.start_timeout:g} s")
+        silence = TimeoutError(f"no acknowledgement within {job.deadline - job.began:g} s")
         # the job ends with the child's end: its other steps are of no use any more
         insist(draft, evolve(job, steps=(*job.steps[: job.index], ("stop", id)), failure=Exit.failed(silence)), child)
     elif not job.killed:

@@ -15,8 +15,8 @@ from .draft import Draft
 from .errors import CallError, NoProc, SpecError
 from .event import ChildExited, ChildRestarted, ChildStarted
 from .exits import Exit
-from .jobs import advance, close, failed_to_start, had_to_be_killed, hurry, overdue
-from .message import Acknowledged, Boot, Call, Declined, Effect, Ended, Hurry, Input, Judge, Reply, Stop, Tick
+from .jobs import advance, close, extend, failed_to_start, had_to_be_killed, hurry, overdue
+from .message import Acknowledged, Boot, Call, Declined, Effect, Ended, Extend, Hurry, Input, Judge, Reply, Stop, Tick
 from .restarts import ended_by_itself, report_failed_start, request_restart, settle, start_failed
 from .state import Child, Job, Lifecycle, Phase, Purpose, State
 from .value import evolve
@@ -50,6 +50,8 @@ def take(draft: Draft, event: Input) -> None:
             ended(draft, event)
         case Declined():
             declined(draft, event)
+        case Extend(id=id, generation=generation, seconds=seconds):
+            extend(draft, id, generation, seconds)
         case Tick():
             tick(draft)
         case Stop(exit=exit):
@@ -195,16 +197,24 @@ def stopped(draft: Draft, child: Child, exit: Exit | None) -> None:
     job = draft.job
     assert job is not None
     if job.failure is not None:
+        failure = explained(job.failure, exit)
         if job.purpose is not Purpose.CLOSE:
-            start_failed(draft, job, child, job.failure)
+            start_failed(draft, job, child, failure)
             return
         if failed_to_start(job, child):
             # it was being killed for its silence when the supervisor was told to stop
-            exit = job.failure
+            exit = failure
             report_failed_start(draft, child, exit, "")
     draft.down(child, exit)
     if not job.waves or not draft.children:
         draft.next_step()
+
+
+def explained(failure: Exit, exit: Exit | None) -> Exit:
+    """Why a start took too long, with the child's own failure as the cause where it had one."""
+    if exit is None or exit.exception is None:
+        return failure
+    return Exit.failed(exit.exception, reason=f"{failure.reason}; {exit.reason}")
 
 
 def tick(draft: Draft) -> None:

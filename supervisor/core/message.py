@@ -52,6 +52,15 @@ class Ended(Value):
 
 
 @attrs.frozen(repr=False, eq=False)
+class Extend(Value):
+    """A life asks for time: whoever waits for its start or for its end waits at least this many seconds from now."""
+
+    id: str
+    generation: int
+    seconds: float
+
+
+@attrs.frozen(repr=False, eq=False)
 class Tick(Value):
     """Time has passed; sent when `wake_at` is due."""
 
@@ -142,7 +151,7 @@ class Judge(Value):
     success: bool
 
 
-Input = Boot | Acknowledged | Declined | Ended | Tick | Stop | Hurry | Call | Judge
+Input = Boot | Acknowledged | Declined | Ended | Extend | Tick | Stop | Hurry | Call | Judge
 
 # ---------------------------------------------------------------- effects
 

@@ -69,6 +69,9 @@ class Ticket(Protocol):
     def exited(self, exit: Exit) -> None:
         """The life is over and everything it owned is gone."""
 
+    def extend(self, seconds: float) -> None:
+        """Ask for time: the wait for the start or for the end of this life ends no sooner than so many seconds from now."""
+
     def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Cancellable:
         """Run a task in the tree's task group.
 

@@ -28,6 +28,7 @@ from ..core.message import (
     Effect,
     Emit,
     Ended,
+    Extend,
     Finish,
     ForgetChild,
     Hurry,
@@ -100,6 +101,11 @@ class Life:
                 # it happened to hit this child, but it is meant for the program
                 self.tree.fail(exit.exception)
             self.node.feed(Ended(self.id, self.generation, exit))
+
+    def extend(self, seconds: float) -> None:
+        """See `Ticket.extend`."""
+        if not self.over:
+            self.node.feed(Extend(self.id, self.generation, seconds))
 
     def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Cancellable:
         """See `Ticket.spawn`."""

@@ -197,6 +197,9 @@ async def test_a_child_that_runs_to_its_end_within_its_launch_was_up() -> None:
         def exited(self, exit: Exit) -> None:
             calls.append(f"exited {exit.reason}")
 
+        def extend(self, seconds: float) -> None:
+            raise AssertionError(seconds)
+
         def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> anyio.CancelScope:
             with pytest.raises(StopIteration):
                 run().send(None)

@@ -19,6 +19,7 @@ from supervisor.core.message import (
     Declined,
     DeleteChild,
     Ended,
+    Extend,
     Hurry,
     Input,
     Judge,
@@ -31,7 +32,7 @@ from supervisor.core.message import (
     Tick,
 )
 from supervisor.core.spec import BRUTAL_KILL, AutoShutdown, ChildSpec, GiveUp, Restart, Strategy, SupervisorFlags
-from supervisor.core.state import Lifecycle, wake_at
+from supervisor.core.state import Lifecycle, State, wake_at
 
 from .machine_driver import BOOM, Driver, Life, Scripted, every
 
@@ -39,6 +40,16 @@ IDS = ("a", "b", "c", "d")
 STRATEGIES = (Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE)
 EXITS = (BOOM, BOOM, BOOM, Exit.killed(), Exit.normal(), Exit.shutdown(), Exit.shutdown("done"))
 PATIENCE = st.sampled_from([1.0, 10.0, 0.0, math.inf])
+
+
+def deadlines(state: State) -> dict[str, tuple[float, bool]]:
+    """Until when each child is waited for, and whether it was killed."""
+    job = state.job
+    if job is None:
+        return {}
+    if job.waves:
+        return {id: (wave.deadline, wave.killed) for wave in job.waves for id in wave.ids if id in state.children}
+    return {job.steps[job.index][1]: (job.deadline, job.killed)}
 
 
 @st.composite
@@ -126,6 +137,21 @@ class Anything(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ time
 
+    @precondition(lambda self: self.lives())
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 0.5, 4.0, 30.0]))
+    def extend(self, data: st.DataObject, seconds: float) -> None:
+        """Time asked for is granted to whoever is waited for and was not killed; nothing else changes, and no wait ever becomes shorter."""
+        life = data.draw(st.sampled_from(self.lives()))
+        before = deadlines(self.driver.state)
+        assert self.driver.feed(Extend(life.id, life.generation, seconds)) == ()
+        after = deadlines(self.driver.state)
+        killed = {id for id, (_, was_killed) in before.items() if was_killed}
+        until = self.driver.now + seconds
+        wanted = {
+            id: (max(at, until), False) if id == life.id and id not in killed else (at, id in killed) for id, (at, _) in before.items()
+        }
+        assert after == wanted
+
     @rule(late=st.sampled_from([0.0, 0.0, 0.0, 0.5, 7.0]))
     def time_comes(self, late: float) -> None:
         at = wake_at(self.driver.state)
@@ -180,7 +206,7 @@ class Anything(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ nonsense
 
-    @rule(id=st.sampled_from([*IDS, "nobody"]), back=st.integers(-1, 3), kind=st.sampled_from(["ack", "decline", "end", "boot"]))
+    @rule(id=st.sampled_from([*IDS, "nobody"]), back=st.integers(-1, 3), kind=st.sampled_from(["ack", "decline", "end", "extend", "boot"]))
     def stale_news(self, id: str, back: int, kind: str) -> None:
         generation = self.driver.generations.get(id, 0) - back
         life = self.driver.lives.get(id)
@@ -194,6 +220,8 @@ class Anything(RuleBasedStateMachine):
                 news = Declined(id, generation)
             case "end":
                 news = Ended(id, generation, BOOM)
+            case "extend":
+                news = Extend(id, generation, 1e6)
         before = self.driver.state
         assert self.driver.feed(news) == ()
         assert self.driver.state == before, "stale news changed something"

@@ -36,6 +36,7 @@ from supervisor.core.message import (
     Declined,
     DeleteChild,
     Ended,
+    Extend,
     Hurry,
     Input,
     RestartChild,
@@ -218,6 +219,82 @@ def test_a_stop_while_a_silent_child_is_being_killed(end: str) -> None:
     assert run.wait(1.0) == ["kill a", "finish shutdown"]
     exited = [("child_exited", "b", False)] if end == "ends" else []
     assert failed_starts(run) == [*exited, ("child_start_failed", "b", False), ("child_exited", "a", True)]
+
+
+def test_a_start_that_takes_long_names_the_failure_that_the_child_ended_with() -> None:
+    """A child that is killed for its silence may know why it was silent: that is the cause then."""
+    error = ConnectionRefusedError("nobody listens")
+    run = Play([child("a", start_timeout=2.0)], a=["silent"])
+    run.immortal = {"a"}
+    run.boot()
+    run.wait(2.0)
+    run.tell(Ended("a", 1, Exit.failed(error)))
+
+    assert run.finished is not None and run.finished.error is not None
+    assert run.finished.error.__cause__ is error
+    assert str(run.finished.error).endswith("no acknowledgement within 2 s; ConnectionRefusedError: nobody listens")
+
+
+# ---------------------------------------------------------------- time that children ask for
+
+
+def test_a_child_that_asks_for_time_to_start_has_it() -> None:
+    """The deadline moves to so many seconds from now, and never back; the failure says how long was waited."""
+    run = Play([child("a", start_timeout=2.0)], a=["silent"])
+    run.boot()
+    run.wait(1.0)
+
+    assert run.tell(Extend("a", 1, 4.0)) == [] and wake_at(run.state) == 5.0
+    assert run.tell(Extend("a", 1, 0.5)) == [] and wake_at(run.state) == 5.0
+    assert run.wait(3.9) == []
+    assert run.wait(0.1) == ["kill a", "finish abnormal"]
+    assert run.finished is not None and "no acknowledgement within 5 s" in str(run.finished.error)
+
+
+def test_a_child_that_asks_for_time_to_stop_has_it_until_it_is_killed() -> None:
+    """Once killed it has none, and one that is to be killed at once never had any."""
+    run = Play([child("a", shutdown=2.0, kill_timeout=3.0)])
+    run.boot()
+    run.stubborn = {"a"}
+    run.stop()
+
+    assert run.tell(Extend("a", 1, 60.0)) == [] and wake_at(run.state) == 60.0
+    run.immortal = {"a"}
+    assert run.wait(60.0) == ["kill a"]
+    assert run.tell(Extend("a", 1, 60.0)) == [] and wake_at(run.state) == 63.0
+
+    brutal = Play([child("a", shutdown=BRUTAL_KILL, kill_timeout=3.0)])
+    brutal.boot()
+    brutal.immortal = {"a"}
+    brutal.stop()
+    assert brutal.tell(Extend("a", 1, 60.0)) == [] and wake_at(brutal.state) == 3.0
+
+
+def test_time_is_for_the_child_that_is_waited_for() -> None:
+    """A running child, one whose turn has not come and a former life ask in vain."""
+    run = Play([child("a", shutdown=2.0), child("b", shutdown=2.0)])
+    run.boot()
+    run.stubborn = {"b"}
+    assert run.tell(Extend("a", 1, 60.0)) == [] and wake_at(run.state) == math.inf
+    run.stop()
+
+    run.tell(Extend("a", 1, 60.0), Extend("b", 2, 60.0))
+    assert wake_at(run.state) == 2.0
+
+
+def test_children_that_are_stopped_together_ask_each_for_itself() -> None:
+    """Who asks for time leaves the timer that it shared; the others keep theirs."""
+    run = Play([], SupervisorFlags(strategy=Strategy.SIMPLE_ONE_FOR_ONE))
+    run.boot()
+    for id in "ab":
+        run.ask(StartChild(child(id, shutdown=2.0)))
+    run.stubborn = {"a", "b"}
+    run.stop()
+
+    assert run.tell(Extend("a", 1, 5.0)) == [] and wake_at(run.state) == 2.0
+    assert run.wait(2.0) == ["kill b", "forget b"]
+    assert run.wait(2.9) == []
+    assert run.wait(0.1) == ["kill a", "forget a", "finish shutdown"]
 
 
 # ---------------------------------------------------------------- exits and restart types (rules 15 to 18)
