@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from .core.event import ChildRestarted as ChildRestarted
     from .core.event import ChildStarted as ChildStarted
     from .core.event import ChildStartFailed as ChildStartFailed
+    from .core.event import ChildStatus as ChildStatus
     from .core.event import ChildTerminated as ChildTerminated
     from .core.event import ChildUnresponsive as ChildUnresponsive
     from .core.event import Event as Event
     from .core.event import EventsLost as EventsLost
+    from .core.event import NotificationIgnored as NotificationIgnored
     from .core.event import OrphansSwept as OrphansSwept
     from .core.event import OutputFailed as OutputFailed
     from .core.event import OutputLine as OutputLine
@@ -144,6 +146,8 @@ if TYPE_CHECKING:
     from .leaf.command import command as command
     from .leaf.output import Lines as Lines
     from .leaf.output import RotatingFile as RotatingFile
+    from .leaf.readiness import line as line
+    from .leaf.readiness import probe as probe
     from .leaf.task import Ignore as Ignore
     from .leaf.task import task as task
     from .leaf.worker import worker as worker
@@ -189,8 +193,8 @@ _MODULES = {
         "SimpleOneForOne SpecError StartFailed SupervisorError"
     ),
     "core.event": (
-        "ChildExited ChildRestarted ChildStartFailed ChildStarted ChildTerminated ChildUnresponsive Event EventsLost OrphansSwept "
-        "OutputFailed OutputLine OutputResumed Record RestartDeferred SupervisorGaveUp"
+        "ChildExited ChildRestarted ChildStartFailed ChildStarted ChildStatus ChildTerminated ChildUnresponsive Event EventsLost "
+        "NotificationIgnored OrphansSwept OutputFailed OutputLine OutputResumed Record RestartDeferred SupervisorGaveUp"
     ),
     "core.exits": "Exit ExitKind describe",
     "core.extra_errors": (
@@ -222,6 +226,7 @@ _MODULES = {
     "host.waitstatus": "AbnormalExit exit_code",
     "leaf.command": "RunningCommand command",
     "leaf.output": "Lines RotatingFile",
+    "leaf.readiness": "line probe",
     "leaf.task": "Ignore task",
     "leaf.worker": "worker",
     "runtime.bus": "Subscription",

@@ -17,6 +17,7 @@ from typing import IO, Any, TypeVar
 
 import anyio
 import attrs
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL = 0.005
@@ -52,6 +53,20 @@ def eventually_sync(predicate: Callable[[], T], timeout: float = 10.0, *, what: 
             raise AssertionError(f"not within {timeout:g} s: {what or _name(predicate)} (last value: {value!r})")
         time.sleep(POLL)
     return value
+
+
+def needs(program: str, package: str) -> None:
+    """Skip a test where the distribution's program is missing; in CI it must not be.
+
+    Args:
+        program: Its name.
+        package: What tools/install-optional.sh calls it.
+    """
+    if shutil.which(program) is None:
+        remedy = f"tools/install-optional.sh {package} installs it"
+        if os.environ.get("CI"):
+            pytest.fail(f"CI has no {program}: {remedy}")
+        pytest.skip(f"no {program} here: {remedy}")
 
 
 def read_events(path: Path | str) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from supervisor.leaf.running import RunningCommand
 
 @attrs.define(eq=False)
 class LifeTicket:
-    """Keeps what a launch reports, and holds it to the contract of `Ticket`."""
+    """Keeps what a launch reports, and holds it to the contract of `Ticket`. Each event goes to `heard` as well."""
 
     task_group: TaskGroup
     path: tuple[str, ...] = ("root", "leaf")
@@ -26,6 +26,7 @@ class LifeTicket:
     value: object = None
     exit: Exit | None = None
     declines: bool = False
+    heard: Callable[[Event], object] | None = None
     events: list[Event] = attrs.field(factory=list)
     extensions: list[float] = attrs.field(factory=list)
     ready: anyio.Event = attrs.field(factory=anyio.Event)
@@ -63,6 +64,8 @@ class LifeTicket:
 
     def emit(self, event: Event) -> None:
         self.events.append(event)
+        if self.heard is not None:
+            self.heard(event)
 
     async def wait_exit(self, timeout: float = 20.0) -> Exit:
         """The end of the life.

@@ -20,7 +20,9 @@ case $1 in
     update) touch "$FRESH" ;;
     install)
         [ -e "$FRESH" ] || { echo "E: Unable to locate package"; exit 100; }
-        for command in erl erlc; do echo '#!/bin/sh' > "$BIN/$command"; chmod +x "$BIN/$command"; done ;;
+        for command in erl erlc redis-server systemd-notify systemd-analyze; do
+            echo '#!/bin/sh' > "$BIN/$command"; chmod +x "$BIN/$command"
+        done ;;
 esac
 """
 
@@ -56,16 +58,17 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_it_installs_what_is_missing_and_is_quiet(machine: Machine) -> None:
+@pytest.mark.parametrize(("what", "package"), [("erlang", "erlang-base"), ("redis", "redis-server"), ("systemd", "systemd")])
+def test_it_installs_what_is_missing_and_is_quiet(machine: Machine, what: str, package: str) -> None:
     """With fresh package lists where the old ones do not do; when all is there it does nothing."""
     machine.add("apt-get", APT)
 
-    done = machine.run("erlang")
-    again = machine.run("erlang")
+    done = machine.run(what)
+    again = machine.run(what)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
-    install = "install -q -y --no-install-recommends erlang-base"
+    install = f"install -q -y --no-install-recommends {package}"
     assert machine.log.read_text().splitlines() == [install, "update -q", install]
 
 
@@ -101,4 +104,4 @@ def test_it_knows_what_it_can_install(machine: Machine) -> None:
     assert machine.run().returncode == 2
     unknown = machine.run("cobol")
     assert unknown.returncode == 2
-    assert "known: erlang, terminal" in unknown.stderr
+    assert "known: erlang, redis, systemd, terminal" in unknown.stderr

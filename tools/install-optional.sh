@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what some checks need and no Python package index has, where it is missing: tools/install-optional.sh erlang terminal
+# Installs what some checks need and no Python package index has, where it is missing:
+# tools/install-optional.sh erlang redis systemd terminal
 # Quiet unless it fails. Uses apt-get, as root or through sudo; elsewhere it says what to install.
 set -eu
 
@@ -41,11 +42,13 @@ packages() { # packages WHAT PACKAGE...: install Debian packages, with fresh lis
     return 1
 }
 
-[ $# -gt 0 ] || { say "usage: $0 erlang|terminal..."; exit 2; }
+[ $# -gt 0 ] || { say "usage: $0 erlang|redis|systemd|terminal..."; exit 2; }
 for wanted in "$@"; do
     case $wanted in
         erlang) present erl erlc || packages "Erlang/OTP 25 or newer" erlang-base ;;
+        redis) present redis-server || packages "Redis, for the tests of readiness" redis-server ;;
+        systemd) present systemd-notify systemd-analyze || packages "systemd's tools, for the tests of readiness" systemd ;;
         terminal) present bash less vim || packages "what the terminal is tested with" bash less vim ;;
-        *) say "unknown: $wanted (known: erlang, terminal)"; exit 2 ;;
+        *) say "unknown: $wanted (known: erlang, redis, systemd, terminal)"; exit 2 ;;
     esac
 done

@@ -158,6 +158,24 @@ class SupervisorGaveUp(ChildEvent):
 
 
 @attrs.frozen(repr=False, eq=False)
+class ChildStatus(Event):
+    """A command says how it is: ``STATUS=`` and ``STOPPING=1`` of sd_notify. For people; it decides nothing."""
+
+    name: ClassVar[str] = "child_status"
+    status: str = ""
+    stopping: bool = attrs.field(default=False, kw_only=True)
+
+
+@attrs.frozen(repr=False, eq=False)
+class NotificationIgnored(Event):
+    """A command got an sd_notify message that was not taken; told once for each reason in a life. `pid` is its sender's."""
+
+    name: ClassVar[str] = "notification_ignored"
+    pid: int | None = None
+    reason: str = ""
+
+
+@attrs.frozen(repr=False, eq=False)
 class OrphansSwept(Event):
     """Processes that outlived their leaf were killed; `pids` are the ones that were still alive."""
 

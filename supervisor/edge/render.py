@@ -19,10 +19,12 @@ from ..core.event import (
     ChildRestarted,
     ChildStarted,
     ChildStartFailed,
+    ChildStatus,
     ChildTerminated,
     ChildUnresponsive,
     Event,
     EventsLost,
+    NotificationIgnored,
     OrphansSwept,
     OutputFailed,
     OutputLine,
@@ -258,6 +260,10 @@ def _swept(event: OrphansSwept) -> Line:
     )
 
 
+def _from(pid: int | None) -> str:
+    return "" if pid is None else f" from process {pid}"
+
+
 def _tone(is_well: bool) -> Tone:
     return Tone.PLAIN if is_well else Tone.BAD
 
@@ -268,6 +274,8 @@ TREE_WORDS: dict[type[Event], Words] = {
     ChildRestarted: _restarted,
     ChildTerminated: lambda event: Line("stopped on request"),
     ChildStartFailed: lambda event: Line(f"did not start: {event.exit.reason}", Tone.BAD, event.exit.output),
+    ChildStatus: lambda event: Line(f"says: {event.status or 'nothing'}{' (stopping)' if event.stopping else ''}"),
+    NotificationIgnored: lambda event: Line(f"ignored an sd_notify message{_from(event.pid)}: {event.reason}", Tone.WARNING),
     ChildUnresponsive: lambda event: Line(f"does not end, given up after {duration(event.waited)}", Tone.BAD),
     RestartDeferred: lambda event: Line(f"restart waits {duration(event.remaining)}: {event.reason}", Tone.WARNING),
     SupervisorGaveUp: _gave_up,

@@ -95,6 +95,8 @@ def _about(info: TreeInfo) -> str:
     said = [brief(info.spec) if info.spec is not None else "supervisor"]
     if info.supervisor is not None:
         said += _budget(info.supervisor, named=info.spec is not None)
+    if info.status is not None:
+        said.append(f"says: {info.status}")
     if info.retry_in is not None:
         said.append(f"next restart in {duration(info.retry_in)}")
     if info.state in ("undefined", "restarting") and info.exit is not None:

@@ -1,12 +1,13 @@
 /* The launch helper: what the supervisor's fork executes, and what executes the command.
  *
- *     _launch [-d SIGNAL -p PARENT] [-f FD] [-e FD] [-v NAME=VALUE ...] -- PATH ARGV0 [ARG ...]
+ *     _launch [-d SIGNAL -p PARENT] [-f FD] [-e FD] [-v NAME=VALUE ...] [-w NAME] -- PATH ARGV0 [ARG ...]
  *
  *   -d SIGNAL   ask the kernel for SIGNAL when the thread that spawned us dies
  *   -p PARENT   the process id of the supervisor: end at once if it is gone already
  *   -f FD       become a process group of our own and the foreground one of the terminal FD
  *   -e FD       if PATH cannot be executed, write errno to FD as a native int (closed when it can)
  *   -v N=V      set a variable of the command's environment, in place of any of that name; at most 8
+ *   -w NAME     set a variable to the process id that the command will have; counts among these
  *
  * It runs no interpreter, links nothing and allocates nothing: it costs one execve more. With -DHOSTED it is built on libc.
  */
@@ -35,6 +36,8 @@ static void death_signal(int number)
 }
 
 static int parent(void) { return getppid(); }
+
+static int own_pid(void) { return getpid(); }
 
 static void foreground(int fd)
 {
@@ -106,6 +109,8 @@ static void death_signal(int number) { call(SYS_prctl, PR_SET_PDEATHSIG, number,
 
 static int parent(void) { return (int)call(SYS_getppid, 0, 0, 0, 0, 0); }
 
+static int own_pid(void) { return (int)call(SYS_getpid, 0, 0, 0, 0, 0); }
+
 static void foreground(int fd)
 {
     unsigned long ttou = 1UL << (TTOU - 1), before = 0;
@@ -147,7 +152,27 @@ static int same_name(const char *entry, const char *assignment)
     return *entry == '=';
 }
 
-enum { VARIABLES = 8 };
+enum { VARIABLES = 8, LONGEST_NAME = 48 };
+
+/* NAME=PID in the buffer, which has room for a name of LONGEST_NAME and for any pid; null for a longer name */
+static char *pid_variable(const char *name, char *buffer)
+{
+    char digits[12];
+    int length = 0, count = 0, pid = own_pid();
+
+    for (; *name; name++) {
+        if (length == LONGEST_NAME)
+            return 0;
+        buffer[length++] = *name;
+    }
+    buffer[length++] = '=';
+    for (; pid; pid /= 10)
+        digits[count++] = (char)('0' + pid % 10);
+    while (count)
+        buffer[length++] = digits[--count];
+    buffer[length] = 0;
+    return buffer;
+}
 
 static int replaced(const char *entry, char **variables, int count)
 {
@@ -160,7 +185,7 @@ static int replaced(const char *entry, char **variables, int count)
 static void run(int argc, char **argv, char **envp)
 {
     int index = 1, expected_parent = 0, error_fd = -1, error, count = 0, size = 0, kept = 0;
-    char *variables[VARIABLES];
+    char *variables[VARIABLES], pid_buffer[LONGEST_NAME + 16];
 
     for (; index + 1 < argc && argv[index][0] == '-' && argv[index][1] != '-'; index += 2) {
         int value = number(argv[index + 1]);
@@ -172,6 +197,10 @@ static void run(int argc, char **argv, char **envp)
             if (count == VARIABLES || !*text)
                 leave(125);
             variables[count++] = argv[index + 1];
+            break;
+        case 'w':
+            if (count == VARIABLES || !(variables[count++] = pid_variable(text, pid_buffer)))
+                leave(125);
             break;
         case 'd': death_signal(value); break;
         case 'p': expected_parent = value; break;

@@ -56,6 +56,7 @@ def wrap(
     foreground_fd: int | None,
     error_fd: int | None,
     variables: Mapping[str, str] | None = None,
+    pid_variable: str | None = None,
 ) -> tuple[str, list[str]]:
     """What to execute in place of a command, so that the command runs as wished.
 
@@ -66,6 +67,7 @@ def wrap(
         foreground_fd: A terminal whose foreground it becomes before it runs; None for none.
         error_fd: Where the helper reports why it could not execute; None without a helper.
         variables: What the helper sets in the environment. They are seen in the process list for an instant.
+        pid_variable: A variable that gets the command's own pid; None for none.
 
     Returns:
         The file to execute and its arguments.
@@ -81,7 +83,13 @@ def wrap(
             options += ["-e", str(error_fd)]
         for name, value in (variables or {}).items():
             options += ["-v", f"{name}={value}"]
+        if pid_variable is not None:
+            options += ["-w", pid_variable]
         return _HELPER, [*options, "--", path, *argv]
+    if pid_variable is not None and os.name == "posix":
+        # a shell has the pid that the command will have
+        script = f'{pid_variable}=$$; export {pid_variable}; exec "$@"'
+        path, argv = "/bin/sh", ("sh", "-c", script, "sh", path, *argv[1:])
     if chosen is Mechanism.SETPRIV and death_signal:
         return _setpriv, ["setpriv", "--pdeathsig", signal_name(death_signal).removeprefix("SIG"), "--", path, *argv[1:]]
     return path, list(argv)

@@ -33,6 +33,7 @@ class Claims(Protocol):
 
 _trees: dict[int, Claims] = {}
 _servers: set[int] = set()
+_awaited: list[int] = []
 _active: bool | None = None
 _sole_owner = False
 _ours_before: frozenset[ProcessId] = frozenset()
@@ -96,6 +97,16 @@ def unregister_server(pid: int) -> None:
     _servers.discard(pid)
 
 
+def leave(pid: int) -> None:
+    """Somebody waits for this process's end, and will ask how it ended: if we adopt it, it is not reaped before `take`."""
+    _awaited.append(pid)
+
+
+def take(pid: int) -> None:
+    """Who said `leave` waits for it no more; once for each."""
+    _awaited.remove(pid)
+
+
 def release() -> None:
     """Stop adopting orphans if no leaf is left, so that the rest of the program's children behave as before, and hold no descriptor.
 
@@ -136,7 +147,7 @@ def collect() -> None:
     # a child started here is in our session, or leads its own: one of a third session can only have been adopted
     possible = (os.getsid(0),) if _sole_owner else (os.getsid(0), -1)
     for stat in strangers():
-        if not stat.dead:
+        if not stat.dead or stat.pid in _awaited:
             continue
         session = -1 if stat.session == stat.pid else stat.session
         adopted = session not in possible and ProcessId(stat.pid, stat.created) not in _ours_before

@@ -175,6 +175,7 @@ def spawn(
     terminal_fd: int | None = None,
     foreground: bool = True,
     death_signal: int = signal.Signals(9),
+    pid_variable: str | None = None,
 ) -> Spawned:
     """Start a process, and return when its program runs.
 
@@ -191,6 +192,7 @@ def spawn(
         terminal_fd: Its number of the terminal that it shares with us; None for a process without one.
         foreground: Whether it becomes that terminal's foreground.
         death_signal: What it gets when the calling thread, or this process, dies; 0 for nothing.
+        pid_variable: A variable that gets its own pid; None for none.
 
     Raises:
         FileNotFoundError: No such command or working directory.
@@ -211,7 +213,10 @@ def spawn(
     try:
         streams = [_open(stdin, os.O_RDONLY, opened), _open(stdout, _APPEND, opened)]
         streams.append((1 if streams[1] is None else streams[1]) if stderr == "stdout" else _open(stderr, _APPEND, opened))
-        order = _Order(path, argv, environment, own, cwd, streams, pass_fds, terminal_fd if foreground else None, own_session, death_signal)
+        order = _Order(
+            path, argv, environment, own, cwd, streams, pass_fds,
+            terminal_fd if foreground else None, own_session, death_signal, pid_variable,
+        )  # fmt: skip
         popen, job = _start_in_job(order) if sys.platform == "win32" else (_start(order), None)
     except OSError:
         if cwd is not None:
@@ -279,6 +284,7 @@ class _Order(NamedTuple):
     foreground_fd: int | None
     own_session: bool
     death_signal: int
+    pid_variable: str | None
 
 
 def _start_in_job(order: _Order) -> tuple[subprocess.Popen[bytes], JobObject | None]:
@@ -319,7 +325,7 @@ def _start(order: _Order) -> subprocess.Popen[bytes]:
             error_reader, error_writer = _pipe()
         file, words = launching.wrap(
             order.path, order.argv, death_signal=order.death_signal, foreground_fd=order.foreground_fd, error_fd=error_writer,
-            variables=order.own if order.environment is None else None,
+            variables=order.own if order.environment is None else None, pid_variable=order.pid_variable,
         )  # fmt: skip
         try:
             # no preexec_fn, user or group: with any of them CPython forks, and a fork copies the page tables of a large parent

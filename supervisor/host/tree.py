@@ -154,6 +154,19 @@ class Tree:
         """Whether it carries our marker; whoever stands between it and us had it too, before his environment was replaced."""
         return carries(value_in(read_environment(process.pid)), self.marker)
 
+    def holds(self, pid: int) -> bool:
+        """Whether the process that has this pid now belongs here; one that is dead does until it is reaped."""
+        if pid == self.root.pid:
+            return True
+        stat = read_stat(pid)
+        passed: set[int] = set()
+        while stat is not None and stat.pid not in passed:
+            if stat.pid == self.root.pid or self.claims(stat):
+                return True
+            passed.add(stat.pid)  # parents that are replaced while we climb could make a circle
+            stat = read_stat(stat.parent) if stat.parent not in (0, 1, os.getpid()) else None
+        return carries(value_in(read_environment(pid)), self.marker)
+
     def claims(self, stat: Stat) -> bool:
         """Whether a process belongs here by what was seen, by its process group or by its session."""
         if stat.group == self.root.pid or (self.own_session and stat.session == self.root.pid):

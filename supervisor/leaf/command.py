@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
-from ..core.errors import InvalidField, is_count
+from ..core.errors import BadCombination, InvalidField, is_count
 from ..core.ports import ChildType, Ticket
 from ..core.value import Value
-from ..host import launching, reaper
+from ..host import launching, reaper, sd_notify
 from ..host.marker import new_marker
 from ..host.oom import oom_kills
 from ..host.spawn import Redirect, spawn
 from ..host.terminal import borrow, hung_up, is_lent
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit
-from .readiness import Newline
+from .readiness import LineReadiness, Newline, Probe, Ready, ReadyLine, ReadyProbe, readiness
+from .running import Companion
 from .running import RunningCommand as RunningCommand
+from .watchdog import check_watchdog
 
 if TYPE_CHECKING:
     from .output import Output, Target
@@ -32,7 +34,6 @@ NOTIFY_FD: Final = "NOTIFY_FD"
 
 _SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LONGEST_TAIL: Final = 1000
-Ready = Literal["spawn", "fd"]
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -42,7 +43,8 @@ class Command(Value):
     argv: tuple[str, ...]
     env: Mapping[str, str | None] = attrs.field(factory=dict, kw_only=True)
     cwd: str | None = attrs.field(default=None, kw_only=True)
-    ready: Ready = attrs.field(default="spawn", kw_only=True)
+    ready: Ready = attrs.field(default="spawn", converter=readiness, kw_only=True)
+    watchdog: float | None = attrs.field(default=None, kw_only=True)
     stop_signal: int = attrs.field(default=signal.SIGTERM, kw_only=True)
     stdin: Redirect = attrs.field(default="inherit", kw_only=True)
     stdout: Target = attrs.field(default="inherit", kw_only=True)
@@ -61,8 +63,7 @@ class Command(Value):
         for name, value in self.env.items():
             if not name or "=" in name or "\0" in name or (value is not None and "\0" in value):
                 raise InvalidField("env", {name: value}, "variable names without = and values without NUL", where=where)
-        if self.ready not in ("spawn", "fd"):
-            raise InvalidField("ready", self.ready, '"spawn" or "fd"', where=where)
+        check_watchdog(self.watchdog, where=where)
         if self.terminal not in ("auto", "never"):
             raise InvalidField("terminal", self.terminal, '"auto" or "never"', where=where)
         policy: object = self.abnormal
@@ -78,6 +79,9 @@ class Command(Value):
                 from .output import check_target
 
                 check_target(name, target)
+        if isinstance(self.ready, ReadyLine) and self.stdout == "null" and self.stderr in ("null", "stdout"):
+            outputs = {"ready": str(self.ready), "stdout": self.stdout, "stderr": self.stderr}
+            raise BadCombination(outputs, 'an output that is not "null", or there is no line to be read', where=where)
         if self.tail is not None and not (is_count(self.tail) and self.tail <= _LONGEST_TAIL):
             raise InvalidField("tail", self.tail, f"None or a number of lines, at most {_LONGEST_TAIL}", where=where)
 
@@ -98,57 +102,41 @@ class Command(Value):
         if self.terminal == "auto" and self.stdin == "inherit" and hung_up():
             raise OSError(errno.EIO, "the terminal has hung up")
         marker = new_marker(ticket.path, ticket.generation)
-        terminal = borrow() if self.terminal == "auto" and self.stdin == self.stdout == "inherit" else None
-        newline: Newline | None = None
-        output: Output | None = None
-        stdout: Target | int = self.stdout
-        stderr: Target | int = self.stderr
+        lends = self.terminal == "auto" and self.stdin == self.stdout == "inherit" and not isinstance(self.ready, ReadyLine)
+        terminal = borrow() if lends else None
+        fittings = _Fittings()
         try:
             adopting = reaper.adopt_orphans()
-            variables = {}
-            if self.ready == "fd":
-                newline = Newline.open()
-                variables[NOTIFY_FD] = str(newline.writer)
-            if self.tail or not isinstance(stdout, str | PathLike) or not isinstance(stderr, str | PathLike):
-                from .output import Output  # here: most outputs are inherited
-
-                output = Output.open(ticket, self.stdout, self.stderr, self.tail, on_terminal=terminal is not None)
-                stdout, stderr = output.stdout, output.stderr
+            stdout, stderr = self._fit(fittings, ticket, on_terminal=terminal is not None)
             spawned = spawn(
                 self.argv,
                 marker=marker,
-                env=self.env,
-                variables=variables,
+                env={**sd_notify.hidden(), **self.env},
+                variables=fittings.variables,
                 cwd=self.cwd,
                 # two readers of one terminal would share out its keys between them
                 stdin="null" if self.stdin == "inherit" and terminal is None and is_lent() else self.stdin,
                 stdout=stdout,
                 stderr=stderr,
-                pass_fds=() if newline is None else (newline.writer,),
+                pass_fds=tuple(fittings.passed),
                 terminal_fd=None if terminal is None else 0,
                 foreground=terminal is not None and terminal.foreground,
                 death_signal=self.death_signal,
+                pid_variable=None if self.watchdog is None else sd_notify.WATCHDOG_PID,
             )
         except BaseException:
             if terminal is not None:
                 terminal.give_back(None)
-            if newline is not None:
-                newline.close()
-            if output is not None:
-                output.close()
+            fittings.close()
             reaper.release()
             raise
         finally:
-            if newline is not None:
-                os.close(newline.writer)
-            if output is not None:
-                output.spawned()
+            fittings.spawned()
         if terminal is not None:
             terminal.lent(spawned.pid, by_helper=launching.mechanism() is launching.Mechanism.HELPER)
         tree = Tree(spawned.id, marker, spawned.own_session, adopting)
         reaper.register(tree)
         directory = os.path.abspath(self.cwd or os.curdir)
-        companions = () if newline is None else (newline,)
         running = RunningCommand(
             self.argv,
             directory,
@@ -159,16 +147,76 @@ class Command(Value):
             tree,
             terminal,
             oom_kills(),
-            companions,
-            newline is not None,
-            output=output,
+            tuple(fittings.companions),
+            self.ready != "spawn",
+            output=fittings.output,
         )
         ticket.spawn(running.watch, f"command {'/'.join(ticket.path)}")
         return running
 
+    def _fit(self, fittings: _Fittings, ticket: Ticket, *, on_terminal: bool) -> tuple[Redirect | int, Redirect | int]:
+        """Make what this life needs besides its process; the answer is what that gets as standard output and standard error."""
+        stdout: Target | int = self.stdout
+        stderr: Target | int = self.stderr
+        looking = None
+        if self.ready == "fd":
+            newline = Newline.open()
+            fittings.companions.append(newline)
+            fittings.passed.append(newline.writer)
+            fittings.variables[NOTIFY_FD] = str(newline.writer)
+        elif isinstance(self.ready, ReadyLine):
+            looking = LineReadiness(self.ready)
+            fittings.companions.append(looking)
+        elif isinstance(self.ready, ReadyProbe):
+            fittings.companions.append(Probe(self.ready))
+        if self.ready == "notify" or self.watchdog is not None:
+            from .liveness import Notifications  # here: most commands report nothing
+
+            notifications = Notifications.open(acknowledges=self.ready == "notify", watchdog=self.watchdog)
+            fittings.companions.append(notifications)
+            fittings.variables.update(notifications.variables)
+        if self.tail or looking is not None or not isinstance(stdout, str | PathLike) or not isinstance(stderr, str | PathLike):
+            from .output import Output  # here: most outputs are inherited
+
+            look = None if looking is None else looking.look
+            output = fittings.output = Output.open(ticket, self.stdout, self.stderr, self.tail, look=look, on_terminal=on_terminal)
+            stdout, stderr = output.stdout, output.stderr
+        return stdout, stderr
+
     def describe(self) -> dict[str, Any]:
         """The command without its arguments, which can hold secrets."""
-        return {"command": self.argv[0], "arguments": len(self.argv) - 1, "working_directory": self.cwd, "ready": self.ready}
+        return {"command": self.argv[0], "arguments": len(self.argv) - 1, "working_directory": self.cwd, "ready": str(self.ready)}
+
+
+@attrs.define
+class _Fittings:
+    """What one life is equipped with before there is a process.
+
+    Attributes:
+        companions: What lives beside it.
+        variables: For its environment.
+        passed: Descriptors that it inherits under their numbers; ours to close once it has them.
+        output: What reads its outputs; None when it keeps them.
+    """
+
+    companions: list[Companion] = attrs.field(factory=list)
+    variables: dict[str, str] = attrs.field(factory=dict)
+    passed: list[int] = attrs.field(factory=list)
+    output: Output | None = None
+
+    def spawned(self) -> None:
+        """The process has its ends of our pipes, or never will."""
+        for descriptor in self.passed:
+            os.close(descriptor)
+        if self.output is not None:
+            self.output.spawned()
+
+    def close(self) -> None:
+        """Give back what was made for a process that is not there."""
+        for companion in self.companions:
+            companion.close()
+        if self.output is not None:
+            self.output.close()
 
 
 def command(
@@ -176,6 +224,7 @@ def command(
     env: Mapping[str, str | None] | None = None,
     cwd: str | PathLike[str] | None = None,
     ready: Ready = "spawn",
+    watchdog: float | None = None,
     stop_signal: int = signal.SIGTERM,
     stdin: Redirect = "inherit",
     stdout: Target = "inherit",
@@ -194,7 +243,13 @@ def command(
         cwd: Its working directory; ours by default.
         ready: When it counts as started: ``"spawn"``, once its program runs; ``"fd"``, once it has written a newline to the
             descriptor whose number is in ``$NOTIFY_FD``, which is closed on our side then. In a plain ``sh`` that is
-            ``echo > /dev/fd/$NOTIFY_FD``: it takes no number of two digits after ``>&``.
+            ``echo > /dev/fd/$NOTIFY_FD``: it takes no number of two digits after ``>&``. ``"notify"``, once it, or a process below it,
+            has sent ``READY=1`` to ``$NOTIFY_SOCKET`` as sd_notify(3) does; Linux only. ``"line:REGEX"`` or `line`, once a line of its
+            outputs matches, wherever they go to; they are read here then, and passed on, so it gets no terminal. `probe`, once an async
+            function says so.
+        watchdog: Seconds of silence that are too long: it has to send ``WATCHDOG=1`` to ``$NOTIFY_SOCKET`` more often, from when it is up
+            until it is asked to end. Otherwise its main process gets SIGABRT, all of it is killed 5 s later, and its end is abnormal.
+            None for no watchdog. Linux only.
         stop_signal: What it gets, with its process group, when it is to end.
         stdin: Where its input comes from: ``"inherit"``, ``"null"`` or a file.
         stdout: Where its output goes to: ``"inherit"``, ``"null"`` or the path of a file that it appends to, all without a pipe; or through
@@ -212,12 +267,14 @@ def command(
 
     Raises:
         InvalidField: An argument has an illegal value.
+        BadCombination: A line is waited for, and all output goes nowhere.
     """
     return Command(
         tuple(argv),
         env=dict(env or {}),
         cwd=None if cwd is None else os.fspath(cwd),
         ready=ready,
+        watchdog=watchdog,
         stop_signal=stop_signal,
         stdin=stdin,
         stdout=stdout,

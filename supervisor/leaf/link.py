@@ -169,9 +169,6 @@ class Link:
                 taken += len(data)
                 self._frames.feed(data)
 
-    async def drain(self, life: RunningCommand) -> None:
-        """Nothing: its last words are taken in when it is dead, for they say how it died."""
-
     def close(self) -> None:
         """Close the socket; calls that wait are told that nobody answers."""
         self._closed = True

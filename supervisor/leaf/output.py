@@ -17,7 +17,7 @@ from ..core.ports import Ticket
 from ..core.value import Value
 from ..host.outputs import AppendedFile, OwnStream, output_pipe
 from ..host.spawn import Redirect
-from .pump import Pump, Route, Source, ToFunction, ToLines, ToWriter, Watcher
+from .pump import Pump, Route, Searched, Source, ToFunction, ToLines, ToWriter
 
 TAIL: Final = 20
 """Lines that are kept of what is read anyway."""
@@ -141,7 +141,7 @@ class Output:
         stderr: Target,
         tail: int | None = None,
         *,
-        watchers: tuple[Watcher, ...] = (),
+        look: Callable[[str], bool] | None = None,
         on_terminal: bool = False,
     ) -> Output:
         """Make the pipes.
@@ -152,8 +152,7 @@ class Output:
             stderr: Where its errors go to; ``"stdout"`` for the same.
             tail: Lines of each stream that are kept. A number above 0 has files and inherited streams read here as well, and passed on;
                 None is 20 of what is read anyway.
-            watchers: Called with each chunk of either stream, before it is passed on; they must not raise. They too have everything
-                read here.
+            look: Called with each line of either stream until it answers True; it must not raise. It too has everything read here.
             on_terminal: Whether the process has the terminal: then what it inherits stays its own.
 
         Raises:
@@ -161,13 +160,13 @@ class Output:
         """
         if isinstance(stdout, RotatingFile) and isinstance(stderr, RotatingFile) and os.fspath(stdout.path) == os.fspath(stderr.path):
             stderr = "stdout"  # one file has one writer
-        everything = bool(watchers or tail)
+        everything = bool(tail) or look is not None
         count = TAIL if tail is None else tail
         output = cls("inherit", "stdout")
         try:
-            output.stdout = output._stream(ticket, "stdout", stdout, count, watchers, everything, on_terminal)
+            output.stdout = output._stream(ticket, "stdout", stdout, count, look, everything, on_terminal)
             if stderr != "stdout":
-                output.stderr = output._stream(ticket, "stderr", stderr, count, watchers, everything, on_terminal)
+                output.stderr = output._stream(ticket, "stderr", stderr, count, look, everything, on_terminal)
         except BaseException:
             output.close()
             raise
@@ -194,7 +193,14 @@ class Output:
             pump.close()
 
     def _stream(
-        self, ticket: Ticket, name: str, target: Target, tail: int, watchers: tuple[Watcher, ...], everything: bool, on_terminal: bool
+        self,
+        ticket: Ticket,
+        name: str,
+        target: Target,
+        tail: int,
+        look: Callable[[str], bool] | None,
+        everything: bool,
+        on_terminal: bool,
     ) -> Redirect | int:
         if isinstance(target, str | PathLike) and (not everything or target == "null" or (target == "inherit" and on_terminal)):
             return target
@@ -214,5 +220,5 @@ class Output:
             route = ToFunction(source, target)
         reader, writer = output_pipe(large=large)
         self._writers.append(writer)
-        self.pumps.append(Pump(reader, route, Tail(tail) if tail else None, watchers))
+        self.pumps.append(Pump(reader, route if look is None else Searched(route, look), Tail(tail) if tail else None))
         return writer

@@ -23,10 +23,10 @@ LAST_LINES: Final = 2048
 """The same where somebody waits for the end: whoever stops a tree of floods waits for one after the other."""
 RETRY: Final = 1.0
 """Seconds after which a file that failed is tried again."""
+LONGEST_LINE: Final = 64 * 1024
+"""Bytes of a line that is searched; what is longer is cut, so that a command which never writes a newline costs no memory."""
 GRACE: Final = 0.5
 """Seconds in which a full pipe of ours has to take what the dead have left behind."""
-
-Watcher = Callable[[bytes], None]
 
 
 class Source:
@@ -190,6 +190,39 @@ class ToLines(Route):
                 self._function = None
 
 
+class Searched(Route):
+    """To another route, and looked through for a line on the way; at most `LONGEST_LINE` bytes of each."""
+
+    def __init__(self, route: Route, look: Callable[[str], bool]) -> None:
+        self.busy = False
+        self._route, self._look = route, look
+        self._splitter: LineSplitter | None = LineSplitter(LONGEST_LINE)
+
+    def take(self, chunk: bytes) -> None:
+        """See `Route.take`."""
+        if self._splitter is not None:
+            self._splitter.feed(chunk)
+        self._route.take(chunk)
+        self.busy = self._splitter is not None or self._route.busy
+
+    def work(self, lines: int = LINES) -> int | None:
+        """See `Route.work`."""
+        full = self._route.work(lines) if self._route.busy else None
+        if self._splitter is not None and any(self._look(line.text) for line in self._splitter.take(lines)):
+            self._splitter = None
+        searching = self._splitter is not None and self._splitter.busy
+        self.busy = searching or self._route.busy
+        return None if searching else full
+
+    def finish(self) -> None:
+        """See `Route.finish`; a line without an end is none."""
+        self._route.finish()
+
+    def close(self) -> None:
+        """See `Route.close`."""
+        self._route.close()
+
+
 class Pump:
     """Reads one pipe to its end, or until the tree of the command is gone.
 
@@ -198,10 +231,10 @@ class Pump:
         tail: The last lines; None when nobody wants them.
     """
 
-    def __init__(self, reader: int, route: Route, tail: Tail | None, watchers: tuple[Watcher, ...]) -> None:
+    def __init__(self, reader: int, route: Route, tail: Tail | None) -> None:
         self.reader: int | None = reader
         self.tail = tail
-        self._route, self._watchers = route, watchers
+        self._route = route
 
     async def run(self) -> None:
         """Read and pass on, one chunk a turn of the event loop.
@@ -245,8 +278,6 @@ class Pump:
             return 1
         if self.tail is not None:
             self.tail.feed(chunk)
-        for watcher in self._watchers:
-            watcher(chunk)
         self._route.take(chunk)
         if self._route.busy:
             self._route.work()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -13,10 +13,11 @@ import anyio
 import attrs
 
 from ..core.event import OrphansSwept
-from ..core.exits import Exit
+from ..core.exits import Exit, ExitKind, describe
 from ..core.ports import Ticket
 from ..core.value import evolve
 from ..host import reaper
+from ..host.followed import Followed
 from ..host.identity import ProcessId, send_signal
 from ..host.oom import OomKills, oom_kills, was_out_of_memory
 from ..host.procstat import read_stat
@@ -36,7 +37,7 @@ _TIDY: Final = 30.0
 
 
 class Companion(Protocol):
-    """A part of one life of a command that runs beside its process: it waits for readiness, watches over it, or drains its output."""
+    """A part of one life of a command that runs beside its process: it waits for readiness, or hears what it reports."""
 
     async def run(self, life: RunningCommand) -> None:
         """Live beside the root process.
@@ -46,9 +47,6 @@ class Companion(Protocol):
 
     def conclude(self, life: RunningCommand) -> None:
         """The root process is dead, others of its tree may live: take in its last words. Not called when the life is given up."""
-
-    async def drain(self, life: RunningCommand) -> None:
-        """The whole tree is gone, so nobody writes any more: take in what is left. Not called when the life is given up."""
 
     def close(self) -> None:
         """Give back what it holds."""
@@ -61,6 +59,9 @@ class RunningCommand:
     Attributes:
         argv: The command and its arguments.
         cwd: Its working directory, absolute.
+        status: What it says of itself, for people; None when it has said nothing.
+        trouble: Why it is not up yet, as far as anybody knows.
+        on_up: Called when it says that it is up.
     """
 
     argv: tuple[str, ...]
@@ -79,7 +80,27 @@ class RunningCommand:
     _insisted: bool = False
     _verdict: Exit | None = None
     _output: Output | None = None
-    _status: WaitStatus | None = None
+    _wait_status: WaitStatus | None = None
+    _main: Followed | None = None
+    _outlived: bool = False
+    status: str | None = None
+    trouble: Exception | None = None
+    on_up: Callable[[], None] | None = None
+
+    @property
+    def ticket(self) -> Ticket:
+        """The ticket of this life, for its companions."""
+        return self._ticket
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it has said that it is up."""
+        return self._started
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to end, or killed."""
+        return self._asked or self._insisted
 
     @property
     def pid(self) -> int:
@@ -109,6 +130,14 @@ class RunningCommand:
         """The live orphans of this life that became our children: they and their descendants belong to it, outside of its tree."""
         return () if self._spawned.reaped else tuple(self._tree.adopted())
 
+    def holds(self, pid: int) -> bool:
+        """Whether the process that has this pid now belongs to the command's tree; one that is dead does until it is reaped.
+
+        Raises:
+            OSError: Out of descriptors, so that nobody can look.
+        """
+        return not self._spawned.reaped and with_reserve(self._tree.holds)(pid)
+
     def remember(self, members: Iterable[ProcessId]) -> None:
         """Take in members that were seen elsewhere, so that they are found after a crash even if they leave the tree."""
         self._tree.remember(members)
@@ -128,6 +157,12 @@ class RunningCommand:
         self._signal_group(self._stop_signal)
         if sys.platform != "win32":
             self._signal_group(signal.SIGCONT)  # a stopped process gets no other signal
+        main = self._main
+        if main is not None and not main.over.is_set():
+            with suppress(OSError):
+                stat = with_reserve(read_stat)(main.id.pid)
+                if stat is not None and stat.group != self.pid:
+                    self._signal_main(self._stop_signal)
 
     def kill(self) -> None:
         """Kill the whole tree, whoever is in it now."""
@@ -139,13 +174,31 @@ class RunningCommand:
         """The command says that it is up; said again, it changes nothing."""
         if not self._started:
             self._started = True
+            self.trouble = None
+            if self.on_up is not None:
+                self.on_up()
             self._ticket.started(self.process_id)
 
-    def condemn(self, exit: Exit) -> None:
-        """Kill it, and report this exit instead of what the kill brings about. Only the first verdict counts, and none over the dead."""
-        if self._verdict is None and self._spawned.status() is None:
-            self._verdict = exit
-            self._kill_all()
+    def follow(self, main: Followed | None) -> None:
+        """From now on this process's end is the command's; None: the root's, as at first. Its owner closes it."""
+        self._main = main
+        if main is not None:
+            self._tree.remember((main.id,))
+
+    def condemn(self, exit: Exit, *, by: int | None = None) -> None:
+        """Kill it, and report this exit instead of what the kill brings about. Only the first verdict counts, and none over the dead.
+
+        Args:
+            exit: The verdict. How the process really ended is added where it says nothing of that.
+            by: A signal that its main process gets first. Whoever sends one condemns it again, without, some time later.
+        """
+        if not self._is_over():
+            if self._verdict is None:
+                self._verdict = exit
+            if by is None:
+                self._kill_all()
+            else:
+                self._signal_main(by)
 
     async def watch(self) -> None:
         """The life of the command, from its acknowledgement to the report of its end."""
@@ -164,8 +217,8 @@ class RunningCommand:
                 await self._output.drain()
         finally:
             if self._terminal is not None:
-                self._terminal.give_back(self._status)
-            if self._status is None:
+                self._terminal.give_back(self._wait_status)
+            if self._wait_status is None:
                 self._kill_all()  # given up, or a fault of ours: nothing may run that nobody watches
             else:
                 self._spawned.reap()
@@ -175,8 +228,8 @@ class RunningCommand:
                 companion.close()
             if self._output is not None:
                 self._output.close()
-            if self._status is not None:
-                self._report_end(self._status)
+            if self._wait_status is not None:
+                self._report_end(self._wait_status)
             reaper.release()  # after the report: it may have started the next life at once
 
     async def _live(self) -> None:
@@ -193,31 +246,44 @@ class RunningCommand:
                     group.start_soon(job_control, self._spawned, self._terminal, lambda: self._insisted)
                 await self._death()
                 group.cancel_scope.cancel()
-        self._status = self._spawned.status()
+        self._wait_status = self._spawned.status()
         for companion in self._companions:
             companion.conclude(self)
         await self._clean_up()
-        for companion in self._companions:
-            await companion.drain(self)
 
     def _report_end(self, status: WaitStatus) -> None:
         self._ticket.exited(self._judge(status))
 
     def _judge(self, status: WaitStatus) -> Exit:
-        exit = self._verdict or self._classified(status)
+        exit = self._classified(status) if self._verdict is None else _completed(self._verdict, status)
         if self._output is not None and not (exit.is_clean and self._started) and (said := self._output.tail()):
             return evolve(exit, output=said)
         return exit
 
     def _classified(self, status: WaitStatus) -> Exit:
+        if self._outlived and self._main is not None:
+            if self._main.status is None:
+                return self._unknown_end(self._main)
+            status = self._main.status
         out_of_memory = None
         if status.signal == _SIGKILL and not self._insisted:
             out_of_memory = was_out_of_memory(self._kills, oom_kills())
         asked = self._stop_signal if self._asked else None
-        return classify(status, self._abnormal, asked=asked, out_of_memory=out_of_memory)
+        exit = classify(status, self._abnormal, asked=asked, out_of_memory=out_of_memory)
+        if self.trouble is not None and self._insisted and not self._asked:
+            return evolve(exit, reason=describe(self.trouble), exception=self.trouble)
+        return exit
+
+    def _unknown_end(self, main: Followed) -> Exit:
+        if self._asked:
+            return Exit.shutdown()
+        return Exit(ExitKind.ABNORMAL, f"its main process {main.id.pid} ended; only its parent knows how")
+
+    def _is_over(self) -> bool:
+        return self._spawned.status() is not None and (self._main is None or self._main.over.is_set())
 
     async def _death(self) -> None:
-        """Return when the root process is dead; it is not reaped yet."""
+        """Return when the root process and the main process are dead; the root is not reaped yet."""
         readable = self._spawned.exit_fd
         while self._spawned.status() is None:
             if readable is not None:
@@ -229,6 +295,9 @@ class RunningCommand:
             else:
                 # a thread for each leaf, without end: of the loop's own there are forty, and the next death would wait for one of them
                 await anyio.to_thread.run_sync(self._spawned.wait, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+        while self._main is not None and not self._main.over.is_set():
+            self._outlived = True
+            await self._main.over.wait()
 
     async def _clean_up(self) -> None:
         """The root is dead and not reaped, so its group is still its own: let those end that were asked to, sweep the rest."""
@@ -276,6 +345,15 @@ class RunningCommand:
             with suppress(PermissionError):
                 with_reserve(send_signal)(self.process_id, _SIGKILL)
 
+    def _signal_main(self, number: int) -> None:
+        """Signal the main process alone, and wake it if it is stopped."""
+        main = self._main
+        process = self.process_id if main is None or main.over.is_set() else main.id
+        with suppress(OSError):
+            with_reserve(send_signal)(process, number)
+            if sys.platform != "win32":
+                with_reserve(send_signal)(process, signal.SIGCONT)
+
     def _signal_group(self, number: int) -> None:
         """Signal the root's process group. Only before the root is reaped: until then no other group can have its number."""
         if sys.platform == "win32":
@@ -288,3 +366,10 @@ class RunningCommand:
             stat = with_reserve(read_stat)(self.pid)
             if stat is not None and stat.group != self.pid and not stat.dead:
                 with_reserve(send_signal)(self.process_id, number)  # it moved to another group
+
+
+def _completed(verdict: Exit, status: WaitStatus) -> Exit:
+    """A verdict that does not say how the process ended, with that added."""
+    if verdict.code is not None or verdict.signal is not None:
+        return verdict
+    return evolve(verdict, code=status.code, signal=status.signal, core_dumped=status.core_dumped)

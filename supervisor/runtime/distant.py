@@ -47,6 +47,9 @@ class Supervising(Protocol):
     def below(self, id: str) -> Supervising | None:
         """The child of that id, if it is a running supervisor."""
 
+    def status(self, id: str) -> str | None:
+        """What the child of that id says of itself for people; None when it has said nothing."""
+
 
 class DistantNode:
     """A supervisor in another process. Its state is as new as the latest event that has come from there."""
@@ -87,6 +90,10 @@ class DistantNode:
     def below(self, id: str) -> DistantNode | None:
         """See `Supervising.below`."""
         return distant(self._life, (*self.path, id))
+
+    def status(self, id: str) -> str | None:
+        """See `Supervising.status`; not known here."""
+        return None
 
     async def ask(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
         """Call a function that a child below it serves; see `SupervisorRef.call`."""

@@ -232,6 +232,11 @@ class Node:
         handle = life.handle if life is not None else None
         return handle if isinstance(handle, Node) else distant(handle, (*self.path, id))
 
+    def status(self, id: str) -> str | None:
+        """See `Supervising.status`."""
+        life = self.lives.get(id)
+        return None if life is None else getattr(life.handle, "status", None)  # of handles only a command has one
+
     # ------------------------------------------------------------ inputs
 
     def call(self, request: Request, answer: Answer) -> None:

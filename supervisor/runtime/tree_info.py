@@ -57,6 +57,7 @@ class TreeInfo(Value):
         exit: How the latest life ended, None before that.
         retry_in: Seconds until its next restart is tried, None when it does not wait for one.
         spec: Its specification; None for the root, which has none.
+        status: What a command says of itself for people, None when it has said nothing.
         supervisor: For a running supervisor what only that has, its children among it; else None.
     """
 
@@ -72,6 +73,7 @@ class TreeInfo(Value):
     retry_in: float | None
     spec: ChildSpec | None
     supervisor: SupervisorInfo | None
+    status: str | None = None
 
     def as_data(self) -> dict[str, Any]:
         """The tree as JSON data: a supervisor's own fields are beside those of every child, `children` the last of them."""
@@ -122,11 +124,13 @@ def _children(node: Supervising, state: State, now: float) -> tuple[TreeInfo, ..
         below = node.below(id)
         retry_in = max(0.0, retries[id] - now) if id in retries else None
         supervisor = None if below is None else _supervisor(below)
-        children.append(_info(child_info(state, child, now), child.spec, retry_in, supervisor))
+        children.append(_info(child_info(state, child, now), child.spec, retry_in, supervisor, node.status(id)))
     return tuple(children)
 
 
-def _info(row: ChildInfo, spec: ChildSpec | None, retry_in: float | None, supervisor: SupervisorInfo | None) -> TreeInfo:
+def _info(
+    row: ChildInfo, spec: ChildSpec | None, retry_in: float | None, supervisor: SupervisorInfo | None, status: str | None = None
+) -> TreeInfo:
     return TreeInfo(
         row.id,
         row.path,
@@ -140,4 +144,5 @@ def _info(row: ChildInfo, spec: ChildSpec | None, retry_in: float | None, superv
         retry_in,
         spec,
         supervisor,
+        status,
     )

@@ -2,7 +2,7 @@
 
     on_terminal.py REPORT BACKEND COMMAND [ARG ...]
 
-As the leader of a session without a terminal it makes its standard input its controlling terminal first.
+The leaf is up as $READY says. As the leader of a session without a terminal it makes its standard input its controlling terminal first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ async def main() -> None:
     if os.getsid(0) == os.getpid():
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     before = termios.tcgetattr(0)
-    async with living(command(*argv)) as life:
+    async with living(command(*argv, ready=os.environ.get("READY", "spawn"))) as life:
         await life.ticket.wait_ready()
         note(
             report,

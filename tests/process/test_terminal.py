@@ -135,6 +135,18 @@ def test_leaf_may_read_at_once(tmp_path: Path, backend: str) -> None:
 
 
 @BACKENDS
+def test_a_leaf_whose_line_is_waited_for_gets_no_terminal(tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its outputs are pipes, in a session of its own; what it prints is shown all the same, and the terminal stays in our hands."""
+    monkeypatch.setenv("READY", "line:^up$")
+    script = "[ -t 1 ] || [ -t 2 ] || echo up; echo and well >&2"
+    with console(tmp_path, *host(tmp_path, backend, "sh", "-c", script)) as terminal:
+        facts = terminal.facts()
+        assert not facts["interactive"] and facts["leaf_session"] == facts["leaf"] and facts["front"] == facts["group"]
+        assert terminal.facts(2)["in_front"]
+        eventually_sync(lambda: b"up\r\n" in terminal.read() and b"and well\r\n" in terminal.read())
+
+
+@BACKENDS
 def test_interrupt_reaches_the_leaf_only(tmp_path: Path, backend: str) -> None:
     """Ctrl-C is the leaf's; the program around it does not even notice."""
     with console(tmp_path, *host(tmp_path, backend, *SCREEN, "cooked")) as terminal:

@@ -87,7 +87,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
         argv = "claude --print"
         name = "../x"
         restart = "crsh"
-        ready = "notify"
+        ready = "line:("
         env = { A = 1 }
         [guardian]
         enabled = "yes"
@@ -119,7 +119,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
         "command.argv: expected a list of strings, got 'claude --print'; write ['claude', '--print']",
         "command.name: expected a name without a slash that does not begin with a dot, got '../x'",
         "command.restart: expected one of crash, failure, always, never, got 'crsh' (did you mean 'crash'?)",
-        "command.ready: 'notify' is not available in this version; available are spawn, fd",
+        "command.ready: expected a regular expression after line:, got '(' (missing ), unterminated subpattern at position 0)",
         "command.env: expected a string without NUL characters for 'A', got 1",
         "guardian.enabled: expected true or false, got 'yes'",
         "guardian.state_dir: expected a string, got an empty string",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Final
@@ -49,12 +50,19 @@ class Isolation(Enum):
     PROCESS = "process"
 
 
+_WAYS: Final = "spawn, fd, notify or line:REGEX"
+
+
 def _ready(value: str) -> str | None:
-    if value in ("spawn", "fd"):
+    if value in ("spawn", "fd", "notify"):
         return None
-    if value == "notify" or value.startswith("line:"):
-        return f"{value.partition(':')[0]!r} is not available in this version; available are spawn, fd"
-    return f"expected spawn or fd, got {value[:60]!r}"
+    if not value.startswith("line:"):
+        return f"expected {_WAYS}, got {value[:60]!r}"
+    try:
+        re.compile(value.removeprefix("line:"))
+    except re.error as error:
+        return f"expected a regular expression after line:, got {value[5:65]!r} ({error})"
+    return None
 
 
 def illegal_name(name: str) -> str | None:
@@ -77,7 +85,7 @@ class CommandConfig(ConfigSection):
     working_directory: str = config_key(text(empty=False), ".")
     name: str | None = config_key(text(check=illegal_name), None, own=True)
     restart: LeafRestart = config_key(word(LeafRestart), LeafRestart.CRASH)
-    ready: str = config_key(text(check=_ready, expected="spawn or fd"), "spawn")
+    ready: str = config_key(text(check=_ready, expected=_WAYS), "spawn")
     start_timeout: float = config_key(seconds(above=True), 30.0)
     watchdog: float = config_key(seconds(), 0.0)
 

@@ -181,7 +181,7 @@ def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry
             command = attrs.evolve(part.command, working_directory=directory)
             agents.append(Agent(name, part.command.name is not None, command, resolved, part.restart_policy))
             notes += _above(name, said, resolved, limit)
-        notes += [f"{name}: watchdog {LATER}"] if part.command.watchdog else []
+        notes += [f"{name}: its outputs are read for the line, so it gets no terminal"] if part.command.ready.startswith("line:") else []
         notes += [f"{name}: continue_prompt {LATER}"] if part.restart_policy.continue_prompt else []
     notes += [f"workers.isolation {LATER}"] if config.workers.isolation is Isolation.PROCESS else []
     notes += [f"hooks.on_event {LATER}"] if config.hooks.on_event else []
