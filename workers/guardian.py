@@ -179,6 +179,7 @@ async def run_guardian(
             with block:
                 async with tree:
                     began(ledger, swept)
+                    session.service.ready()
                     try:
                         source = await over(ledger)
                     finally:

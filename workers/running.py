@@ -63,6 +63,7 @@ async def run(run: GuardianRun, session: Session) -> int:
         for note in run.notes:
             console.say(f"memory-guardian: note: {note}")
         sinks: list[Callable[[Record], object]] = [summary.observe, *told(ledger, session, console)]
+        sinks += session.service.sinks(Renderer(WORDS, subject=subject))
         if session.event_file is not None:
             sinks.append(session.event_file.write)
         try:

@@ -13,6 +13,7 @@ import attrs
 from ..core.errors import SpecError
 from ..core.exits import describe
 from ..core.value import Value
+from .service import ServiceManager
 from .usage import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Session(Value):
         run: The run's id, a random UUID as 32 hexadecimal digits.
         backend: ``"trio"`` or ``"asyncio"``.
         stop: Set by the signals; the application may set it as well.
+        service: The service manager above us, to be told when the run is up; may be nobody.
         event_file: The open file of ``--events``, or None. The launcher closes it.
         stdin_is_terminal: Whether standard input is a terminal.
         stdout_is_terminal: Whether standard output is one.
@@ -41,6 +43,7 @@ class Session(Value):
     run: str
     backend: str
     stop: StopRequest
+    service: ServiceManager = attrs.field(factory=ServiceManager, kw_only=True)
     event_file: EventFile | None = None
     stdin_is_terminal: bool = False
     stdout_is_terminal: bool = False
@@ -194,9 +197,13 @@ async def run_tree(tree: Supervisor, session: Session) -> int:
     """
     import anyio
 
+    from .render import Renderer
+
     tree.run_id = session.run
     if session.event_file is not None:
         tree.add_sink(session.event_file.write)
+    for sink in session.service.sinks(Renderer()):
+        tree.add_sink(sink)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         block = anyio.CancelScope()
@@ -212,6 +219,7 @@ async def run_tree(tree: Supervisor, session: Session) -> int:
         try:
             with block:
                 async with tree:
+                    session.service.ready()
                     # the tree cancels this when it ends by itself
                     await anyio.sleep_forever()
         except Exception as error:  # raised again below, where no task group wraps it

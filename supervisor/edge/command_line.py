@@ -188,23 +188,24 @@ class _Program:
 
     def _in_loop(self, backend: str, run: Callable[[Session], Awaitable[int]], events: str | None) -> int:
         from ..core.errors import RestartIntensityExceeded, StartFailed
+        from .service import ServiceManager
         from .signals import StopRequest, run_with_signals
 
-        run_id = new_run_id()
         event_file = _open_events(events) if events is not None else None
+        service = ServiceManager.from_environ(os.environ, lambda line: _complain(f"{self.name}: {line}"))
 
         async def body(stop: StopRequest) -> int:
-            return await run(
-                Session(
-                    run=run_id,
-                    backend=backend,
-                    stop=stop,
-                    event_file=event_file,
-                    stdin_is_terminal=_is_terminal(0),
-                    stdout_is_terminal=_is_terminal(1),
-                    stderr_is_terminal=_is_terminal(2),
-                )
+            session = Session(
+                run=new_run_id(),
+                backend=backend,
+                stop=stop,
+                service=service,
+                event_file=event_file,
+                stdin_is_terminal=_is_terminal(0),
+                stdout_is_terminal=_is_terminal(1),
+                stderr_is_terminal=_is_terminal(2),
             )
+            return await service.during(lambda: run(session), stop)
 
         try:
             return run_with_signals(body, backend)
