@@ -154,6 +154,7 @@ if TYPE_CHECKING:
     from .runtime.bus import Subscription as Subscription
     from .runtime.calling import call as call
     from .runtime.calling import emit as emit
+    from .runtime.calling import extend_timeout as extend_timeout
     from .runtime.calling import serve as serve
     from .runtime.current import ChildRef as ChildRef
     from .runtime.current import current_child as current_child
@@ -230,7 +231,7 @@ _MODULES = {
     "leaf.task": "Ignore task",
     "leaf.worker": "worker",
     "runtime.bus": "Subscription",
-    "runtime.calling": "call emit serve",
+    "runtime.calling": "call emit extend_timeout serve",
     "runtime.current": "ChildRef current_child",
     "runtime.partition": "PartitionSupervisor PartitionSupervisorRef partitions",
     "runtime.ref": "SupervisorRef",

@@ -50,6 +50,7 @@ class Start(Message):
         paths: The module search path; None where it is there already.
         log_level: The level of the root logger.
         launch: The `Launch` to be launched.
+        watchdog: Seconds within which an `Alive` is expected, again and again; None for none.
     """
 
     function: str
@@ -66,6 +67,7 @@ class Start(Message):
     paths: tuple[str, ...] | None = None
     log_level: int = 30
     launch: Any = None
+    watchdog: float | None = None
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -92,6 +94,18 @@ class Exited(Message):
     kind: str
     reason: str
     exception: Any = None
+
+
+@attrs.frozen(repr=False, eq=False)
+class Alive(Message):
+    """From the worker: its event loop runs."""
+
+
+@attrs.frozen(repr=False, eq=False)
+class Extended(Message):
+    """From the worker: it asks for so many seconds from now; None for as long as it takes."""
+
+    seconds: float | None
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -170,7 +184,8 @@ class Mirrored(Message):
 
 
 _KINDS: Final[dict[str, type[Message]]] = {
-    kind.__name__.lower(): kind for kind in (Start, Shutdown, Ready, Ignored, Exited, Emitted, Logged, Called, Replied, Requested, Mirrored)
+    kind.__name__.lower(): kind
+    for kind in (Start, Shutdown, Ready, Ignored, Exited, Alive, Extended, Emitted, Logged, Called, Replied, Requested, Mirrored)
 }
 _converter: Any = None
 

@@ -22,9 +22,11 @@ from ..core.mirror import Image
 from ..core.ports import TreeTicket
 from ..core.term import decode, encode
 from ..core.wire import (
+    Alive,
     Called,
     Emitted,
     Exited,
+    Extended,
     Frames,
     FrameTooLarge,
     Ignored,
@@ -41,6 +43,7 @@ from ..core.wire import (
 )
 from .records import emit_record
 from .running import RunningCommand
+from .watchdog import Watchdog, put_down, unheard
 
 AT_ONCE: Final = 65536
 """Bytes read from a worker in one turn of the event loop."""
@@ -52,6 +55,8 @@ CALLS: Final = 1000
 """Calls of one worker that may be unanswered, either way."""
 LAST_WORDS: Final = 8 << 20
 """Bytes that are still read of a worker that has died; more could only come from somebody else who holds its socket."""
+MOMENT: Final = 0.1
+"""Seconds in which what a worker has said in time is read, before it counts as silent."""
 LINGER: Final = 5.0
 """Seconds that a worker may take to end after it has said how it ends, or after it has closed its socket."""
 
@@ -76,6 +81,7 @@ class Link:
 
     _ticket: TreeTicket
     _socket: socket.socket
+    _watchdog: Watchdog
     said: Exit | None = None
     ignored: bool = False
     image: Image | None = None
@@ -101,7 +107,8 @@ class Link:
         self._push(frame, self._urgent)
 
     def shut_down(self) -> None:
-        """Ask the worker to unwind, before everything else that waits."""
+        """Ask the worker to unwind, before everything else that waits; for that it has a time of its own."""
+        self._watchdog.stop()
         self._push(pack(Shutdown()), self._urgent)
 
     async def call(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
@@ -145,12 +152,13 @@ class Link:
         async with anyio.create_task_group() as self._tasks:
             self._tasks.start_soon(self._write)
             try:
-                await self._read()
+                await self._read(life)
             except ProtocolError as error:
                 self._lost = True
                 life.condemn(Exit(ExitKind.ABNORMAL, f"protocol error: {error}", exception=error))
             else:
                 # it is about to end; if it does not, nobody can reach it any more
+                self._watchdog.stop()
                 await anyio.sleep(LINGER)
                 life.condemn(self.said or Exit(ExitKind.ABNORMAL, "protocol error: it closed its socket and went on"))
             self._tasks.cancel_scope.cancel()
@@ -162,7 +170,7 @@ class Link:
         with suppress(ProtocolError):  # its death says more
             while not self._lost:
                 while (frame := self._frames.next()) is not None:
-                    self._take(unpack(frame))
+                    self._take(unpack(frame), life)
                 data = self._receive() if taken < LAST_WORDS else None
                 if not data:
                     return
@@ -179,7 +187,7 @@ class Link:
 
     # ------------------------------------------------------------ inside
 
-    async def _read(self) -> None:
+    async def _read(self, life: RunningCommand) -> None:
         while True:
             await anyio.wait_readable(self._socket)
             data = self._receive()
@@ -190,7 +198,7 @@ class Link:
             self._frames.feed(data)
             served = 0
             while (frame := self._frames.next()) is not None:
-                self._take(unpack(frame))
+                self._take(unpack(frame), life)
                 served += 1
                 if served % IN_A_ROW == 0:
                     await anyio.lowlevel.checkpoint()
@@ -206,17 +214,28 @@ class Link:
         except ConnectionError:
             return b""  # it died with unread messages
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Message, life: RunningCommand) -> None:
         if self.said is not None or self.ignored:
             raise ProtocolError(f"{type(message).__name__} after its last word")
         match message:
             case Ready() if not self._ready:
                 self._ready = True
                 self._ticket.started(_value(message.value))
+                if self._tasks is not None:
+                    self._watchdog.begin(anyio.current_time())
+                    self._tasks.start_soon(self._watch, life)
             case Ignored() if not self._ready:
                 self.ignored = True
             case Exited():
                 self.said = _exit(message)
+            case Alive():
+                self._watchdog.ping(anyio.current_time())
+            case Extended():
+                seconds = math.inf if message.seconds is None else message.seconds
+                if not is_duration(seconds):
+                    raise ProtocolError(f"no time: {seconds!r:.80}")
+                self._watchdog.extend(anyio.current_time() + seconds)
+                self._ticket.extend(seconds)
             case Emitted():
                 event = _value(message.event)
                 if not isinstance(event, Event):
@@ -242,6 +261,16 @@ class Link:
                     self._tasks.start_soon(self._answer, message, _value(message.args))
             case _:
                 raise ProtocolError(f"{type(message).__name__} out of turn")
+
+    async def _watch(self, life: RunningCommand) -> None:
+        dog = self._watchdog
+        while dog.deadline < math.inf:
+            await anyio.sleep_until(dog.deadline)
+            if dog.is_silent(anyio.current_time()):
+                until = dog.deadline
+                await anyio.sleep(MOMENT)
+                if dog.deadline == until:
+                    await put_down(life, unheard(dog.period))
 
     async def _answer(self, call: Called, args: Any) -> None:
         timeout = math.inf if call.timeout is None else call.timeout

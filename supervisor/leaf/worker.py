@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -23,19 +24,20 @@ from ..core.ports import Cancellable, ChildType, Launch, Ticket, TreeTicket
 from ..core.term import NotPortable, encode
 from ..core.value import Value
 from ..core.wire import Start, pack
-from ..host import reaper
+from ..host import reaper, sd_notify
 from ..host.fork_server import ForkServer, interpreter, module_path
 from ..host.identity import ProcessId
 from ..host.marker import VARIABLE, chained, new_marker
 from ..host.oom import oom_kills
 from ..host.spare import with_reserve
-from ..host.spawn import Spawned, spawn
+from ..host.spawn import Spawned, child_environment, spawn
 from ..host.start_method import worker_start_method
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus
 from .link import Link
 from .running import RunningCommand
 from .task import TaskLaunch
+from .watchdog import Watchdog, check_watchdog
 
 StartMethod = Literal["auto", "fork_server", "fresh"]
 Backend = Literal["auto", "trio", "asyncio"]
@@ -53,6 +55,7 @@ class WorkerLaunch(Value):
     kwargs: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
     backend: Backend = attrs.field(default="auto", kw_only=True)
     start_method: StartMethod = attrs.field(default="auto", kw_only=True)
+    watchdog: float | None = attrs.field(default=None, kw_only=True)
     kill_timeout: float = attrs.field(default=10.0, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -77,6 +80,7 @@ class WorkerLaunch(Value):
             raise InvalidField("backend", self.backend, '"auto", "trio" or "asyncio"', where=where)
         if self.start_method not in ("auto", "fork_server", "fresh"):
             raise InvalidField("start_method", self.start_method, '"auto", "fork_server" or "fresh"', where=where)
+        check_watchdog(self.watchdog, where=where)
         if not self.kill_timeout > 0:
             raise InvalidField("kill_timeout", self.kill_timeout, "seconds > 0 or math.inf", where=where)
 
@@ -94,7 +98,8 @@ class WorkerLaunch(Value):
         assert isinstance(ticket, TreeTicket)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        link = Link(ticket, ours, image=Image() if self.type is ChildType.SUPERVISOR else None)
+        watchdog = Watchdog(math.inf if self.watchdog is None else self.watchdog)
+        link = Link(ticket, ours, watchdog, image=Image() if self.type is ChildType.SUPERVISOR else None)
         life = WorkerLife(self, ticket, link, theirs)
         life.begin()
         return life
@@ -142,6 +147,7 @@ def worker(
     kwargs: Mapping[str, Any] | None = None,
     backend: Backend = "auto",
     start_method: StartMethod = "auto",
+    watchdog: float | None = None,
     kill_timeout: float = 10.0,
 ) -> WorkerLaunch:
     """An async function as a child in a process of its own.
@@ -154,6 +160,9 @@ def worker(
         backend: Its event loop; that of the tree by default.
         start_method: ``"auto"`` forks it from a server where the host allows that, and takes a fresh interpreter where it does not
             or where the server fails; the others insist.
+        watchdog: Seconds for which its event loop may be stuck, from when it is up until it is asked to end. Then it gets SIGABRT, upon
+            which it writes to standard error where it is stuck, all of it is killed 5 s later, and its end is abnormal. None for no
+            watchdog.
         kill_timeout: Seconds after a kill after which it is given up as unresponsive.
 
     Returns:
@@ -166,7 +175,13 @@ def worker(
     **Cancellation:** the function is cancelled when its supervisor stops it; what is left of its processes after `shutdown` seconds
     is killed.
     """
-    rest: dict[str, Any] = {"kwargs": dict(kwargs or {}), "backend": backend, "start_method": start_method, "kill_timeout": kill_timeout}
+    rest: dict[str, Any] = {
+        "kwargs": dict(kwargs or {}),
+        "backend": backend,
+        "start_method": start_method,
+        "watchdog": watchdog,
+        "kill_timeout": kill_timeout,
+    }
     return WorkerLaunch(function, args, **rest) if isinstance(function, str) else PlacedLaunch(args, start=function, **rest)
 
 
@@ -187,10 +202,13 @@ class RunningWorker(RunningCommand):
             self._signal_group(signal.SIGCONT)  # a stopped process reads nothing
 
     def _report_end(self, status: WaitStatus) -> None:
+        said = self.link.said
         if self._verdict is None and self.link.ignored:
             self._ticket.ignored()
+        elif said is not None and self._verdict in (None, said):
+            self._ticket.exited(said)
         else:
-            self._ticket.exited(self._verdict or self.link.said or self._judge(status))
+            self._ticket.exited(self._judge(status))
 
 
 @attrs.define(eq=False)
@@ -317,7 +335,7 @@ class WorkerLife:
                     _log(f"{'/'.join(ticket.path)}: {error}; it gets an interpreter of its own")
             if not born:
                 start = pack(self._message(None))
-                bear(spawn(interpreter(fd), marker=marker, stdin="null", pass_fds=(fd,)))
+                bear(spawn(interpreter(fd), marker=marker, env=sd_notify.hidden(), stdin="null", pass_fds=(fd,)))
         except BaseException:
             if not born:
                 reaper.release()
@@ -338,11 +356,12 @@ class WorkerLife:
             os.getpid(),
             0 if self.image is not None else _SIGKILL,  # one that can clean up is not killed
             None if marker is None else chained(marker, os.environ.get(VARIABLE)),
-            dict(os.environ) if forked else None,
+            child_environment(sd_notify.hidden()) if forked else None,
             _cwd() if forked else None,
             module_path() if forked else None,
             _log_level(),
             encode(self.launch.start) if isinstance(self.launch, PlacedLaunch) else None,
+            self.launch.watchdog,
         )
 
 

@@ -59,6 +59,26 @@ def emit(event: Event) -> None:
     life.emit(event)
 
 
+def extend_timeout(seconds: float) -> None:
+    """Ask for time to start or to end: whoever waits for the running child's acknowledgement or end waits at least this long from now.
+
+    No effect once it is being killed, nor where its specification gives it no time at all. sd_notify's ``EXTEND_TIMEOUT_USEC``.
+
+    Args:
+        seconds: Or ``math.inf``.
+
+    Raises:
+        NotAChild: The running code belongs to no child.
+        InvalidField: No such time.
+    """
+    if not is_duration(seconds):
+        raise InvalidField("seconds", seconds, "seconds >= 0 or math.inf", where="extend_timeout")
+    life = CURRENT.get(None)
+    if life is None:
+        raise NotAChild
+    life.extend(seconds)
+
+
 async def call(path: tuple[str, ...], name: str, *args: Any, timeout: float = 5.0) -> Any:
     """Call a function that another child of the tree serves, from within a child: see `SupervisorRef.call`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import select
 import sys
@@ -186,6 +187,9 @@ class WorkerProcess:
         ticket = WorkerTicket(self)
         async with anyio.create_task_group() as self.tasks:
             self.tasks.start_soon(self._listen, ticket)
+            if self.start.watchdog is not None:
+                faulthandler.enable(2)  # who is silent gets SIGABRT, and says where it is stuck
+                self.tasks.start_soon(self._ping, self.start.watchdog / 2)
             supervises = launch.type is ChildType.SUPERVISOR
             if supervises:
                 ticket.plant()
@@ -235,6 +239,11 @@ class WorkerProcess:
             self._unwind()
         else:
             ticket.handle.kill()  # a supervisor: nobody waits for its children any more
+
+    async def _ping(self, interval: float) -> None:
+        while True:
+            self.connection.send(wire.Alive())
+            await anyio.sleep(interval)
 
     def _unwind(self) -> None:
         if self._handle is not None:

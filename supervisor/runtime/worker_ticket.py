@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol, cast
@@ -82,6 +83,10 @@ class WorkerTicket:
         """See `Ticket.exited`."""
         self.exit = exit
         self._end(exit)
+
+    def extend(self, seconds: float) -> None:
+        """See `Ticket.extend`."""
+        self.process.connection.send(wire.Extended(None if seconds == math.inf else seconds))
 
     def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> anyio.CancelScope:
         """See `Ticket.spawn`."""

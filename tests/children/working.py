@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import socket
 import struct
@@ -18,7 +19,7 @@ import anyio.lowlevel
 import attrs
 from anyio.abc import TaskStatus
 
-from supervisor import ChildSpec, Event, Ignore, call, current_child, emit, serve, task
+from supervisor import ChildSpec, Event, Ignore, call, current_child, emit, extend_timeout, serve, task
 from supervisor.runtime.tree import CURRENT
 
 
@@ -161,7 +162,8 @@ def log(name: str, text: str, wrong: bool) -> None:
 
 def surroundings() -> dict[str, Any]:
     """What a process inherits."""
-    return {"cwd": os.getcwd(), "path": sys.path, "variable": os.environ.get("A_VARIABLE"), "parent": os.getppid(), "session": os.getsid(0)}
+    variables = {"variable": os.environ.get("A_VARIABLE"), "manager": os.environ.get("NOTIFY_SOCKET")}
+    return {"cwd": os.getcwd(), "path": sys.path, "parent": os.getppid(), "session": os.getsid(0), **variables}
 
 
 def spawn() -> int:
@@ -252,3 +254,57 @@ async def closes(*, task_status: TaskStatus[None]) -> None:
     with socket.socket(fileno=os.dup(descriptor())) as mine:
         mine.shutdown(socket.SHUT_RDWR)
     time.sleep(60)  # noqa: ASYNC251
+
+
+async def sticks(*, task_status: TaskStatus[None]) -> None:
+    """Be stuck when asked to."""
+
+    def stick() -> None:
+        time.sleep(60)
+
+    serve("add", lambda one, other: one + other)
+    serve("stick", stick)
+    task_status.started()
+    await anyio.sleep_forever()
+
+
+async def slow(*, task_status: TaskStatus[None]) -> None:
+    """Be stuck before the acknowledgement, and when asked to end."""
+    time.sleep(0.8)  # noqa: ASYNC251
+    task_status.started()
+    try:
+        await anyio.sleep_forever()
+    finally:
+        time.sleep(0.8)  # noqa: ASYNC251
+
+
+async def chatters() -> None:
+    """Be stuck, and log from a thread without end."""
+    import threading
+
+    def chat() -> None:
+        while True:
+            logging.getLogger("chatter").warning("more")
+
+    threading.Thread(target=chat, daemon=True).start()
+    time.sleep(60)  # noqa: ASYNC251
+
+
+async def patient(moment: float = 1.0, *, task_status: TaskStatus[None]) -> None:
+    """Ask for the time that it takes to start, and to end."""
+    extend_timeout(60.0)
+    await anyio.sleep(moment)
+    task_status.started()
+    try:
+        await anyio.sleep_forever()
+    finally:
+        extend_timeout(math.inf)
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(moment)
+
+
+async def absorbed(*, task_status: TaskStatus[None]) -> None:
+    """Ask for time, and be stuck for some of it."""
+    task_status.started()
+    extend_timeout(60.0)
+    time.sleep(1.2)  # noqa: ASYNC251

@@ -79,9 +79,11 @@ def framed(data: bytes) -> bytes:
         (framed(b'{"m":"absent"}'), "no message"),
         (framed(b'{"m":"shutdown"}'), "Shutdown out of turn"),
         (framed(b'{"m":"ready","value":null}'), "Ready out of turn"),
+        (framed(b'{"m":"extended","seconds":-1.0}'), "no time"),
         (framed(b'{"m":"emitted","event":3}'), "no event"),
         (framed(b'{"m":"emitted","event":{"!":"supervisor.core.event:OrphansSwept","v":{}}}'), "can be made of this"),
         (framed(b'{"m":"exited","kind":"odd","reason":"","exception":null}'), "no way to end"),
+        (framed(b'{"m":"exited","kind":"normal","reason":"normal","exception":null}') + framed(b'{"m":"alive"}'), "after its last word"),
         (framed(b"[" * 5000), "no message"),
     ],
 )

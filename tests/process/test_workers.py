@@ -79,12 +79,13 @@ async def test_it_inherits_what_is_here_now(method: str, tmp_path: Path, monkeyp
     """Environment, working directory and module path are those of the moment, not those of the fork server's start."""
     async with tree(child("up", method=method)) as watched:
         monkeypatch.setenv("A_VARIABLE", "later\udcff")
+        monkeypatch.setenv("NOTIFY_SOCKET", "/run/manager")  # which told us alone
         monkeypatch.syspath_prepend(str(tmp_path))
         with monkeypatch.context() as patch:
             patch.chdir(tmp_path)
             await watched.root.start_child(child("up", id="later", method=method))
         said = await watched.root.call("later", "surroundings")
-        assert (said["cwd"], said["variable"]) == (str(tmp_path), "later\udcff")
+        assert (said["cwd"], said["variable"], said["manager"]) == (str(tmp_path), "later\udcff", None)
         assert said["path"] == list(fork_server.module_path())
 
 
