@@ -15,7 +15,7 @@ from rpds import HashTrieMap
 from .breaker import Circuit
 from .budget import FRESH, Budget
 from .errors import Path
-from .event import jsonable
+from .event import ChildStatus, Event, jsonable
 from .exits import Exit
 from .fifo import Queue
 from .intensity import Window
@@ -162,6 +162,7 @@ class Image:
         self.states: dict[Path, State] = {}
         self.ahead: dict[Path, float] = {}
         self._begun: dict[Path, State] = {}
+        self._said: dict[Path, ChildStatus] = {}
 
     def take(self, message: Mirrored) -> None:
         """Follow a change.
@@ -177,8 +178,12 @@ class Image:
             state = _followed(known, message)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"no change of a supervisor: {error}") from error
+        if message.fresh:
+            self._said = {of: said for of, said in self._said.items() if of[:-1] != path}
         for id, _ in message.rows:
             before, after = known.children.get(id), state.children.get(id)
+            if after is None:
+                self._said.pop((*path, id), None)
             if before is not None and before.spec.type is ChildType.SUPERVISOR and not _goes_on(before, after):
                 self._forget((*path, id))
         if message.more:
@@ -188,10 +193,24 @@ class Image:
         else:
             self.states[path], self.ahead[path] = state, message.ahead
 
+    def hear(self, event: Event) -> None:
+        """Note what a command says of itself."""
+        if isinstance(event, ChildStatus) and event.path[:-1] in self.states and event.path[-1] in self.states[event.path[:-1]].children:
+            self._said[event.path] = event
+
+    def status(self, path: Path) -> str | None:
+        """What the present life of a child says of itself; None when it has said nothing."""
+        said, state = self._said.get(path), self.states.get(path[:-1])
+        child = None if state is None else state.children.get(path[-1])
+        if said is None or child is None or not child.is_live or child.generation != said.generation:
+            return None
+        return said.status or None
+
     def _forget(self, top: Path) -> None:
         """It is over, and whatever was below it: its process may not have lived to say so."""
         for path in [path for path in self.states if path[: len(top)] == top]:
             del self.states[path], self.ahead[path]
+        self._said = {path: said for path, said in self._said.items() if path[: len(top)] != top}
 
 
 def _goes_on(before: Child, after: Child | None) -> bool:

@@ -240,6 +240,8 @@ class Link:
                 event = _value(message.event)
                 if not isinstance(event, Event):
                     raise ProtocolError(f"no event: {event!r:.80}")
+                if self.image is not None:
+                    self.image.hear(event)
                 self._ticket.emit(event)
             case Logged():
                 emit_record(message, self._ticket.path)

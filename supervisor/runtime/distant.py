@@ -92,8 +92,9 @@ class DistantNode:
         return distant(self._life, (*self.path, id))
 
     def status(self, id: str) -> str | None:
-        """See `Supervising.status`; not known here."""
-        return None
+        """See `Supervising.status`."""
+        image = self._life.image
+        return None if image is None else image.status((*self.path, id))
 
     async def ask(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
         """Call a function that a child below it serves; see `SupervisorRef.call`."""

@@ -19,6 +19,7 @@ from supervisor import (
     ChildNotFound,
     ChildSpec,
     ChildStarted,
+    ChildStatus,
     ChildType,
     Exit,
     ExitKind,
@@ -41,7 +42,7 @@ from supervisor import (
 )
 from supervisor.host.procstat import read_stat
 from tests.children import working
-from tests.process.host_support import running
+from tests.process.host_support import CHILDREN, PYTHON, running
 from tests.process.worker_support import METHODS, Watched, methods, tree
 from tests.support import ROOT, eventually, eventually_sync
 from tests.support import running as program
@@ -130,6 +131,25 @@ async def test_it_is_used_as_one_that_is_here() -> None:
 def nodes(info: Any) -> list[Any]:
     children = info.supervisor.children if info.supervisor is not None else ()
     return [info, *(node for child in children for node in nodes(child))]
+
+
+@places
+async def test_what_a_command_there_says_is_shown(place: str) -> None:
+    """As long as the life that said it; the row of the next one begins anew."""
+    talker = command(PYTHON, "-S", "-I", str(CHILDREN / "notifier.py"), "send:READY=1|STATUS=at work", "hang", ready="notify", stdin="null")
+
+    async with below(subtree([ChildSpec("talks", talker)]), place) as (watched, sub):
+
+        def status() -> str | None:
+            [info] = [info for info in nodes(watched.root.tree()) if info.id == "talks"]
+            return info.status  # type: ignore[no-any-return]
+
+        await eventually(lambda: status() == "at work")
+        await sub.terminate_child("talks")
+        assert status() is None
+        await sub.restart_child("talks")
+        await eventually(lambda: status() == "at work")
+        assert [event.generation for event in watched.events(ChildStatus)] == [1, 2]
 
 
 @methods

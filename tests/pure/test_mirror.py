@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from supervisor.core.budget import Budget
+from supervisor.core.event import ChildStatus, ChildTerminated
 from supervisor.core.exits import Exit, ExitKind
 from supervisor.core.intensity import EMPTY
 from supervisor.core.mirror import ATTEMPTS, Elsewhere, Image, frames, news
@@ -141,6 +142,42 @@ def test_a_new_life_begins_afresh() -> None:
     tell(image, None, state([Child(child("old"), 0)]))
     tell(image, None, state([Child(child("new"), 0)]))
     assert set(image.states[PATH].children) == {"new"}
+
+
+def test_what_a_life_says_is_its_own() -> None:
+    """Nobody is known by it who is not known already, and with the life, the row or the supervisor it is gone."""
+    image, path = Image(), (*PATH, "a")
+
+    def up(generation: int) -> State:
+        return state([Child(child("a"), 0, Phase.RUNNING, generation)])
+
+    image.hear(ChildStatus(path, "too early", generation=1))
+    tell(image, None, up(1))
+    image.hear(ChildStatus((*PATH, "b"), "nobody", generation=1))
+    image.hear(ChildTerminated(path, generation=1))
+    assert image.status(path) is None and image.status((*PATH, "b")) is None
+    image.hear(ChildStatus(path, "at work", generation=1))
+    assert image.status(path) == "at work"
+    image.hear(ChildStatus(path, "", generation=1))
+    assert image.status(path) is None
+
+    image.hear(ChildStatus(path, "at work", generation=1))
+    tell(image, up(1), up(2))
+    assert image.status(path) is None
+    image.hear(ChildStatus(path, "again", generation=2))
+    dead = state([Child(child("a"), 0, Phase.UNDEFINED, 2)])
+    tell(image, up(2), dead)
+    assert image.status(path) is None
+    tell(image, dead, attrs.evolve(state([]), touched=("a",)))
+    assert image._said == {}
+
+    tell(image, None, up(2))
+    image.hear(ChildStatus(path, "at work", generation=2))
+    tell(image, None, up(2))
+    assert image.status(path) is None and image._said == {}
+    image.hear(ChildStatus(path, "at work", generation=2))
+    tell(image, up(2), attrs.evolve(up(2), lifecycle=Lifecycle.FINISHED))
+    assert image.status(path) is None and image._said == {}
 
 
 def test_what_is_elsewhere_cannot_be_started_here() -> None:
