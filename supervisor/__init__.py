@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .core.errors import SpecError as SpecError
     from .core.errors import StartFailed as StartFailed
     from .core.errors import SupervisorError as SupervisorError
+    from .core.event import CgroupUnavailable as CgroupUnavailable
     from .core.event import ChildExited as ChildExited
     from .core.event import ChildRestarted as ChildRestarted
     from .core.event import ChildStarted as ChildStarted
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .core.event import Event as Event
     from .core.event import EventsLost as EventsLost
     from .core.event import NotificationIgnored as NotificationIgnored
+    from .core.event import OomKilled as OomKilled
     from .core.event import OrphansSwept as OrphansSwept
     from .core.event import OutputFailed as OutputFailed
     from .core.event import OutputLine as OutputLine
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from .core.extra_errors import TaskTimeout as TaskTimeout
     from .core.extra_errors import Unpicklable as Unpicklable
     from .core.extra_errors import WorkerFailed as WorkerFailed
+    from .core.limits import Limits as Limits
     from .core.ports import ChildType as ChildType
     from .core.ports import Handle as Handle
     from .core.ports import Launch as Launch
@@ -129,6 +132,9 @@ if TYPE_CHECKING:
     from .edge.usage import Fault as Fault
     from .edge.usage import UsageError as UsageError
     from .edge.usage import raise_all as raise_all
+    from .host.cgroup.group import cgroup_directories as cgroup_directories
+    from .host.cgroup.run import RunCgroups as RunCgroups
+    from .host.cgroup.support import cgroup_support as cgroup_support
     from .host.identity import ProcessId as ProcessId
     from .host.identity import identify as identify
     from .host.identity import is_alive as is_alive
@@ -194,14 +200,16 @@ _MODULES = {
         "SimpleOneForOne SpecError StartFailed SupervisorError"
     ),
     "core.event": (
-        "ChildExited ChildRestarted ChildStartFailed ChildStarted ChildStatus ChildTerminated ChildUnresponsive Event EventsLost "
-        "NotificationIgnored OrphansSwept OutputFailed OutputLine OutputResumed Record RestartDeferred SupervisorGaveUp"
+        "CgroupUnavailable ChildExited ChildRestarted ChildStartFailed ChildStarted ChildStatus ChildTerminated ChildUnresponsive "
+        "Event EventsLost NotificationIgnored OomKilled OrphansSwept OutputFailed OutputLine OutputResumed Record RestartDeferred "
+        "SupervisorGaveUp"
     ),
     "core.exits": "Exit ExitKind describe",
     "core.extra_errors": (
         "AlreadyRegistered CallTimeout KeysNotUnique NoPartitions NotAChild NotPartitioned NotRegistered NotServed RegistryError "
         "StartMethodUnavailable TaskExited TaskTimeout Unpicklable WorkerFailed"
     ),
+    "core.limits": "Limits",
     "core.ports": "ChildType Handle Launch Ticket",
     "core.report": "Report Severity report_of",
     "core.spec": "AutoShutdown BRUTAL_KILL ChildSpec GiveUp Restart Strategy SupervisorFlags check_childspecs",
@@ -217,6 +225,9 @@ _MODULES = {
     "edge.sizes": "Size format_bytes",
     "edge.tree_view": "render",
     "edge.usage": "Fault UsageError raise_all",
+    "host.cgroup.group": "cgroup_directories",
+    "host.cgroup.run": "RunCgroups",
+    "host.cgroup.support": "cgroup_support",
     "host.identity": "ProcessId identify is_alive",
     "host.marker": "run_token",
     "host.proctree": "descendants marked walk",

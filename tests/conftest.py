@@ -15,7 +15,7 @@ from types import FrameType
 import pytest
 from hypothesis import HealthCheck, settings
 
-from .leaks import MARK, Baseline
+from .leaks import MARK, Baseline, remove_cgroups_of_the_killed
 
 DEADLINE = 60.0
 """Seconds a test may take, its fixtures included; `@pytest.mark.deadline(seconds)` says otherwise."""
@@ -52,6 +52,7 @@ def _surroundings() -> Iterator[None]:
         patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
         patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
         yield
+    remove_cgroups_of_the_killed()
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What a test must not leave behind: processes, threads, descriptors, temporary files, signal handlers.
+"""What a test must not leave behind: processes, threads, descriptors, temporary files, signal handlers, cgroups.
 
 `Baseline.take` is called before a test and `Baseline.leaks` after it. A process counts as the test's own when it is a child of this
 process, adopted ones included, or when its environment carries the test's mark: so one that was handed on to init is seen as well.
@@ -101,6 +101,7 @@ class Baseline:
             for signum, handler in _handlers().items()
             if handler != self.handlers[signum]
         ]
+        found += [f"cgroup {directory}" for directory in cgroups()]
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         found += [f"blocked signal {signal.Signals(signum).name}" for signum in sorted(blocked - self.blocked)]
         return found
@@ -194,6 +195,33 @@ def _descriptors() -> dict[int, str]:
             with contextlib.suppress(OSError):  # the listing's own descriptor is closed again
                 found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
     return found
+
+
+def cgroups() -> list[str]:
+    """The cgroups of this process's run that are there, in whatever hierarchy."""
+    marker = sys.modules.get("supervisor.host.marker")
+    if not LINUX or marker is None or marker._token is None:
+        return []  # no life was ever started
+    from supervisor.host.cgroup.run import PREFIX
+
+    runs = [f"{parent.rstrip('/')}/{PREFIX}{marker._token[1]}" for parent in _parents_of_cgroups()]
+    return [run for run in runs if os.path.exists(run)]
+
+
+def remove_cgroups_of_the_killed() -> None:
+    """Do what the next start of a supervisor would: remove what those have left that tests have killed."""
+    if LINUX:
+        from supervisor.host.cgroup.run import tidy
+
+        for parent in _parents_of_cgroups():
+            tidy(parent, "")
+
+
+def _parents_of_cgroups() -> list[str]:
+    from supervisor.host.cgroup.layout import read_layout
+
+    hierarchies = read_layout(*(Path(f"/proc/self/{name}").read_text() for name in ("mountinfo", "cgroup")))
+    return [hierarchy.directory for hierarchy in hierarchies]
 
 
 def _handlers() -> dict[int, object]:

@@ -220,6 +220,23 @@ class OutputResumed(Event):
 
 
 @attrs.frozen(repr=False, eq=False)
+class CgroupUnavailable(Event):
+    """A leaf runs without a cgroup of its own although this host has them, or without the limits `ungranted`, which it did not require."""
+
+    name: ClassVar[str] = "cgroup_unavailable"
+    reason: str = ""
+    ungranted: tuple[str, ...] = ()
+
+
+@attrs.frozen(repr=False, eq=False)
+class OomKilled(Event):
+    """A leaf's tree wanted more memory than its limit, and the kernel killed `kills` of its processes since the last time this was said."""
+
+    name: ClassVar[str] = "oom_killed"
+    kills: int = 1
+
+
+@attrs.frozen(repr=False, eq=False)
 class EventsLost(Event):
     """A reader was too slow: the records from `first` to `last` (both inclusive sequence numbers) never reached it."""
 

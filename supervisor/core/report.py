@@ -11,12 +11,14 @@ from enum import IntEnum
 import attrs
 
 from .event import (
+    CgroupUnavailable,
     ChildExited,
     ChildRestarted,
     ChildStarted,
     ChildStartFailed,
     ChildUnresponsive,
     Event,
+    OomKilled,
     OrphansSwept,
     OutputFailed,
     OutputResumed,
@@ -89,6 +91,11 @@ def report_of(event: Event) -> Report | None:
         case OrphansSwept():
             pids = ", ".join(map(str, event.pids))
             return _report(event, event.name, Severity.WARNING, f"killed {pids}: {event.reason or 'left behind'}")
+        case CgroupUnavailable():
+            without = " and ".join(event.ungranted) or "a cgroup of its own"
+            return _report(event, event.name, Severity.WARNING, f"runs without {without}: {event.reason}")
+        case OomKilled():
+            return _report(event, event.name, Severity.WARNING, f"out of memory: {counted(event.kills, 'process', 'processes')} killed")
         case OutputFailed():
             lost = counted(event.lost_bytes, "byte", "bytes")
             text = f"{event.stream} is lost, {event.target} does not take it: {event.reason}; {lost} so far"

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from ..core.event import (
+    CgroupUnavailable,
     ChildExited,
     ChildRestarted,
     ChildStarted,
@@ -25,6 +26,7 @@ from ..core.event import (
     Event,
     EventsLost,
     NotificationIgnored,
+    OomKilled,
     OrphansSwept,
     OutputFailed,
     OutputLine,
@@ -280,6 +282,10 @@ TREE_WORDS: dict[type[Event], Words] = {
     RestartDeferred: lambda event: Line(f"restart waits {duration(event.remaining)}: {event.reason}", Tone.WARNING),
     SupervisorGaveUp: _gave_up,
     OrphansSwept: _swept,
+    CgroupUnavailable: lambda event: Line(
+        f"runs without {' and '.join(event.ungranted) or 'a cgroup of its own'}: {event.reason}", Tone.WARNING
+    ),
+    OomKilled: lambda event: Line(f"out of memory: {counted(event.kills, 'process', 'processes')} killed by the kernel", Tone.WARNING),
     OutputLine: lambda event: None,  # a command that floods must not flood the terminal
     OutputFailed: lambda event: Line(f"{event.stream} is lost, {event.target} does not take it: {event.reason}", Tone.WARNING),
     OutputResumed: lambda event: Line(

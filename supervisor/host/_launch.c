@@ -1,27 +1,44 @@
 /* The launch helper: what the supervisor's fork executes, and what executes the command.
  *
- *     _launch [-d SIGNAL -p PARENT] [-f FD] [-e FD] [-v NAME=VALUE ...] [-w NAME] -- PATH ARGV0 [ARG ...]
+ *     _launch [-e FD] [OPTION ...] [-d SIGNAL -p PARENT] [-f FD] [-v NAME=VALUE ...] [-w NAME] -- PATH ARGV0 [ARG ...]
  *
- *   -d SIGNAL   ask the kernel for SIGNAL when the thread that spawned us dies
- *   -p PARENT   the process id of the supervisor: end at once if it is gone already
+ * The options take effect in the order in which they are given.
+ *
+ *   -d SIGNAL   ask the kernel for SIGNAL when the thread that spawned us dies; after -U, which would take it back
+ *   -p PARENT   the process id of the supervisor: end before the command if it is gone already
  *   -f FD       become a process group of our own and the foreground one of the terminal FD
- *   -e FD       if PATH cannot be executed, write errno to FD as a native int (closed when it can)
+ *   -e FD       report to FD, which is closed when the command runs, in native ints: a failure as OPTION << 16 | errno, OPTION being
+ *               0 for the execution itself; the command's process, where -C made a new one, as its negative pid
  *   -v N=V      set a variable of the command's environment, in place of any of that name; at most 8
  *   -w NAME     set a variable to the process id that the command will have; counts among these
+ *
+ *   -C DIR      run the command in the cgroup (version 2) DIR: a new process is cloned into it, a child of our parent's, and we end;
+ *               where the kernel cannot do that, we go there ourselves, which waits for a grace period of its
+ *   -s 1        lead a session; -s 0: lead a process group
+ *   -g FILE     go to a cgroup by writing 0 to its FILE; through version 1's tasks that waits for nothing
+ *   -o ADJ      the out-of-memory score adjustment; -O N: ours plus N, if that can be had
+ *   -n N        how many descriptors may be open; -c N: the size of a core in bytes, -1 for any
+ *   -i NICE     the niceness; -u MASK: the file mode creation mask
+ *   -G GID      run as this group and drop all others; -U UID: run as this user, and gain no privileges any more
  *
  * It runs no interpreter, links nothing and allocates nothing: it costs one execve more. With -DHOSTED it is built on libc.
  */
 
 #ifdef HOSTED
 
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #endif
 
 extern char **environ;
@@ -62,12 +79,64 @@ static void report(int fd, int error) { (void)!write(fd, &error, sizeof error); 
 
 static void leave(int code) { _exit(code); }
 
+static int failed(long result) { return result < 0 ? errno : 0; }
+
+static int open_file(const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int write_text(int fd, const char *text, int size) { return failed(write(fd, text, size)); }
+
+static int read_text(int fd, char *text, int size) { return (int)read(fd, text, size); }
+
+static void shut(int fd) { close(fd); }
+
+static void lead(int session) { (void)!(session ? setsid() : setpgid(0, 0)); }
+
+static int limit(int resource, long long value)
+{
+    struct rlimit both = {value < 0 ? RLIM_INFINITY : (rlim_t)value, value < 0 ? RLIM_INFINITY : (rlim_t)value};
+    return failed(setrlimit(resource, &both));
+}
+
+static int niceness(int value) { return failed(setpriority(PRIO_PROCESS, 0, value)); }
+
+static void mask(int bits) { umask((mode_t)bits); }
+
+static int become_group(long long id) { return setgroups(0, 0) < 0 || setgid((gid_t)id) < 0 ? errno : 0; }
+
+static int become_user(long long id)
+{
+#ifdef __linux__
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return errno;
+#endif
+    return failed(setuid((uid_t)id));
+}
+
+static long clone_process(void *arguments, long size)
+{
+#if defined(__linux__) && defined(SYS_clone3)
+    return syscall(SYS_clone3, arguments, size);
+#else
+    (void)arguments, (void)size;
+    return -1;
+#endif
+}
+
+#ifndef O_PATH
+#define O_PATH 0
+#endif
+
 #else /* freestanding */
 
 #if defined(__x86_64__)
 
-enum { SYS_write = 1, SYS_rt_sigprocmask = 14, SYS_ioctl = 16, SYS_getpid = 39, SYS_execve = 59, SYS_fcntl = 72, SYS_setpgid = 109,
-       SYS_getppid = 110, SYS_prctl = 157, SYS_exit_group = 231 };
+enum { SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_rt_sigprocmask = 14, SYS_ioctl = 16, SYS_getpid = 39, SYS_execve = 59, SYS_fcntl = 72,
+       SYS_umask = 95, SYS_setpgid = 109, SYS_getppid = 110, SYS_setsid = 112, SYS_setgroups = 116, SYS_setresuid = 117, SYS_setresgid = 119,
+       SYS_setpriority = 141, SYS_prctl = 157, SYS_exit_group = 231, SYS_openat = 257, SYS_prlimit64 = 302, SYS_clone3 = 435 };
 
 static long call(long number, long a, long b, long c, long d, long e)
 {
@@ -82,8 +151,10 @@ __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16,
 
 #elif defined(__aarch64__)
 
-enum { SYS_fcntl = 25, SYS_ioctl = 29, SYS_write = 64, SYS_exit_group = 94, SYS_rt_sigprocmask = 135, SYS_setpgid = 154, SYS_prctl = 167,
-       SYS_getpid = 172, SYS_getppid = 173, SYS_execve = 221 };
+enum { SYS_fcntl = 25, SYS_ioctl = 29, SYS_openat = 56, SYS_close = 57, SYS_read = 63, SYS_write = 64, SYS_exit_group = 94,
+       SYS_rt_sigprocmask = 135, SYS_setpriority = 140, SYS_setresuid = 147, SYS_setresgid = 149, SYS_setpgid = 154, SYS_setsid = 157,
+       SYS_setgroups = 159, SYS_umask = 166, SYS_prctl = 167, SYS_getpid = 172, SYS_getppid = 173, SYS_execve = 221, SYS_prlimit64 = 261,
+       SYS_clone3 = 435 };
 
 static long call(long number, long a, long b, long c, long d, long e)
 {
@@ -103,7 +174,9 @@ __asm__(".globl _start\n_start:\n\tmov x29, #0\n\tmov x30, #0\n\tmov x0, sp\n\tb
 #error "no freestanding build for this machine: use -DHOSTED"
 #endif
 
-enum { PR_SET_PDEATHSIG = 1, F_SETFD = 2, FD_CLOEXEC = 1, TIOCSPGRP = 0x5410, SIG_BLOCK = 0, SIG_SETMASK = 2, TTOU = 22, ENOENT = 2 };
+enum { PR_SET_PDEATHSIG = 1, F_SETFD = 2, FD_CLOEXEC = 1, TIOCSPGRP = 0x5410, SIG_BLOCK = 0, SIG_SETMASK = 2, TTOU = 22, ENOENT = 2,
+       PR_SET_NO_NEW_PRIVS = 38, AT_FDCWD = -100, O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_CLOEXEC = 02000000, O_PATH = 010000000,
+       RLIMIT_CORE = 4, RLIMIT_NOFILE = 7 };
 
 static void death_signal(int number) { call(SYS_prctl, PR_SET_PDEATHSIG, number, 0, 0, 0); }
 
@@ -133,14 +206,136 @@ static void leave(int code)
         call(SYS_exit_group, code, 0, 0, 0, 0);
 }
 
+static int failed(long result) { return result < 0 ? (int)-result : 0; }
+
+static int open_file(const char *path, int flags) { return (int)call(SYS_openat, AT_FDCWD, (long)path, flags | O_CLOEXEC, 0, 0); }
+
+static int write_text(int fd, const char *text, int size) { return failed(call(SYS_write, fd, (long)text, size, 0, 0)); }
+
+static int read_text(int fd, char *text, int size) { return (int)call(SYS_read, fd, (long)text, size, 0, 0); }
+
+static void shut(int fd) { call(SYS_close, fd, 0, 0, 0, 0); }
+
+static void lead(int session) { call(session ? SYS_setsid : SYS_setpgid, 0, 0, 0, 0, 0); }
+
+static int limit(int resource, long long value)
+{
+    unsigned long both[2] = {(unsigned long)value, (unsigned long)value}; /* -1 is the kernel's infinity */
+    return failed(call(SYS_prlimit64, 0, resource, (long)both, 0, 0));
+}
+
+static int niceness(int value) { return failed(call(SYS_setpriority, 0, 0, value, 0, 0)); }
+
+static void mask(int bits) { call(SYS_umask, bits, 0, 0, 0, 0); }
+
+static int become_group(long long id)
+{
+    int error = failed(call(SYS_setgroups, 0, 0, 0, 0, 0));
+    return error ? error : failed(call(SYS_setresgid, (long)id, (long)id, (long)id, 0, 0));
+}
+
+static int become_user(long long id)
+{
+    int error = failed(call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    return error ? error : failed(call(SYS_setresuid, (long)id, (long)id, (long)id, 0, 0));
+}
+
+static long clone_process(void *arguments, long size) { return call(SYS_clone3, (long)arguments, size, 0, 0, 0); }
+
 #endif
 
-static int number(const char *text)
+static long long number(const char *text)
 {
-    int value = 0;
-    while (*text >= '0' && *text <= '9')
-        value = value * 10 + (*text++ - '0');
-    return value;
+    long long value = 0;
+    int negative = *text == '-';
+    for (text += negative; *text >= '0' && *text <= '9'; text++)
+        value = value * 10 + (*text - '0');
+    return negative ? -value : value;
+}
+
+static int write_file(const char *path, const char *text, int size)
+{
+    int fd = open_file(path, O_WRONLY), error;
+    if (fd < 0)
+        return -fd;
+    error = write_text(fd, text, size);
+    shut(fd);
+    return error;
+}
+
+static const char ADJUSTMENT[] = "/proc/self/oom_score_adj";
+
+static int adjust(const char *value)
+{
+    int size = 0;
+    while (value[size])
+        size++;
+    return write_file(ADJUSTMENT, value, size);
+}
+
+/* ours, which we have inherited, plus some; never less than ours, and no more than there is */
+static void raise_adjustment(int more)
+{
+    char text[8] = "";
+    int fd = open_file(ADJUSTMENT, O_RDWR), digits = 0, size, value;
+    if (fd < 0)
+        return;
+    size = read_text(fd, text, sizeof text - 1);
+    value = (int)number(size > 0 ? text : "") + more;
+    if (size > 0 && more > 0) {
+        char made[8], *end = made + sizeof made;
+        int left = value > 1000 ? 1000 : value < 0 ? -value : value;
+        do
+            *(end - ++digits) = (char)('0' + left % 10);
+        while (left /= 10);
+        if (value < 0)
+            *(end - ++digits) = '-';
+        write_text(fd, end - digits, digits);
+    }
+    shut(fd);
+}
+
+/* the arguments of clone3 up to the cgroup, as of Linux 5.7 */
+struct clone_arguments {
+    unsigned long long flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+};
+
+static const unsigned long long CLONE_TO_OUR_PARENT = 0x00008000ULL, CLONE_TO_CGROUP = 0x200000000ULL;
+
+/* Be in a cgroup: 0 when we are, else errno. Cloned into it, and it is the clone that returns; our parent becomes the clone's, and is told. */
+static int enter(const char *directory, int error_fd)
+{
+    struct clone_arguments arguments = {0};
+    int fd = open_file(directory, O_PATH), error;
+    char path[4096];
+    const char *name = "/cgroup.procs";
+    int size = 0;
+    long pid;
+    if (fd < 0)
+        return -fd;
+    if (error_fd >= 0) {
+        arguments.flags = CLONE_TO_OUR_PARENT | CLONE_TO_CGROUP;
+        arguments.cgroup = (unsigned long long)fd;
+        /* memory is copied: nothing is in it, and a clone that shared it would run on our stack */
+        pid = clone_process(&arguments, sizeof arguments);
+        if (pid > 0) {
+            report(error_fd, (int)-pid);
+            leave(0);
+        }
+        if (pid == 0) {
+            shut(fd);
+            return 0;
+        }
+    }
+    shut(fd);
+    /* an old kernel, or a sandbox that forbids the call; what else is wrong is found out again */
+    for (; directory[size] && size < (int)sizeof path - 16; size++)
+        path[size] = directory[size];
+    for (; *name; name++)
+        path[size++] = *name;
+    path[size] = 0;
+    error = write_file(path, "0", 1);
+    return error;
 }
 
 /* whether an entry of the environment is of the variable that the assignment sets */
@@ -184,13 +379,13 @@ static int replaced(const char *entry, char **variables, int count)
 
 static void run(int argc, char **argv, char **envp)
 {
-    int index = 1, expected_parent = 0, error_fd = -1, error, count = 0, size = 0, kept = 0;
+    int index = 1, expected_parent = 0, error_fd = -1, error = 0, count = 0, size = 0, kept = 0;
     char *variables[VARIABLES], pid_buffer[LONGEST_NAME + 16];
 
     for (; index + 1 < argc && argv[index][0] == '-' && argv[index][1] != '-'; index += 2) {
-        int value = number(argv[index + 1]);
+        int value = (int)number(argv[index + 1]), option = argv[index][1];
         const char *text = argv[index + 1];
-        switch (argv[index][1]) {
+        switch (option) {
         case 'v':
             while (*text && *text != '=')
                 text++;
@@ -206,7 +401,23 @@ static void run(int argc, char **argv, char **envp)
         case 'p': expected_parent = value; break;
         case 'f': foreground(value); break;
         case 'e': error_fd = value; close_on_exec(value); break;
+        case 'C': error = enter(text, error_fd); break;
+        case 's': lead(value); break;
+        case 'g': error = write_file(text, "0", 1); break;
+        case 'o': error = adjust(text); break;
+        case 'O': raise_adjustment(value); break;
+        case 'n': error = limit(RLIMIT_NOFILE, number(text)); break;
+        case 'c': error = limit(RLIMIT_CORE, number(text)); break;
+        case 'i': error = niceness(value); break;
+        case 'u': mask(value); break;
+        case 'G': error = become_group(number(text)); break;
+        case 'U': error = become_user(number(text)); break;
         default: leave(125);
+        }
+        if (error) {
+            if (error_fd >= 0)
+                report(error_fd, option << 16 | error);
+            leave(125);
         }
     }
     if (index + 2 >= argc)

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from ..core.value import Value
+from .cgroup.layout import read_layout
 from .procstat import KeptFile, read_bytes
+
+if TYPE_CHECKING:
+    from .cgroup.group import Group
 
 
 @attrs.frozen(repr=False, eq=False)
 class OomKills(Value):
-    """How many processes the out-of-memory killer has killed: of our own cgroup, and of the host. None: not told."""
+    """How many processes the out-of-memory killer has killed: of our own cgroup, of the host, and of a life's cgroup. None: not told."""
 
     cgroup: int | None = None
     host: int | None = None
+    life: int | None = None
 
 
-def oom_kills() -> OomKills:
-    """The counters now."""
+def oom_kills(group: Group | None = None) -> OomKills:
+    """The counters now; that of a life's cgroup alone, where it has one that counts."""
     if sys.platform != "linux":
         return OomKills()
+    if group is not None and (life := group.oom_kills()) is not None:
+        return OomKills(life=life)
     global _counter
     if _counter is None:
         file = _find_counter_file()
@@ -43,6 +51,8 @@ def was_out_of_memory(before: OomKills, after: OomKills) -> bool | None:
 
     A kill in our cgroup is taken for this one; one somewhere on the host may have been another's.
     """
+    if after.life is not None:
+        return after.life > (before.life or 0)
     if before.cgroup is not None and after.cgroup is not None:
         return after.cgroup > before.cgroup
     if before.host is not None and after.host is not None and after.host == before.host:
@@ -51,30 +61,19 @@ def was_out_of_memory(before: OomKills, after: OomKills) -> bool | None:
 
 
 _counter: tuple[KeptFile, bool] | None = None
+_LAYOUT: Final = ("mountinfo", "cgroup")
 
 
 def _find_counter_file() -> str:
     """Our cgroup's file with the counter, of version 2 or 1; empty without one."""
-    mounts: dict[str, tuple[str, str]] = {}
-    for line in (read_bytes("/proc/self/mountinfo") or b"").decode(errors="surrogateescape").splitlines():
-        fields, _, tail = line.partition(" - ")
-        words, kind = fields.split(), tail.split()
-        if kind and kind[0] == "cgroup2":
-            mounts.setdefault("", (words[3], words[4]))
-        elif kind and kind[0] == "cgroup" and "memory" in kind[-1].split(","):
-            mounts.setdefault("memory", (words[3], words[4]))
-    for line in (read_bytes("/proc/self/cgroup") or b"").decode(errors="surrogateescape").splitlines():
-        _, controllers, path = line.split(":", 2)
-        key = "memory" if "memory" in controllers.split(",") else controllers
-        if key not in mounts:
-            continue
-        root, mount = mounts[key]
-        # in a container the mount shows only a part of the hierarchy
-        inside = path[len(root) :] if root != "/" and path.startswith(root) else path
-        for directory in (mount + inside, mount):
-            file = os.path.join(directory, "memory.oom_control" if key else "memory.events")
-            if _field(read_bytes(file), b"oom_kill") is not None:
-                return file
+    hierarchies = read_layout(*((read_bytes(f"/proc/self/{name}") or b"").decode(errors="surrogateescape") for name in _LAYOUT))
+    for hierarchy in hierarchies:
+        if hierarchy.version == 2 or "memory" in hierarchy.controllers:
+            name = "memory.events" if hierarchy.version == 2 else "memory.oom_control"
+            for directory in (hierarchy.directory, hierarchy.mount):
+                file = os.path.join(directory, name)
+                if _field(read_bytes(file), b"oom_kill") is not None:
+                    return file
     return ""
 
 

@@ -2,16 +2,20 @@
 
 As a child-subreaper this process adopts whatever a leaf's descendants leave behind, so that strays can be found by reading our own
 `children` instead of the whole host. The price is that we must reap them. That is done by pid, and only for processes that nobody in
-this process can be waiting for: claimed by a leaf's tree, or of a session that none of our own children can be in.
+this process can be waiting for: claimed by a leaf's tree, dead in a leaf's cgroup, or of a session that none of our own children can
+be in.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from . import oom, spare
+from .cgroup.group import is_held
 from .identity import ProcessId
 from .procstat import KeptFile, Stat, all_pids, own_session, read_stat
 from .proctree import has_children_files
@@ -34,6 +38,9 @@ class Claims(Protocol):
 _trees: dict[int, Claims] = {}
 _servers: set[int] = set()
 _awaited: list[int] = []
+_known: dict[bytes, None] = {}
+"""The pids of both, in digits."""
+_attended: list[Claims] = []
 _active: bool | None = None
 _sole_owner = False
 _ours_before: frozenset[ProcessId] = frozenset()
@@ -79,22 +86,36 @@ def can_adopt() -> bool:
 def register(tree: Claims) -> None:
     """A leaf was started: it is reaped by its owner."""
     _trees[tree.root.pid] = tree
+    _known[b"%d" % tree.root.pid] = None
     spare.hold()
 
 
 def unregister(tree: Claims) -> None:
     """A leaf is reaped and its strays are gone."""
     _trees.pop(tree.root.pid, None)
+    _known.pop(b"%d" % tree.root.pid, None)
+
+
+@contextmanager
+def attending(tree: Claims) -> Iterator[None]:
+    """A leaf is reaped and its end reported, and only now its strays are looked for: their dead are still ours to reap."""
+    _attended.append(tree)
+    try:
+        yield
+    finally:
+        _attended.remove(tree)
 
 
 def register_server(pid: int) -> None:
     """A process that forks leaves for us was started: no leaf and no stranger, and as long as it is there orphans are adopted."""
     _servers.add(pid)
+    _known[b"%d" % pid] = None
 
 
 def unregister_server(pid: int) -> None:
     """It is reaped; `release` follows."""
     _servers.discard(pid)
+    _known.pop(b"%d" % pid, None)
 
 
 def leave(pid: int) -> None:
@@ -113,7 +134,7 @@ def release() -> None:
     Called when a leaf was unregistered and its end was reported, or when a start failed.
     """
     global _active
-    if not _trees and not _servers and _active is not None:
+    if not _trees and not _servers and not _attended and _active is not None:
         if _active and not _was_subreaper:
             _prctl(_PR_SET_CHILD_SUBREAPER, 0)
         _active = None
@@ -127,7 +148,8 @@ def strangers() -> list[Stat]:
     """Our children that are no leaves: adopted orphans and other people's subprocesses, zombies included."""
     if sys.platform != "linux":
         return []
-    return [stat for pid in _main_threads_children() if pid not in _trees and pid not in _servers and (stat := read_stat(pid)) is not None]
+    # compared as the kernel writes them: with a thousand leaves nearly all that is listed is known
+    return [stat for word in _main_threads_children() if word not in _known and (stat := read_stat(int(word))) is not None]
 
 
 def can_only_be_of(root: ProcessId, stat: Stat) -> bool:
@@ -151,20 +173,20 @@ def collect() -> None:
             continue
         session = -1 if stat.session == stat.pid else stat.session
         adopted = session not in possible and ProcessId(stat.pid, stat.created) not in _ours_before
-        if adopted or any(tree.claims(stat) for tree in list(_trees.values())):
+        if adopted or any(tree.claims(stat) for tree in (*_trees.values(), *_attended)) or is_held(stat.pid):
             try:
                 os.waitid(os.P_PID, stat.pid, os.WEXITED | os.WNOHANG)
             except ChildProcessError:
                 continue  # it was another thread's child after all, and is reaped
 
 
-def _main_threads_children() -> list[int]:
+def _main_threads_children() -> list[bytes]:
     """The kernel hands orphans to a subreaper's first living thread; what other threads have started is none of ours to look at."""
     global _children
     if _children is None or _children[0] != os.getpid():
         _children = (os.getpid(), KeptFile(f"/proc/{os.getpid()}/task/{os.getpid()}/children"))
     data = _children[1].read() if has_children_files() else b" ".join(str(pid).encode() for pid in _children_by_parent())
-    return [int(pid) for pid in data.split()] if data else []
+    return data.split() if data else []
 
 
 def _children_by_parent() -> list[int]:

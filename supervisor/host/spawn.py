@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,7 +19,11 @@ import attrs
 from . import launching
 from .executable import check_directory, resolve
 from .identity import ProcessId, identify, open_pidfd
+from .launch_report import SettingFailed as SettingFailed
+from .launch_report import command_process
 from .marker import VARIABLE, chained
+from .settings import PLAIN, Settings, raise_score
+from .sibling import Sibling
 from .waitstatus import WaitStatus
 
 if TYPE_CHECKING:
@@ -31,8 +34,6 @@ Redirect = str | PathLike[str]
 """``"inherit"``, ``"null"``, or the path of a file: standard input reads it, the outputs append to it. Standard error can also be
 ``"stdout"``: wherever that goes.
 """
-
-_ERRNO: Final = struct.Struct("i")
 
 
 @attrs.define(eq=False)
@@ -50,7 +51,7 @@ class Spawned:
     marker: str
     pidfd: int | None
     own_session: bool
-    _popen: subprocess.Popen[bytes] | None = None
+    _popen: subprocess.Popen[bytes] | Sibling | None = None
     _status: WaitStatus | None = None
     _reaped: bool = False
     _exit_queue: ExitQueue | None = None
@@ -176,6 +177,7 @@ def spawn(
     foreground: bool = True,
     death_signal: int = signal.Signals(9),
     pid_variable: str | None = None,
+    settings: Settings = PLAIN,
 ) -> Spawned:
     """Start a process, and return when its program runs.
 
@@ -193,11 +195,13 @@ def spawn(
         foreground: Whether it becomes that terminal's foreground.
         death_signal: What it gets when the calling thread, or this process, dies; 0 for nothing.
         pid_variable: A variable that gets its own pid; None for none.
+        settings: Its cgroup, its limits and its user.
 
     Raises:
         FileNotFoundError: No such command or working directory.
         NotADirectoryError: The working directory is none.
         PermissionError: The command is not executable, or the directory may not be entered.
+        SettingFailed: One of the settings could not be applied.
         OSError: The file is no program for this machine, or there are no resources to run it.
     """
     own = {**(variables or {}), VARIABLE: chained(marker, os.environ.get(VARIABLE))}
@@ -215,9 +219,11 @@ def spawn(
         streams.append((1 if streams[1] is None else streams[1]) if stderr == "stdout" else _open(stderr, _APPEND, opened))
         order = _Order(
             path, argv, environment, own, cwd, streams, pass_fds,
-            terminal_fd if foreground else None, own_session, death_signal, pid_variable,
+            terminal_fd if foreground else None, own_session, death_signal, pid_variable, settings,
         )  # fmt: skip
         popen, job = _start_in_job(order) if sys.platform == "win32" else (_start(order), None)
+    except SettingFailed:
+        raise
     except OSError:
         if cwd is not None:
             check_directory(cwd)
@@ -285,6 +291,7 @@ class _Order(NamedTuple):
     own_session: bool
     death_signal: int
     pid_variable: str | None
+    settings: Settings
 
 
 def _start_in_job(order: _Order) -> tuple[subprocess.Popen[bytes], JobObject | None]:
@@ -315,7 +322,7 @@ def _start_in_job(order: _Order) -> tuple[subprocess.Popen[bytes], JobObject | N
     return popen, job
 
 
-def _start(order: _Order) -> subprocess.Popen[bytes]:
+def _start(order: _Order) -> subprocess.Popen[bytes] | Sibling:
     stdin, stdout, stderr = order.streams
     if sys.platform == "win32":
         raise OSError(errno.ENOTSUP, "see _start_in_job")
@@ -325,7 +332,8 @@ def _start(order: _Order) -> subprocess.Popen[bytes]:
             error_reader, error_writer = _pipe()
         file, words = launching.wrap(
             order.path, order.argv, death_signal=order.death_signal, foreground_fd=order.foreground_fd, error_fd=error_writer,
-            variables=order.own if order.environment is None else None, pid_variable=order.pid_variable,
+            variables=order.own if order.environment is None else None, pid_variable=order.pid_variable, settings=order.settings,
+            own_session=order.own_session,
         )  # fmt: skip
         try:
             # no preexec_fn, user or group: with any of them CPython forks, and a fork copies the page tables of a large parent
@@ -344,7 +352,9 @@ def _start(order: _Order) -> subprocess.Popen[bytes]:
         if error_reader is not None and error_writer is not None:
             os.close(error_writer)
             error_writer = None
-            _raise_reported(popen, error_reader, order.path)
+            return command_process(popen, error_reader, order.path)
+        if order.settings.oom_score_adj is None:
+            raise_score(popen.pid)
         return popen
     finally:
         for fd in (error_reader, error_writer):
@@ -378,18 +388,3 @@ def _pipe() -> tuple[int, int]:
     finally:
         for fd in spare:
             os.close(fd)
-
-
-def _raise_reported(popen: subprocess.Popen[bytes], error_reader: int, path: str) -> None:
-    """Wait until the helper has executed the command, or has said why it cannot."""
-    report = os.read(error_reader, _ERRNO.size)
-    if len(report) < _ERRNO.size:
-        return
-    popen.wait()
-    number: int = _ERRNO.unpack(report)[0]
-    text = os.strerror(number)
-    if number == errno.ENOEXEC:
-        text = f"{text} (a script needs a first line such as #!/bin/sh)"
-    elif number == errno.ENOENT:
-        text = f"{text} (its interpreter, perhaps)"
-    raise OSError(number, text, path)

@@ -2,6 +2,7 @@
 
 Order matters. First all are stopped, round after round, until a round finds no new one: who is stopped forks no more, and while its
 parent lives a child's descent can be seen, whatever its environment says. Then all are killed, parents before their children.
+Where they have a cgroup the kernel kills those in it at once, or freezes them meanwhile, and the rest is for who has left it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 import attrs
@@ -37,6 +38,19 @@ Members = Callable[[], Iterable[ProcessId]]
 """Says which processes are to go, afresh with every call; parents before their children."""
 
 
+class Enclosure(Protocol):
+    """A cgroup that holds most, and perhaps all, of those who are to go."""
+
+    def kill(self) -> list[ProcessId] | None:
+        """Kill all in it at once, and say who they were; None where that cannot be done."""
+
+    def freeze(self) -> bool:
+        """Let nothing in it run any further; whether that can be done."""
+
+    def thaw(self) -> None:
+        """Undo `freeze`."""
+
+
 @attrs.frozen(repr=False, eq=False)
 class Swept(Value):
     """What a sweep did: `killed` had to be killed, `left` could not be, for want of permission or of time."""
@@ -45,17 +59,27 @@ class Swept(Value):
     left: tuple[ProcessId, ...] = ()
 
 
-def kill_all(members: Members) -> Swept:
+def kill_all(members: Members, enclosure: Enclosure | None = None) -> Swept:
     """Stop and kill once; returns without waiting for the deaths.
 
     Raises:
         OSError: Out of descriptors.
     """
     members = with_reserve(members)
+    killed = with_reserve(enclosure.kill)() if enclosure is not None else None
+    if killed is not None or enclosure is None or not with_reserve(enclosure.freeze)():
+        return _kill_singly(members, dict.fromkeys(killed or ()))
+    try:
+        return _kill_singly(members, {})
+    finally:
+        with_reserve(enclosure.thaw)()
+
+
+def _kill_singly(members: Members, gone: dict[ProcessId, None]) -> Swept:
     found: dict[ProcessId, None] = {}
     denied: dict[ProcessId, None] = {}
     for _ in range(_ROUNDS):
-        new = [process for process in members() if process not in found and process not in denied]
+        new = [process for process in members() if process not in gone and process not in found and process not in denied]
         if not new:
             break
         for process in new:
@@ -67,14 +91,17 @@ def kill_all(members: Members) -> Swept:
     killed = tuple(process for process in found if _signal(process, _KILL))
     for process in found:
         _signal_group(process, _KILL)  # who had no time to be found was stopped with it
-    return Swept(killed, tuple(process for process in denied if is_alive(process)))
+    return Swept((*gone, *killed), tuple(process for process in denied if is_alive(process)))
 
 
-async def sweep(members: Members, *, bound: float = BOUND, settled: Callable[[], bool] = lambda: True) -> Swept:
+async def sweep(
+    members: Members, *, bound: float = BOUND, settled: Callable[[], bool] = lambda: True, enclosure: Enclosure | None = None
+) -> Swept:
     """Kill until nothing is left, and reap what was adopted. Cheap when there is nothing to do.
 
     Args:
         members: The processes that are to go.
+        enclosure: The cgroup that they are in.
         bound: Seconds after which it gives up.
         settled: Whether the latest answer of `members` was the whole truth; that nobody is left counts only then.
 
@@ -99,7 +126,7 @@ async def sweep(members: Members, *, bound: float = BOUND, settled: Callable[[],
         if not alive:
             await anyio.sleep(_MOMENT)
             continue
-        swept = kill_all(lambda: (process for process in members() if process not in denied))
+        swept = kill_all(lambda: (process for process in members() if process not in denied), enclosure)
         killed.update(dict.fromkeys(swept.killed))
         denied.update(swept.left)
         with anyio.move_on_after(give_up - now):

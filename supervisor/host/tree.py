@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
 from collections.abc import Iterable
 
 import attrs
 
 from . import reaper
+from .cgroup.group import Group
 from .identity import ProcessId, is_alive
 from .marker import carries, run_token, value_in
 from .procstat import Stat, is_ending, own_session, read_children, read_environment, read_stat
@@ -27,6 +30,7 @@ class Tree:
         marker: What its descendants carry in their first environment.
         own_session: Whether the leaf leads a session, else only a process group.
         adopting: Whether orphans come to us, see `reaper.adopt_orphans`.
+        group: Its cgroup, None without one. Who is in it belongs to the life, wherever it hangs and whatever it did to its environment.
         settled: Whether the latest look at the orphans was the whole truth: nobody was about to end who could still hand us a child.
     """
 
@@ -34,9 +38,11 @@ class Tree:
     marker: str
     own_session: bool
     adopting: bool
+    group: Group | None = None
     settled: bool = True
     _seen: dict[ProcessId, None] = attrs.field(factory=dict)
     _zombies: set[ProcessId] = attrs.field(factory=set)
+    _reaped: float = math.inf
 
     @property
     def last_seen(self) -> tuple[ProcessId, ...]:
@@ -76,14 +82,29 @@ class Tree:
                 zombies.add(process)  # soon ours to reap, when all that is left of it is its identity
             else:
                 members[process] = None  # it left the tree, for a reaper of its own or because orphans do not come to us
+        if self.group is not None:
+            members.update(dict.fromkeys(self.group.members()))
         self._seen, self._zombies = members, zombies
         return tuple(members)
 
     def is_bare(self) -> bool:
-        """Whether a leaf that has died left nothing behind, as far as one cheap look can tell; False when it takes more to tell."""
+        """Whether a leaf that has died left nothing behind, as far as one cheap look can tell; False when it takes more to tell.
+
+        With a cgroup the look is into that alone, so that its price does not depend on how many others there are. Who has left the
+        cgroup by himself, and was never seen, is for `has_strays`.
+        """
         if not self.adopting or self._zombies or not self._seen.keys() <= {self.root}:
             return False
-        return all(self._is_anothers(stat) for stat in self._strangers())
+        return not self.has_strays() if self.group is None else self.group.is_empty()
+
+    def has_strays(self) -> bool:
+        """Whether a child of ours could come from this leaf. It takes a look at all of them: microseconds for each."""
+        return not all(self._is_anothers(stat) for stat in self._strangers())
+
+    def root_reaped(self) -> None:
+        """The leaf was reaped: from now on its number may be that of another process, and of a group or a session of that."""
+        if sys.platform == "linux":
+            self._reaped = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
     def adopted(self) -> list[ProcessId]:
         """The live orphans of this life: our own children by adoption; without adoption, whatever carries the marker."""
@@ -133,7 +154,7 @@ class Tree:
 
     def _is_anothers(self, stat: Stat) -> bool:
         """Whether a child of ours surely did not come from this leaf; of one that is about to end nothing is sure."""
-        if stat.dead or self.claims(stat):
+        if stat.dead or self.claims(stat) or (self.group is not None and self.group.holds(stat.pid)):
             return False
         environment = read_environment(stat.pid)
         lives = value_in(environment)
@@ -141,7 +162,7 @@ class Tree:
         return known and not carries(lives, self.marker) and is_alive(ProcessId(stat.pid, stat.created))
 
     def _owns(self, stat: Stat) -> bool:
-        if self.claims(stat):
+        if self.claims(stat) or (self.group is not None and self.group.holds(stat.pid)):
             return True
         lives = value_in(read_environment(stat.pid))
         if carries(lives, self.marker):
@@ -165,11 +186,12 @@ class Tree:
                 return True
             passed.add(stat.pid)  # parents that are replaced while we climb could make a circle
             stat = read_stat(stat.parent) if stat.parent not in (0, 1, os.getpid()) else None
-        return carries(value_in(read_environment(pid)), self.marker)
+        return (self.group is not None and self.group.holds(pid)) or carries(value_in(read_environment(pid)), self.marker)
 
     def claims(self, stat: Stat) -> bool:
         """Whether a process belongs here by what was seen, by its process group or by its session."""
-        if stat.group == self.root.pid or (self.own_session and stat.session == self.root.pid):
+        here = stat.group == self.root.pid or (self.own_session and stat.session == self.root.pid)
+        if here and stat.created < self._reaped:
             return True
         process = ProcessId(stat.pid, stat.created)
         return process in self._seen or process in self._zombies

@@ -109,7 +109,8 @@ def classify(
     kind = ExitKind.ABNORMAL
     if (asked is not None and code == 128 + asked) or (policy is AbnormalExit.CRASH and code not in WRAPPED_CRASHES):
         kind = ExitKind.SHUTDOWN
-    return Exit(kind, f"exit code {code}", code=code)
+    reason = f"exit code {code}: out of memory" if out_of_memory else f"exit code {code}"
+    return Exit(kind, reason, code=code, out_of_memory=out_of_memory)
 
 
 def exit_code(exit: Exit) -> int:

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 from collections.abc import Mapping
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -21,12 +22,14 @@ from ..host.spawn import Redirect, spawn
 from ..host.terminal import borrow, hung_up, is_lent
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit
+from .enclosing import enclose, say
 from .readiness import LineReadiness, Newline, Probe, Ready, ReadyLine, ReadyProbe, readiness
 from .running import Companion
 from .running import RunningCommand as RunningCommand
 from .watchdog import check_watchdog
 
 if TYPE_CHECKING:
+    from ..core.limits import Limits
     from .output import Output, Target
 
 NOTIFY_FD: Final = "NOTIFY_FD"
@@ -54,6 +57,8 @@ class Command(Value):
     abnormal: AbnormalExit = attrs.field(default=AbnormalExit.FAILURE, kw_only=True)
     kill_timeout: float = attrs.field(default=10.0, kw_only=True)
     death_signal: int = attrs.field(default=_SIGKILL, kw_only=True)
+    limits: Limits | None = attrs.field(default=None, kw_only=True)
+    cgroup: Literal["auto", "never"] = attrs.field(default="auto", kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         where = "command"
@@ -84,6 +89,16 @@ class Command(Value):
             raise BadCombination(outputs, 'an output that is not "null", or there is no line to be read', where=where)
         if self.tail is not None and not (is_count(self.tail) and self.tail <= _LONGEST_TAIL):
             raise InvalidField("tail", self.tail, f"None or a number of lines, at most {_LONGEST_TAIL}", where=where)
+        if self.cgroup not in ("auto", "never"):
+            raise InvalidField("cgroup", self.cgroup, '"auto" or "never"', where=where)
+        if self.limits is not None:
+            from ..core.limits import Limits  # here: most commands have none
+
+            if not isinstance(self.limits, Limits):
+                raise InvalidField("limits", self.limits, "Limits(...)", where=where)
+            if self.cgroup == "never" and self.limits.needs_cgroup:
+                fields = {"cgroup": self.cgroup, "limits": self.limits}
+                raise BadCombination(fields, 'limits of memory, processor and processes take cgroup = "auto"', where=where)
 
     @property
     def type(self) -> ChildType:
@@ -97,7 +112,8 @@ class Command(Value):
             FileNotFoundError: No such command, working directory or input file.
             NotADirectoryError: The working directory is none.
             PermissionError: The command is not executable, or a file may not be opened.
-            OSError: No program for this machine, no resources to run it, or the terminal that it would share has hung up.
+            OSError: No program for this machine, no resources to run it, a limit that cannot be had, or the terminal that it would
+                share has hung up.
         """
         if self.terminal == "auto" and self.stdin == "inherit" and hung_up():
             raise OSError(errno.EIO, "the terminal has hung up")
@@ -108,7 +124,8 @@ class Command(Value):
         try:
             adopting = reaper.adopt_orphans()
             stdout, stderr = self._fit(fittings, ticket, on_terminal=terminal is not None)
-            spawned = spawn(
+            start = partial(
+                spawn,
                 self.argv,
                 marker=marker,
                 env={**sd_notify.hidden(), **self.env},
@@ -124,6 +141,8 @@ class Command(Value):
                 death_signal=self.death_signal,
                 pid_variable=None if self.watchdog is None else sd_notify.WATCHDOG_PID,
             )
+            own_cgroup = self.cgroup == "auto"
+            spawned, group, ungranted, trouble = enclose(marker, self.limits, own_cgroup, lambda settings: start(settings=settings))
         except BaseException:
             if terminal is not None:
                 terminal.give_back(None)
@@ -134,9 +153,13 @@ class Command(Value):
             fittings.spawned()
         if terminal is not None:
             terminal.lent(spawned.pid, by_helper=launching.mechanism() is launching.Mechanism.HELPER)
-        tree = Tree(spawned.id, marker, spawned.own_session, adopting)
+        tree = Tree(spawned.id, marker, spawned.own_session, adopting, group)
         reaper.register(tree)
         directory = os.path.abspath(self.cwd or os.curdir)
+        if self.limits is not None and self.limits.memory_max is not None:
+            from .out_of_memory import OomNotice  # here: most commands are not limited
+
+            fittings.companions += OomNotice.of(ticket, group)
         running = RunningCommand(
             self.argv,
             directory,
@@ -149,8 +172,10 @@ class Command(Value):
             oom_kills(),
             tuple(fittings.companions),
             self.ready != "spawn",
+            ungranted,
             output=fittings.output,
         )
+        say(ticket, ungranted, trouble)
         ticket.spawn(running.watch, f"command {'/'.join(ticket.path)}")
         return running
 
@@ -234,6 +259,8 @@ def command(
     abnormal: AbnormalExit = AbnormalExit.FAILURE,
     kill_timeout: float = 10.0,
     death_signal: int = _SIGKILL,
+    limits: Limits | None = None,
+    cgroup: Literal["auto", "never"] = "auto",
 ) -> Command:
     """An operating system command as a child.
 
@@ -264,10 +291,13 @@ def command(
         abnormal: Which ends count as failures.
         kill_timeout: Seconds after a kill after which it is given up as unresponsive.
         death_signal: What it gets when this process or the calling thread dies; 0 for nothing. Linux only.
+        limits: What it may use of the machine, and as whom it runs; see `Limits`.
+        cgroup: ``"auto"`` gives it a cgroup of its own where the host lets us, from which nothing of its tree escapes; ``"never"`` does
+            not. See `cgroup_support` for what this host lets us do.
 
     Raises:
         InvalidField: An argument has an illegal value.
-        BadCombination: A line is waited for, and all output goes nowhere.
+        BadCombination: A line is waited for, and all output goes nowhere; limits that take a cgroup, and ``cgroup="never"``.
     """
     return Command(
         tuple(argv),
@@ -284,4 +314,6 @@ def command(
         abnormal=abnormal,
         kill_timeout=kill_timeout,
         death_signal=death_signal,
+        limits=limits,
+        cgroup=cgroup,
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import attrs
@@ -27,6 +27,7 @@ from ..host.sweep import Swept, dead, ignores, kill_all, sweep
 from ..host.terminal import Terminal
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus, classify
+from .companion import Companion as Companion
 
 if TYPE_CHECKING:
     from .output import Output
@@ -34,22 +35,6 @@ if TYPE_CHECKING:
 _SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 _TIDY: Final = 30.0
 """Seconds between looks for orphans that died while their leaf runs; nothing tells us of them."""
-
-
-class Companion(Protocol):
-    """A part of one life of a command that runs beside its process: it waits for readiness, or hears what it reports."""
-
-    async def run(self, life: RunningCommand) -> None:
-        """Live beside the root process.
-
-        **Cancellation:** it is cancelled when that is dead, and may return before.
-        """
-
-    def conclude(self, life: RunningCommand) -> None:
-        """The root process is dead, others of its tree may live: take in its last words. Not called when the life is given up."""
-
-    def close(self) -> None:
-        """Give back what it holds."""
 
 
 @attrs.define(eq=False)
@@ -62,6 +47,7 @@ class RunningCommand:
         status: What it says of itself, for people; None when it has said nothing.
         trouble: Why it is not up yet, as far as anybody knows.
         on_up: Called when it says that it is up.
+        ungranted: The limits that were not required and could not be had, each with the reason.
     """
 
     argv: tuple[str, ...]
@@ -75,12 +61,14 @@ class RunningCommand:
     _kills: OomKills
     _companions: tuple[Companion, ...] = ()
     _acknowledges: bool = False
+    ungranted: Mapping[str, str] = attrs.field(factory=dict)
     _started: bool = False
     _asked: bool = False
     _insisted: bool = False
     _verdict: Exit | None = None
     _output: Output | None = None
     _wait_status: WaitStatus | None = None
+    _only_its_cgroup: bool = False
     _main: Followed | None = None
     _outlived: bool = False
     status: str | None = None
@@ -116,6 +104,11 @@ class RunningCommand:
     def marker(self) -> str:
         """What every process of this life carries in its environment, unless it removes it."""
         return self._tree.marker
+
+    @property
+    def cgroup(self) -> str | None:
+        """The directory of its own cgroup, None when it has none. It is removed after its end."""
+        return None if self._tree.group is None else self._tree.group.directory
 
     @property
     def interactive(self) -> bool:
@@ -201,7 +194,16 @@ class RunningCommand:
                 self._signal_main(by)
 
     async def watch(self) -> None:
-        """The life of the command, from its acknowledgement to the report of its end."""
+        """The life of the command, from its acknowledgement to the report of its end, and a last look around after that."""
+        try:
+            await self._watch()
+            await self._look_again()
+        finally:
+            if self._tree.group is not None:
+                self._tree.group.remove()
+            reaper.release()  # after the report: it may have started the next life at once
+
+    async def _watch(self) -> None:
         try:
             if not self._acknowledges:
                 self.acknowledge()
@@ -222,6 +224,7 @@ class RunningCommand:
                 self._kill_all()  # given up, or a fault of ours: nothing may run that nobody watches
             else:
                 self._spawned.reap()
+                self._tree.root_reaped()
             reaper.unregister(self._tree)
             self._spawned.close()
             for companion in self._companions:
@@ -230,7 +233,6 @@ class RunningCommand:
                 self._output.close()
             if self._wait_status is not None:
                 self._report_end(self._wait_status)
-            reaper.release()  # after the report: it may have started the next life at once
 
     async def _live(self) -> None:
         """From the spawn to the moment when the whole tree is gone."""
@@ -266,8 +268,9 @@ class RunningCommand:
                 return self._unknown_end(self._main)
             status = self._main.status
         out_of_memory = None
-        if status.signal == _SIGKILL and not self._insisted:
-            out_of_memory = was_out_of_memory(self._kills, oom_kills())
+        # killed, or a wrapper around what was
+        if (status.signal == _SIGKILL or status.code == 128 + _SIGKILL) and not self._insisted:
+            out_of_memory = was_out_of_memory(self._kills, oom_kills(self._tree.group))
         asked = self._stop_signal if self._asked else None
         exit = classify(status, self._abnormal, asked=asked, out_of_memory=out_of_memory)
         if self.trouble is not None and self._insisted and not self._asked:
@@ -291,7 +294,7 @@ class RunningCommand:
                     await anyio.wait_readable(readable)
                 if scope.cancelled_caught:
                     reaper.collect()
-                    self._kills = oom_kills()  # what it killed so far was not this command
+                    self._kills = oom_kills(self._tree.group)  # what it killed so far was not this command
             else:
                 # a thread for each leaf, without end: of the loop's own there are forty, and the next death would wait for one of them
                 await anyio.to_thread.run_sync(self._spawned.wait, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
@@ -303,13 +306,14 @@ class RunningCommand:
         """The root is dead and not reaped, so its group is still its own: let those end that were asked to, sweep the rest."""
         try:
             if with_reserve(self._tree.is_bare)():
+                self._only_its_cgroup = self._tree.group is not None
                 return  # what nearly always holds, for the price of one read
             while self._asked and not self._insisted:
                 asked = [process for process in with_reserve(self._tree.refresh)() if with_reserve(self._was_asked)(process)]
                 if not asked:
                     break
                 await dead(asked)
-            swept = await sweep(self._tree.refresh, settled=lambda: self._tree.settled)
+            swept = await sweep(self._tree.refresh, settled=lambda: self._tree.settled, enclosure=self._tree.group)
         except OSError as error:
             # out of descriptors: who can be reached without any still goes, and the report says that it was not all
             self._signal_group(_SIGKILL)
@@ -317,6 +321,19 @@ class RunningCommand:
         else:
             if swept.killed or swept.left:
                 self._report(swept)
+
+    async def _look_again(self) -> None:
+        """Only its cgroup was looked into, so that the next life need not wait for more: now sweep who had left that and was never seen."""
+        if not self._only_its_cgroup:
+            return
+        try:
+            if with_reserve(self._tree.has_strays)():
+                with reaper.attending(self._tree):
+                    swept = await sweep(self._tree.refresh, settled=lambda: self._tree.settled)
+                if swept.killed or swept.left:
+                    self._report(swept)
+        except OSError as error:
+            self._report(Swept(left=self._tree.last_seen), f"; incomplete: {error.strerror}")
 
     def _was_asked(self, process: ProcessId) -> bool:
         if sys.platform != "linux":
@@ -336,7 +353,7 @@ class RunningCommand:
         if self._spawned.end_job():
             return  # nothing has left it
         try:
-            kill_all(self._tree.refresh)
+            kill_all(self._tree.refresh, self._tree.group)
         except OSError:
             # out of descriptors: a group needs none
             self._signal_group(_SIGKILL)

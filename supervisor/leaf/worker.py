@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Literal
 
 import anyio
@@ -25,6 +26,7 @@ from ..core.term import NotPortable, encode
 from ..core.value import Value
 from ..core.wire import Start, pack
 from ..host import reaper, sd_notify
+from ..host.cgroup.group import Group
 from ..host.fork_server import ForkServer, interpreter, module_path
 from ..host.identity import ProcessId
 from ..host.marker import VARIABLE, chained, new_marker
@@ -34,6 +36,7 @@ from ..host.spawn import Spawned, child_environment, spawn
 from ..host.start_method import worker_start_method
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus
+from .enclosing import enclose, say
 from .link import Link
 from .running import RunningCommand
 from .task import TaskLaunch
@@ -313,8 +316,8 @@ class WorkerLife:
         born: list[RunningWorker] = []
         start = pack(self._message(marker))  # before there is a process: it may be too large
 
-        def bear(spawned: Spawned) -> None:
-            tree = Tree(spawned.id, marker, spawned.own_session, adopting)
+        def bear(spawned: Spawned, group: Group | None = None, trouble: str = "") -> None:
+            tree = Tree(spawned.id, marker, spawned.own_session, adopting, group)
             reaper.register(tree)
             words = (self.launch.function or "subtree",)
             link = self._link
@@ -323,11 +326,13 @@ class WorkerLife:
                     words, _cwd(), _SIGKILL, AbnormalExit.FAILURE, ticket, spawned, tree, None, kills, (link,), True, link=link
                 )
             )  # fmt: skip
+            say(ticket, {}, trouble)
 
         try:
             if method == "fork_server" or (method == "auto" and worker_start_method() == "fork_server"):
                 server = ticket.shared(_fork_server)
                 try:
+                    # without a cgroup: to move a process into one waits for 10 ms, and no fork of Python's begins in one
                     await server.fork(fd, marker, bear)
                 except StartMethodUnavailable as error:
                     if method != "auto":
@@ -335,7 +340,9 @@ class WorkerLife:
                     _log(f"{'/'.join(ticket.path)}: {error}; it gets an interpreter of its own")
             if not born:
                 start = pack(self._message(None))
-                bear(spawn(interpreter(fd), marker=marker, env=sd_notify.hidden(), stdin="null", pass_fds=(fd,)))
+                run = partial(spawn, interpreter(fd), marker=marker, env=sd_notify.hidden(), stdin="null", pass_fds=(fd,))
+                enclosed = enclose(marker, None, True, lambda settings: run(settings=settings))
+                bear(enclosed.spawned, enclosed.group, enclosed.trouble)
         except BaseException:
             if not born:
                 reaper.release()

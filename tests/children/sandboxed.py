@@ -12,8 +12,8 @@ import struct
 import sys
 
 NUMBERS = {
-    "x86_64": {"prctl": 157, "pidfd_send_signal": 424, "pidfd_open": 434},
-    "aarch64": {"prctl": 167, "pidfd_send_signal": 424, "pidfd_open": 434},
+    "x86_64": {"prctl": 157, "pidfd_send_signal": 424, "pidfd_open": 434, "clone3": 435},
+    "aarch64": {"prctl": 167, "pidfd_send_signal": 424, "pidfd_open": 434, "clone3": 435},
 }
 LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 REFUSE, ALLOW = 0x00050001, 0x7FFF0000

@@ -12,6 +12,8 @@ from supervisor.host.identity import ProcessId, identify, is_alive
 from supervisor.host.procstat import read_stat
 from supervisor.leaf.command import Command, command
 
+from ..support_ticket import Life
+
 CHILDREN = Path(__file__).resolve().parent.parent / "children"
 PYTHON = sys.executable
 
@@ -58,3 +60,14 @@ def zombies() -> list[int]:
 def reap(pid: int) -> None:
     """Take a dead child of ours away."""
     os.waitpid(pid, 0)
+
+
+def is_there(path: str) -> bool:
+    """Whether there is such a file or directory."""
+    return os.path.exists(path)
+
+
+def directory_of(life: Life) -> str:
+    directory = life.handle.cgroup
+    assert directory is not None
+    return directory

@@ -24,6 +24,7 @@ from supervisor.leaf.command import command
 
 from ..support import eventually, no_descriptors
 from ..support_ticket import Life, LifeTicket, living
+from .conftest import Enclosed
 from .host_support import family, identified, other, reap, reported, running, zombies
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")]
@@ -197,11 +198,11 @@ async def test_stopped_leaf_can_be_asked() -> None:
 
 
 @pytest.mark.parametrize("how", ["terminate", "crash", "kill", "exit"])
-async def test_nothing_of_the_tree_survives(tmp_path: Path, how: str) -> None:
+async def test_nothing_of_the_tree_survives(tmp_path: Path, how: str, cgroup: Enclosed) -> None:
     """Descendants in sessions of their own, daemons and those deaf to SIGTERM are gone with their leaf, however it ended."""
     report = tmp_path / "report"
     action = how if how in ("crash", "exit") else "sleep"
-    async with living(family(report, action, "plain", "setsid", "stubborn", "daemon", "deaf")) as life:
+    async with living(family(report, action, "plain", "setsid", "stubborn", "daemon", "deaf", cgroup=cgroup)) as life:
         if action == "sleep":
             await life.ticket.wait_ready()
             life.handle.terminate() if how == "terminate" else life.handle.kill()
@@ -216,10 +217,10 @@ async def test_nothing_of_the_tree_survives(tmp_path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["terminate", "crash", "kill"])
-async def test_tree_that_keeps_moving_does_not_survive(tmp_path: Path, how: str) -> None:
+async def test_tree_that_keeps_moving_does_not_survive(tmp_path: Path, how: str, cgroup: Enclosed) -> None:
     """A process that forks a successor and ends, again and again, is caught."""
     report = tmp_path / "report"
-    async with living(family(report, "crash" if how == "crash" else "sleep", "runner", "runner")) as life:
+    async with living(family(report, "crash" if how == "crash" else "sleep", "runner", "runner", cgroup=cgroup)) as life:
         marker = life.handle.marker
         if how != "crash":
             await life.ticket.wait_ready()
@@ -229,11 +230,11 @@ async def test_tree_that_keeps_moving_does_not_survive(tmp_path: Path, how: str)
         assert marked(marker) == ()
 
 
-async def test_descendant_without_its_marker_is_swept_when_it_was_seen(tmp_path: Path) -> None:
+async def test_descendant_without_its_marker_is_swept_when_it_was_seen(tmp_path: Path, cgroup: Enclosed) -> None:
     """A process that emptied its environment is known by its identity once a look at the tree has seen it."""
     report = tmp_path / "report"
     child = f"echo child $$ >> {report}; exec sleep 60"
-    async with living(command("sh", "-c", f"env -i PATH=$PATH setsid sh -c '{child}' & sleep 60")) as life:
+    async with living(command("sh", "-c", f"env -i PATH=$PATH setsid sh -c '{child}' & sleep 60", cgroup=cgroup)) as life:
         await eventually(lambda: reported(report))
         pid = reported(report)["child"]
         await eventually(lambda: pid in [member.pid for member in life.handle.members()])
@@ -253,13 +254,13 @@ async def test_unseen_descendant_without_its_marker(tmp_path: Path, monkeypatch:
     before = other("sleep", "60", own_session=True)
     daemon = f"echo daemon $$ >> {report}; exec sleep 60"
     script = f"env -i PATH=$PATH setsid --fork sh -c '{daemon}' < /dev/null; while [ ! -s {report} ]; do sleep 0.01; done"
-    async with living(command("sh", "-c", f"{script}; sleep 60")) as life:
+    async with living(command("sh", "-c", f"{script}; sleep 60", cgroup="never")) as life:
         beside = other("sleep", "60")
         await eventually(lambda: reported(report))
         pid = reported(report)["daemon"]
         await eventually(lambda: (stat := read_stat(pid)) is not None and stat.parent == os.getpid())
         assert (pid in [process.pid for process in life.handle.adopted()]) == alone
-        async with living(command("sleep", "60"), path=("root", "second")):
+        async with living(command("sleep", "60", cgroup="never"), path=("root", "second")):
             assert life.handle.adopted() == ()
         life.handle.terminate()
         await life.ticket.wait_exit()
@@ -276,10 +277,10 @@ async def test_unseen_descendant_without_its_marker(tmp_path: Path, monkeypatch:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("how", ["crash", "terminate", "kill"])
-async def test_without_descriptors_nobody_escapes(tmp_path: Path, how: str) -> None:
+async def test_without_descriptors_nobody_escapes(tmp_path: Path, how: str, cgroup: Enclosed) -> None:
     """Some are kept in reserve for the sweep, also of a tree in several sessions that ignores every other signal."""
     report = tmp_path / "report"
-    async with living(family(report, "sleep", "setsid", "stubborn", "daemon")) as life:
+    async with living(family(report, "sleep", "setsid", "stubborn", "daemon", cgroup=cgroup)) as life:
         await life.ticket.wait_ready()
         pids = set(reported(report).values())
         with no_descriptors():
@@ -301,7 +302,7 @@ async def test_a_daemon_that_replaced_its_environment_is_known_by_its_child(tmp_
     daemon = f"sleep 60 & echo child $! >> {report}; echo daemon $$ >> {report}; exec env -i {environment} sleep 60"
     script = f"(setsid sh -c '{daemon}' &); while [ $(grep -c . {report}) -lt 2 ]; do sleep 0.01; done; kill -9 $$"
     report.touch()
-    async with living(command("sleep", "60"), path=("root", "other")), living(command("sh", "-c", script)) as life:
+    async with living(command("sleep", "60"), path=("root", "other")), living(command("sh", "-c", script, cgroup="never")) as life:
         await life.ticket.wait_exit()
 
         family_of = reported(report)
@@ -309,10 +310,10 @@ async def test_a_daemon_that_replaced_its_environment_is_known_by_its_child(tmp_
         assert not [pid for pid in family_of.values() if running(pid)]
 
 
-async def test_whoever_was_asked_may_finish(tmp_path: Path) -> None:
+async def test_whoever_was_asked_may_finish(tmp_path: Path, cgroup: Enclosed) -> None:
     """The leaf is a wrapper that dies of the signal at once; its child got the signal too and has time for its work."""
     report = tmp_path / "report"
-    async with living(family(report, "sleep", "saver")) as life:
+    async with living(family(report, "sleep", "saver", cgroup=cgroup)) as life:
         await life.ticket.wait_ready()
         life.handle.terminate()
         end = await life.ticket.wait_exit()
@@ -321,10 +322,10 @@ async def test_whoever_was_asked_may_finish(tmp_path: Path) -> None:
         assert swept(life) == set()
 
 
-async def test_whoever_was_asked_can_be_killed_while_finishing(tmp_path: Path) -> None:
+async def test_whoever_was_asked_can_be_killed_while_finishing(tmp_path: Path, cgroup: Enclosed) -> None:
     """The kill reaches those who still work after their wrapper is dead."""
     report = tmp_path / "report"
-    async with living(family(report, "sleep", "saver")) as life:
+    async with living(family(report, "sleep", "saver", cgroup=cgroup)) as life:
         await life.ticket.wait_ready()
         life.handle.terminate()
         await eventually(lambda: not running(life.handle.pid))
@@ -335,11 +336,11 @@ async def test_whoever_was_asked_can_be_killed_while_finishing(tmp_path: Path) -
         assert "saved" not in reported(report)
 
 
-async def test_exit_statuses_of_others_are_not_stolen(tmp_path: Path) -> None:
+async def test_exit_statuses_of_others_are_not_stolen(tmp_path: Path, cgroup: Enclosed) -> None:
     """Other subprocesses of the program, in our session or in one of their own, are neither killed nor reaped."""
     others = [other("sh", "-c", "exit 7", own_session=own, ended=True) for own in (False, True)]
     sleeper = other("sleep", "60", own_session=True)
-    async with living(family(tmp_path / "report", "sleep", "daemon", "stubborn")) as life:
+    async with living(family(tmp_path / "report", "sleep", "daemon", "stubborn", cgroup=cgroup)) as life:
         late = other("sh", "-c", "exit 8", own_session=True, ended=True)
         await life.ticket.wait_ready()
         reaper.collect()
@@ -353,10 +354,10 @@ async def test_exit_statuses_of_others_are_not_stolen(tmp_path: Path) -> None:
     sleeper.wait()
 
 
-async def test_orphans_that_end_by_themselves_are_reaped(tmp_path: Path) -> None:
+async def test_orphans_that_end_by_themselves_are_reaped(tmp_path: Path, cgroup: Enclosed) -> None:
     """While the leaf runs, its daemons come to us and go; a look round leaves no zombie."""
     report = tmp_path / "report"
-    async with living(family(report, "sleep", "brief", "brief", "brief")) as life:
+    async with living(family(report, "sleep", "brief", "brief", "brief", cgroup=cgroup)) as life:
         await life.ticket.wait_ready()
 
         def tidied() -> bool:
@@ -366,10 +367,10 @@ async def test_orphans_that_end_by_themselves_are_reaped(tmp_path: Path) -> None
         await eventually(tidied)
 
 
-async def test_adopted_orphans_are_members(tmp_path: Path) -> None:
+async def test_adopted_orphans_are_members(tmp_path: Path, cgroup: Enclosed) -> None:
     """A daemon left the tree but not the leaf's account."""
     report = tmp_path / "report"
-    async with living(family(report, "sleep", "daemon", "plain")) as life:
+    async with living(family(report, "sleep", "daemon", "plain", cgroup=cgroup)) as life:
         await life.ticket.wait_ready()
         pids = reported(report)
         await eventually(lambda: pids["daemon"] in [member.pid for member in life.handle.adopted()])
@@ -377,11 +378,11 @@ async def test_adopted_orphans_are_members(tmp_path: Path) -> None:
         assert {member.pid for member in life.handle.members()} == {life.handle.pid, *pids.values()}
 
 
-async def test_two_leaves_do_not_sweep_each_other(tmp_path: Path) -> None:
+async def test_two_leaves_do_not_sweep_each_other(tmp_path: Path, cgroup: Enclosed) -> None:
     """What one leaf left behind is swept; what the other one has turned loose lives on."""
     async with (
-        living(family(tmp_path / "a", "sleep", "daemon", "stubborn")) as first,
-        living(family(tmp_path / "b", "sleep", "daemon", "stubborn"), ("root", "other")) as second,
+        living(family(tmp_path / "a", "sleep", "daemon", "stubborn", cgroup=cgroup)) as first,
+        living(family(tmp_path / "b", "sleep", "daemon", "stubborn", cgroup=cgroup), ("root", "other")) as second,
     ):
         await first.ticket.wait_ready()
         await second.ticket.wait_ready()
@@ -404,22 +405,22 @@ async def test_adoption_ends_with_the_last_leaf() -> None:
         await eventually(lambda: not is_subreaper())
 
 
-async def test_without_pidfds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_without_pidfds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cgroup: Enclosed) -> None:
     """On a kernel without pidfds a thread waits, and everything else is the same."""
     monkeypatch.setattr(identity, "_pidfd", False)
     report = tmp_path / "report"
-    async with living(family(report, "sleep", "stubborn", "saver")) as life:
+    async with living(family(report, "sleep", "stubborn", "saver", cgroup=cgroup)) as life:
         await life.ticket.wait_ready()
         life.handle.terminate()
         assert (await life.ticket.wait_exit()).signal == signal.SIGTERM
         assert swept(life) == {reported(report)["stubborn"]} and "saved" in reported(report)
 
 
-async def test_without_adoption(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_without_adoption(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cgroup: Enclosed) -> None:
     """Where orphans do not come to us, their marker gives them away."""
     monkeypatch.setattr(reaper, "_prctl", lambda *_: False)
     report = tmp_path / "report"
-    async with living(family(report, "crash", "stubborn", "daemon", "plain")) as life:
+    async with living(family(report, "crash", "stubborn", "daemon", "plain", cgroup=cgroup)) as life:
         await life.ticket.wait_exit()
         assert not any(running(pid) for pid in reported(report).values())
         assert swept(life) == set(reported(report).values())
@@ -452,14 +453,14 @@ async def test_session_leaders_that_the_leaf_never_reaped(tmp_path: Path, monkey
     """They are reaped when a look at the tree saw them, or when nobody else here starts sessions; else they could be somebody's."""
     monkeypatch.setattr(reaper, "_sole_owner", alone)
     report = tmp_path / "report"
-    async with living(family(report, "sleep", "zombie")) as life:
+    async with living(family(report, "sleep", "zombie", cgroup="never")) as life:
         await life.ticket.wait_ready()
         if not alone:
             life.handle.members()
         os.kill(life.handle.pid, signal.SIGKILL)
         await life.ticket.wait_exit()
         assert zombies() == []
-    async with living(family(tmp_path / "again", "crash", "zombie")) as life:
+    async with living(family(tmp_path / "again", "crash", "zombie", cgroup="never")) as life:
         await life.ticket.wait_exit()
         left = zombies()
         assert left == ([] if alone else [reported(tmp_path / "again")["zombie"]])
@@ -467,11 +468,11 @@ async def test_session_leaders_that_the_leaf_never_reaped(tmp_path: Path, monkey
         reap(pid)
 
 
-async def test_hundred_lives_leave_nothing() -> None:
+async def test_hundred_lives_leave_nothing(cgroup: Enclosed) -> None:
     """No descriptor, zombie or registration is left after many lives."""
     before = set(os.listdir("/proc/self/fd")) if sys.platform == "linux" else set()
     for generation in range(100):
-        async with living(command("true"), generation=generation + 1) as life:
+        async with living(command("true", cgroup=cgroup), generation=generation + 1) as life:
             await life.ticket.wait_exit()
     assert not reaper._trees and zombies() == []
     if before:

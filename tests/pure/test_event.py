@@ -11,6 +11,7 @@ import pytest
 from supervisor.core import event as events
 from supervisor.core.breaker import Breaker
 from supervisor.core.event import (
+    CgroupUnavailable,
     ChildExited,
     ChildRestarted,
     ChildStarted,
@@ -19,6 +20,7 @@ from supervisor.core.event import (
     ChildUnresponsive,
     Event,
     EventsLost,
+    OomKilled,
     OrphansSwept,
     Record,
     RestartDeferred,
@@ -47,6 +49,8 @@ def test_the_names_are_those_of_the_contract() -> None:
         "child_status",
         "notification_ignored",
         "orphans_swept",
+        "cgroup_unavailable",
+        "oom_killed",
         "events_lost",
         "output_line",
         "output_failed",
@@ -90,6 +94,8 @@ def test_the_defaults_of_events() -> None:
     assert RestartDeferred(path).as_data() == {"reason": "", "controlled": False, "remaining": 0.0, **UNKNOWN}
     assert SupervisorGaveUp(path).as_data() == {"child": "", "reason": "", "hold": False, "retry_in": None, "exit": None, **UNKNOWN}
     assert OrphansSwept(path).as_data() == {"pids": [], "reason": ""}
+    assert CgroupUnavailable(path).as_data() == {"reason": "", "ungranted": []}
+    assert OomKilled(path).as_data() == {"kills": 1}
     assert EventsLost(path).as_data() == {"from": 0, "to": 0}
     kinds: list[Any] = [ChildExited, ChildStartFailed]
     for kind in kinds:
@@ -114,6 +120,8 @@ def test_the_fields_of_an_event_that_have_a_place() -> None:
         "ChildStatus": ["path", "status"],
         "NotificationIgnored": ["path", "pid", "reason"],
         "OrphansSwept": ["path", "pids", "reason"],
+        "CgroupUnavailable": ["path", "reason", "ungranted"],
+        "OomKilled": ["path", "kills"],
         "OutputLine": ["path", "stream", "text", "truncated"],
         "OutputFailed": ["path", "stream", "target", "reason", "errno", "lost_bytes"],
         "OutputResumed": ["path", "stream", "target", "lost_bytes"],

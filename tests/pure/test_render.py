@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.event import (
+    CgroupUnavailable,
     ChildExited,
     ChildRestarted,
     ChildStarted,
@@ -21,6 +22,7 @@ from supervisor.core.event import (
     ChildUnresponsive,
     Event,
     EventsLost,
+    OomKilled,
     OrphansSwept,
     OutputFailed,
     OutputLine,
@@ -58,6 +60,9 @@ def record(event: Event, *, monotonic: float = 1.0) -> Record:
         (SupervisorGaveUp(PATH, "leaf", "too many"), "gave up restarting leaf: too many"),
         (OrphansSwept(PATH, (1, 2)), "killed 2 processes left behind (1, 2)"),
         (OrphansSwept(PATH, (1,)), "killed 1 process left behind (1)"),
+        (CgroupUnavailable(PATH, "no room"), "runs without a cgroup of its own: no room"),
+        (CgroupUnavailable(PATH, "why", ("cpu_quota", "pids_max")), "runs without cpu_quota and pids_max: why"),
+        (OomKilled(PATH, 2), "out of memory: 2 processes killed by the kernel"),
         (
             OutputFailed(PATH, "stderr", "/log", "No space left on device", 28, 7),
             "stderr is lost, /log does not take it: No space left on device",

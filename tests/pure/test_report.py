@@ -12,6 +12,7 @@ import pytest
 from supervisor.core.backoff import Backoff
 from supervisor.core.breaker import Breaker
 from supervisor.core.event import (
+    CgroupUnavailable,
     ChildEvent,
     ChildExited,
     ChildRestarted,
@@ -20,6 +21,7 @@ from supervisor.core.event import (
     ChildTerminated,
     ChildUnresponsive,
     Event,
+    OomKilled,
     OrphansSwept,
     OutputFailed,
     OutputLine,
@@ -300,6 +302,9 @@ def line(event: Event) -> tuple[str, str] | None:
             ("ERROR", f"child_unresponsive root/a: given up 40 s after it was asked to end, and killed ({ABOUT})"),
         ),
         (OrphansSwept(PATH, (7, 8)), ("WARNING", "orphans_swept root/a: killed 7, 8: left behind")),
+        (CgroupUnavailable(PATH, "no room"), ("WARNING", "cgroup_unavailable root/a: runs without a cgroup of its own: no room")),
+        (CgroupUnavailable(PATH, "why", ("a", "b")), ("WARNING", "cgroup_unavailable root/a: runs without a and b: why")),
+        (OomKilled(PATH), ("WARNING", "oom_killed root/a: out of memory: 1 process killed")),
         (OrphansSwept(PATH, (7,), "old"), ("WARNING", "orphans_swept root/a: killed 7: old")),
         (
             OutputFailed(PATH, "stdout", "/log", "No space left on device", 28, 7),
