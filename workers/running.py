@@ -20,6 +20,7 @@ from supervisor import (
     Summary,
     UsageError,
     block,
+    cgroup_directories,
     own_all_sessions,
     run_token,
     wants_color,
@@ -98,7 +99,7 @@ async def claimed(run: GuardianRun, claims: ExitStack) -> tuple[list[tuple[Agent
                 for left in await sweep_abandoned(run.state_dir, key, held):
                     swept += left.killed
             # from before the first process on: what we leave behind if we are killed at once is found by this
-            held.record(markers=(run_token(),))
+            held.record(markers=(run_token(),), cgroups=cgroup_directories())
         except NameInUse as error:
             raise UsageError([Fault("command.name", str(error))]) from error
         except StateWriteFailed as error:

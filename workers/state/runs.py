@@ -62,6 +62,7 @@ class RunRecord(Value):
         namespace: The pid namespace its pids are of; None where there are none.
         markers: What the environment of its processes carries: markers of lives, or a run's token.
         members: The processes last known, parents first.
+        cgroups: The directories of the run's own cgroups, in which those of its leaves are.
     """
 
     name: str
@@ -70,6 +71,7 @@ class RunRecord(Value):
     namespace: str | None = None
     markers: tuple[str, ...] = ()
     members: tuple[ProcessId, ...] = ()
+    cgroups: tuple[str, ...] = ()
 
     @property
     def is_of_this_boot(self) -> bool:
@@ -101,18 +103,22 @@ class RunClaim:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def record(self, members: Iterable[ProcessId] = (), *, markers: Iterable[str] | None = None) -> None:
+    def record(
+        self, members: Iterable[ProcessId] = (), *, markers: Iterable[str] | None = None, cgroups: Iterable[str] | None = None
+    ) -> None:
         """Write down which processes belong to the run now; cheap when nothing changed, else about a tenth of a millisecond.
 
         Args:
             members: The processes, parents first.
             markers: The markers from now on; None leaves them as they are.
+            cgroups: The run's cgroups from now on; None leaves them as they are.
 
         Raises:
             StateWriteFailed: It could not be written.
         """
         marks = self._record.markers if markers is None else tuple(markers)
-        self._record = attrs.evolve(self._record, members=tuple(members), markers=marks)
+        groups = self._record.cgroups if cgroups is None else tuple(cgroups)
+        self._record = attrs.evolve(self._record, members=tuple(members), markers=marks, cgroups=groups)
         # until what the run before left behind is swept, its record is the one that must not be lost
         if self._record != self._written and self.left_behind is None:
             write_record(self.directory, self._record)
@@ -213,6 +219,7 @@ def read_record(path: Path) -> RunRecord | None:
             None if namespace is None else str(namespace),
             tuple(str(marker) for marker in data["markers"]),
             tuple(_process(member) for member in data["members"]),
+            tuple(str(directory) for directory in data.get("cgroups", ())),
         )
     except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
         return None

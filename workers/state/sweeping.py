@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from supervisor import ProcessId, Value, identify, is_alive, marked, sweep, walk
+from supervisor import ProcessId, RunCgroups, Value, identify, is_alive, marked, sweep, walk
 
 from .files import SUFFIX as TEMPORARY
 from .lock import Lock, try_lock
@@ -41,8 +41,8 @@ async def sweep_abandoned(
 ) -> tuple[SweptRun, ...]:
     """Kill what abandoned runs of a project left behind, and remove their records.
 
-    Touched are only processes of this boot that a record names by pid and creation time, or that carry one of its markers, and
-    what descends from those; never a process of a run that is alive, this one's own, nor one that either descends from.
+    Touched are only processes of this boot that a record names by pid and creation time, that carry one of its markers or are in one
+    of its cgroups, and what descends from those; never a process of a run that is alive, this one's own, nor one that either descends from.
 
     Args:
         state_dir: The state directory.
@@ -106,15 +106,17 @@ async def _sweep_run(record: RunRecord, directory: Path, bound: float) -> SweptR
     import anyio.to_thread
 
     spared = await anyio.to_thread.run_sync(_spared, directory.parent.parent)
-    result = await sweep(lambda: _remains(record, spared), bound=bound)
+    cgroups = RunCgroups(record.cgroups, {marker.partition(":")[0] for marker in record.markers}, spared)
+    result = await sweep(lambda: _remains(record, cgroups, spared), bound=bound, enclosure=cgroups)
+    cgroups.remove()
     return SweptRun(record.name, result.killed, result.left)
 
 
-def _remains(record: RunRecord, spared: frozenset[ProcessId]) -> list[ProcessId]:
+def _remains(record: RunRecord, cgroups: RunCgroups, spared: frozenset[ProcessId]) -> list[ProcessId]:
     """What is alive of a run, parents before their children."""
     found: dict[ProcessId, None] = {}
     carrying = [process for marker in record.markers for process in marked(marker)]
-    for process in (*record.members, *carrying):
+    for process in (*record.members, *carrying, *cgroups.members()):
         if process not in found:
             members = walk(process.pid)
             # walked by pid: only if it is still this very process are these its descendants
