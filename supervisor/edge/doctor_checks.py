@@ -12,7 +12,7 @@ from ..host.identity import has_pidfd
 from ..host.procstat import read_stat
 from ..host.proctree import has_children_files
 from ..host.start_method import worker_start_method
-from .finding import Check, Finding
+from .finding import Check, Condition, Finding
 
 ENOUGH_DESCRIPTORS: Final = 256
 """What a guardian with a few leaves needs, with room for a burst: one for a leaf, and one for each process of its tree."""
@@ -142,6 +142,24 @@ def orphans() -> Finding:
     return Finding("orphans", "limited", said, _ADOPTING if sys.platform == "linux" else None)
 
 
+def cgroups() -> Finding:
+    """Whether the kernel itself keeps the tree of each leaf together, and which limits it can be given."""
+    if sys.platform != "linux":
+        state: Condition = "ok" if sys.platform == "win32" else "limited"
+        return Finding("cgroups", state, "none, they are Linux's: see orphans; no limits of memory, processor and processes")
+    from ..host.cgroup.support import cgroup_support
+
+    support = cgroup_support()
+    limits = [name for name, there in (("memory", support.memory), ("cpu", support.cpu), ("pids", support.pids)) if there]
+    if support.tracking is None:
+        return Finding("cgroups", "limited", f"none: {support.reason}", support.remedy)
+    kind = "version 2" if support.tracking == "v2" else f"version 1 ({support.tracking})"
+    said = f"{kind}: each leaf has its own, with limits of {', '.join(limits) or 'nothing'}"
+    if support.reason:
+        return Finding("cgroups", "limited", f"{said}; {support.reason}", support.remedy)
+    return Finding("cgroups", "ok", f"{said}, and is killed at once")
+
+
 def workers() -> Finding:
     """How workers get processes of their own."""
     if sys.platform == "win32":
@@ -225,6 +243,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("launch", launch),
     ("exits", exits),
     ("orphans", orphans),
+    ("cgroups", cgroups),
     ("workers", workers),
     ("processes", processes),
     ("terminal", terminal),

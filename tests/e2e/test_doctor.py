@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from supervisor import worker_start_method
+from supervisor import cgroup_support, worker_start_method
 from supervisor.edge.doctor import as_json, as_text, examine, exit_code
 from supervisor.edge.doctor_checks import CHECKS
 from supervisor.edge.finding import Finding
@@ -23,7 +23,7 @@ from ..support import ROOT, Finished, run_supervisor
 from ..terminals import PATIENCE, sitting_at
 
 NAMES = [
-    *("python", "platform", "package", "event-loops", "launch", "exits", "orphans", "workers", "processes", "terminal"),
+    *("python", "platform", "package", "event-loops", "launch", "exits", "orphans", "cgroups", "workers", "processes", "terminal"),
     *("descriptors", "temporary-directory", "memory-reader", "memory-limit", "configuration", "state-directory", "git"),
 ]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux offers")
@@ -162,6 +162,21 @@ def test_the_start_of_workers() -> None:
     _, found = doctor()
     assert (found["workers"]["state"] == "ok") == (worker_start_method() == "fork_server")
     assert found["workers"]["says"] == "forked from a server that has everything imported"
+
+
+@LINUX
+def test_cgroups_are_found_as_they_are_used() -> None:
+    """Which kind, and which limits; where there are none, why, and what would help."""
+    _, found = doctor()
+    support = cgroup_support()
+    says = found["cgroups"]["says"]
+    if support.tracking is None:
+        assert found["cgroups"]["state"] == "limited" and says == f"none: {support.reason}"
+    else:
+        assert says.startswith("version 2:" if support.tracking == "v2" else f"version 1 ({support.tracking})")
+        assert all(("memory" in says, "cpu" in says, "pids" in says)) or not (support.memory and support.cpu and support.pids)
+        assert (found["cgroups"]["state"] == "ok") == (not support.reason)
+    assert found["cgroups"]["remedy"] == support.remedy
 
 
 @SECCOMP
