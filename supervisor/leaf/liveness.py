@@ -211,6 +211,7 @@ class Notifications:
     async def _watch(self, life: RunningCommand, main: Followed, scope: anyio.CancelScope) -> None:
         with scope:
             await main.wait()
+            life.main_ended(main)
             await anyio.sleep(_LAUNCHER_TIME)
             if life.is_stopping:
                 return

@@ -178,6 +178,14 @@ class RunningCommand:
         if main is not None:
             self._tree.remember((main.id,))
 
+    def main_ended(self, main: Followed) -> None:
+        """Its end was noticed; where the root's is due to be noticed in the same turn, it was the root that ended first.
+
+        An orphan that we adopted tells how it ended. One that its parent has reaped does not: then that saw it end, and has the last word.
+        """
+        if main is self._main and main.status is not None and self._spawned.status() is not None:
+            self._outlived = True
+
     def condemn(self, exit: Exit, *, by: int | None = None) -> None:
         """Kill it, and report this exit instead of what the kill brings about. Only the first verdict counts, and none over the dead.
 
