@@ -16,7 +16,7 @@ SEED ?=
 COUNT ?=
 PY := $(VENV)/bin/python
 LOWEST := .venv-lowest
-SOURCES := pyproject.toml $(wildcard hatch_build.py supervisor/host/_launch.c)
+SOURCES := pyproject.toml $(wildcard hatch_build.py supervisor/host/_launch.c supervisor/host/_sentry.c)
 PIP := -m pip install --quiet --quiet --disable-pip-version-check --no-input
 
 # An environment whose Python is gone, or that was made for another place, is made again.

@@ -1,7 +1,7 @@
-"""Compile the launch helper: hatchling's build hook, and ``python hatch_build.py`` for a source checkout.
+"""Compile the launch helper and the sentry: hatchling's build hook, and ``python hatch_build.py`` for a source checkout.
 
-The helper is optional. Without a C compiler the build goes on without it and the wheel stays pure Python; at run time
-`setpriv` takes its place where there is one.
+Both are optional. Without a C compiler the build goes on without them and the wheel stays pure Python; at run time
+`setpriv` takes the place of the one where there is one, and a shell that of the other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path("supervisor") / "host" / "_launch.c"
+SOURCES = tuple(Path("supervisor", "host", name) for name in ("_launch.c", "_sentry.c"))
 FREESTANDING = (
     "-Os", "-static", "-nostdlib", "-nostartfiles", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-fno-pie", "-no-pie", "-s",
 )  # fmt: skip
@@ -29,25 +29,29 @@ def compiler() -> list[str] | None:
     return next((words for words in candidates if words and shutil.which(words[0])), None)
 
 
-def compile_helper(root: Path) -> Path | None:
-    """Compile the helper in place, freestanding if that works here, else on libc.
+def compile_programs(root: Path) -> list[Path]:
+    """Compile what is to be compiled, in place.
 
     Args:
         root: The directory that holds the package `supervisor`.
 
     Returns:
-        The executable, or None when this machine cannot build it.
+        The executables, without those that this machine cannot build.
     """
+    return [made for source in SOURCES if (made := compile_program(root / source)) is not None]
+
+
+def compile_program(source: Path) -> Path | None:
+    """Compile one program beside its source, freestanding if that works here, else on libc; None when neither does."""
     if os.name != "posix" or (words := compiler()) is None:
         return None
-    source = root / SOURCE
     target = source.with_suffix("")
     for flags in (FREESTANDING, HOSTED) if sys.platform == "linux" else (HOSTED,):
-        made = target.with_name(f"_launch.{os.getpid()}")
+        made = target.with_name(f"{target.name}.{os.getpid()}")
         try:
             line = [*words, *flags, "-o", str(made), str(source)]
             built = subprocess.run(line, capture_output=True, stdin=subprocess.DEVNULL, check=False)
-            # 125 is its answer to a wrong command line: it runs on this machine
+            # 125 is their answer to a wrong command line: it runs on this machine
             if built.returncode == 0 and subprocess.run([str(made)], check=False).returncode == 125:
                 made.replace(target)
                 return target
@@ -64,21 +68,22 @@ except ModuleNotFoundError:  # run by hand, without the build backend
     pass
 else:
 
-    class LaunchHelperHook(BuildHookInterface[Any]):
-        """Put the compiled helper into the wheel, which is then tagged for this platform."""
+    class ProgramsHook(BuildHookInterface[Any]):
+        """Put the compiled programs into the wheel, which is then tagged for this platform."""
 
         PLUGIN_NAME = "custom"
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:
             """Called by hatchling before each build."""
-            if self.target_name != "wheel" or compile_helper(Path(self.root)) is None:
+            root = Path(self.root)
+            if self.target_name != "wheel" or not (made := compile_programs(root)):
                 return
-            build_data["artifacts"].append(f"/{SOURCE.with_suffix('').as_posix()}")
+            build_data["artifacts"] += [f"/{program.relative_to(root).as_posix()}" for program in made]
             if version != "editable":
                 build_data["pure_python"] = False
                 build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 
 
 if __name__ == "__main__":
-    helper = compile_helper(Path(__file__).resolve().parent)
-    print(f"built {helper}" if helper else "no launch helper: no C compiler that works here", file=sys.stderr)
+    programs = compile_programs(Path(__file__).resolve().parent)
+    print("built " + ", ".join(map(str, programs)) if programs else "nothing built: no C compiler that works here", file=sys.stderr)

@@ -32,5 +32,6 @@ SUITE: Final = {
     "machine_step": "one step of the supervisor's machine",
     "event_bus": "one event to all who listen",
     "output": "1 MB of what a command writes, by where it goes",
+    "sentry": "who ends what a killed supervisor leaves: memory, start of a command, end of all",
 }
 """Module and what it measures, in the order in which they run."""

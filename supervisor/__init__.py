@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .core.event import OutputResumed as OutputResumed
     from .core.event import Record as Record
     from .core.event import RestartDeferred as RestartDeferred
+    from .core.event import SentryLost as SentryLost
     from .core.event import SupervisorGaveUp as SupervisorGaveUp
     from .core.exits import Exit as Exit
     from .core.exits import ExitKind as ExitKind
@@ -143,6 +144,8 @@ if TYPE_CHECKING:
     from .host.proctree import marked as marked
     from .host.proctree import walk as walk
     from .host.reaper import own_all_sessions as own_all_sessions
+    from .host.sentry_choice import SentryInUse as SentryInUse
+    from .host.sentry_choice import sentry_in_use as sentry_in_use
     from .host.start_method import worker_start_method as worker_start_method
     from .host.sweep import sweep as sweep
     from .host.terminal import hung_up as hung_up
@@ -202,7 +205,7 @@ _MODULES = {
     "core.event": (
         "CgroupUnavailable ChildExited ChildRestarted ChildStartFailed ChildStarted ChildStatus ChildTerminated ChildUnresponsive "
         "Event EventsLost NotificationIgnored OomKilled OrphansSwept OutputFailed OutputLine OutputResumed Record RestartDeferred "
-        "SupervisorGaveUp"
+        "SentryLost SupervisorGaveUp"
     ),
     "core.exits": "Exit ExitKind describe",
     "core.extra_errors": (
@@ -232,6 +235,7 @@ _MODULES = {
     "host.marker": "run_token",
     "host.proctree": "descendants marked walk",
     "host.reaper": "own_all_sessions",
+    "host.sentry_choice": "SentryInUse sentry_in_use",
     "host.start_method": "worker_start_method",
     "host.sweep": "sweep",
     "host.terminal": "hung_up",

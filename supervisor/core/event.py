@@ -237,6 +237,19 @@ class OomKilled(Event):
 
 
 @attrs.frozen(repr=False, eq=False)
+class SentryLost(Event):
+    """The sentry, which ends the commands of a supervisor that is killed, died or could not be started.
+
+    `pid`: who died; None when none could be started. `replaced`: another one watches now.
+    """
+
+    name: ClassVar[str] = "sentry_lost"
+    pid: int | None = None
+    reason: str = ""
+    replaced: bool = attrs.field(default=False, kw_only=True)
+
+
+@attrs.frozen(repr=False, eq=False)
 class EventsLost(Event):
     """A reader was too slow: the records from `first` to `last` (both inclusive sequence numbers) never reached it."""
 

@@ -23,6 +23,7 @@ from .event import (
     OutputFailed,
     OutputResumed,
     RestartDeferred,
+    SentryLost,
     SupervisorGaveUp,
 )
 from .exits import Exit, ExitKind
@@ -103,6 +104,9 @@ def report_of(event: Event) -> Report | None:
         case OutputResumed():
             lost = counted(event.lost_bytes, "byte was", "bytes were")
             return _report(event, event.name, Severity.WARNING, f"{event.stream} goes to {event.target} again, {lost} lost")
+        case SentryLost():
+            then = "another one watches now" if event.replaced else "nobody watches"
+            return _report(event, event.name, Severity.WARNING, f"{event.reason}; {then}")
         case _:
             return None
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Final
 
 from ..core.text import counted
-from ..host import launching, reaper
+from ..host import launching, reaper, sentry_choice
 from ..host.identity import has_pidfd
 from ..host.procstat import read_stat
 from ..host.proctree import has_children_files
+from ..host.sentry_choice import Kind
 from ..host.start_method import worker_start_method
 from .finding import Check, Condition, Finding
 
@@ -21,7 +23,7 @@ _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _MAKE_HELPER: Final = "install a C compiler, then memory-guardian again; in a checkout: python hatch_build.py"
 _ADOPTING: Final = "a kernel of 3.4 or later, and a sandbox that allows prctl"
 _BUILT: Final = 125
-"""What the launch helper answers to an empty command line."""
+"""What the launch helper and the sentry answer to an empty command line."""
 
 
 def python() -> Finding:
@@ -90,7 +92,7 @@ def launch() -> Finding:
     if sys.platform == "win32":
         return Finding("launch", "ok", "in a job object, from before the first instruction")
     chosen, why = launching.mechanism(), ""
-    if chosen is launching.Mechanism.HELPER and not _helper_runs():
+    if chosen is launching.Mechanism.HELPER and not _runs(launching.helper_path()):
         why = f"{launching.helper_path()} cannot be executed (another machine's, or a file system without execution); "
         launching.helper_failed()
         chosen = launching.mechanism()
@@ -106,11 +108,11 @@ def launch() -> Finding:
     return Finding("launch", "limited", f"{why}nothing: no parent-death signal; {lacks}", _MAKE_HELPER + other)
 
 
-def _helper_runs() -> bool:
+def _runs(program: str) -> bool:
     import subprocess
 
     try:
-        asked = subprocess.run([launching.helper_path()], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=5)
+        asked = subprocess.run([program], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return asked.returncode == _BUILT
@@ -158,6 +160,22 @@ def cgroups() -> Finding:
     if support.reason:
         return Finding("cgroups", "limited", f"{said}; {support.reason}", support.remedy)
     return Finding("cgroups", "ok", f"{said}, and is killed at once")
+
+
+def sentry() -> Finding:
+    """Who ends what we leave behind when we are killed, and gives the terminal back."""
+    if sys.platform == "win32":
+        return Finding("sentry", "ok", "none is needed: job objects end with us")
+    kind, _ = sentry_choice.choice()
+    if kind is Kind.COMPILED and not _runs(sentry_choice.COMPILED):
+        sentry_choice.give_up_compiled(OSError(errno.ENOEXEC, "another machine's, or a file system without execution"))
+    kind, why = sentry_choice.choice()
+    if kind is Kind.COMPILED:
+        return Finding("sentry", "ok", "compiled: when we are killed, all commands end with all they have started")
+    if kind is Kind.SHELL:
+        return Finding("sentry", "limited", f"a shell: {why}", _MAKE_HELPER)
+    said = f"none: {why}; what a killed guardian leaves is for the next start to sweep"
+    return Finding("sentry", "limited", said, "mount -t proc proc /proc; install a /bin/sh" if sys.platform == "linux" else None)
 
 
 def workers() -> Finding:
@@ -244,6 +262,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("exits", exits),
     ("orphans", orphans),
     ("cgroups", cgroups),
+    ("sentry", sentry),
     ("workers", workers),
     ("processes", processes),
     ("terminal", terminal),

@@ -33,6 +33,7 @@ from ..core.event import (
     OutputResumed,
     Record,
     RestartDeferred,
+    SentryLost,
     SupervisorGaveUp,
 )
 from ..core.text import counted, duration, printable
@@ -266,6 +267,12 @@ def _from(pid: int | None) -> str:
     return "" if pid is None else f" from process {pid}"
 
 
+def _sentry_lost(event: SentryLost) -> Line:
+    if event.replaced:
+        return Line(f"sentry replaced: {event.reason}", Tone.WARNING)
+    return Line(f"no sentry: {event.reason}; what a killed guardian leaves is for the next start to sweep", Tone.WARNING)
+
+
 def _tone(is_well: bool) -> Tone:
     return Tone.PLAIN if is_well else Tone.BAD
 
@@ -291,5 +298,6 @@ TREE_WORDS: dict[type[Event], Words] = {
     OutputResumed: lambda event: Line(
         f"{event.stream} goes to {event.target} again, {counted(event.lost_bytes, 'byte', 'bytes')} lost", Tone.WARNING
     ),
+    SentryLost: _sentry_lost,
     EventsLost: lambda event: Line(f"{counted(event.last - event.first + 1, 'event', 'events')} lost", Tone.WARNING),
 }

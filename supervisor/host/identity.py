@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -96,10 +97,13 @@ def open_pidfd(process: ProcessId, *, dead: bool = False) -> int | None:
 
 
 def has_pidfd() -> bool:
-    """Whether this host has pidfds; asked of the kernel once."""
+    """Whether this host has pidfds; asked of the kernel until it answers."""
     global _pidfd
     if _pidfd is None:
-        _pidfd = _probe_pidfd()
+        try:
+            _pidfd = _probe_pidfd()
+        except OSError:
+            return True  # out of descriptors, which says nothing; who needs one gets the error
     return _pidfd
 
 
@@ -110,7 +114,9 @@ def _probe_pidfd() -> bool:
     if sys.platform == "linux" and hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal"):
         try:
             fd = os.pidfd_open(os.getpid())
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
             return False  # an old kernel, or a sandbox that forbids the call
         try:
             signal.pidfd_send_signal(fd, 0)

@@ -37,9 +37,10 @@ class Claims(Protocol):
 
 _trees: dict[int, Claims] = {}
 _servers: set[int] = set()
+_sentries: set[int] = set()
 _awaited: list[int] = []
 _known: dict[bytes, None] = {}
-"""The pids of both, in digits."""
+"""The pids of all of them, in digits."""
 _attended: list[Claims] = []
 _active: bool | None = None
 _sole_owner = False
@@ -88,6 +89,18 @@ def register(tree: Claims) -> None:
     _trees[tree.root.pid] = tree
     _known[b"%d" % tree.root.pid] = None
     spare.hold()
+
+
+def register_sentry(pid: int) -> None:
+    """A child of ours that is no leaf and no stranger, and whoever started it reaps it."""
+    _sentries.add(pid)
+    _known[b"%d" % pid] = None
+
+
+def unregister_sentry(pid: int) -> None:
+    """It is reaped."""
+    _sentries.discard(pid)
+    _known.pop(b"%d" % pid, None)
 
 
 def unregister(tree: Claims) -> None:

@@ -11,7 +11,7 @@ import select
 import signal
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -48,6 +48,7 @@ class Terminal:
         fd: A description of our own, so that no flag set on it reaches anybody else's.
         own_group: The process group that we share with nobody's leaf.
         foreground: Whether we had the foreground when it was borrowed.
+        modes_changed: Called when other modes are to be put back than those that it was borrowed with.
     """
 
     fd: int
@@ -56,6 +57,7 @@ class Terminal:
     _modes: list[Any]
     _leaf_modes: list[Any] | None = None
     _lent_to: int | None = None
+    modes_changed: Callable[[], object] | None = None
 
     def lent(self, group: int, *, by_helper: bool) -> None:
         """A leaf was started in this process group, and has the foreground if we had it.
@@ -105,6 +107,8 @@ class Terminal:
                 return False
             with _no_stop(), suppress(OSError, termios.error):
                 self._modes = termios.tcgetattr(self.fd)  # the user may have changed them meanwhile
+                if self.modes_changed is not None:
+                    self.modes_changed()
                 if self._leaf_modes is not None:
                     termios.tcsetattr(self.fd, termios.TCSANOW, self._leaf_modes)
                 os.tcsetpgrp(self.fd, group)
@@ -112,6 +116,11 @@ class Terminal:
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGCONT)
         return True
+
+    def as_saved(self) -> tuple[str, str]:
+        """The modes that are put back, as ``stty -g`` writes them, and what resets the screen after a crash."""
+        characters = [character if isinstance(character, int) else ord(character) for character in self._modes[6]]
+        return ":".join(f"{number:x}" for number in (*self._modes[:4], *characters)), reset_sequence(os.environ.get("TERM", ""))
 
     def restore(self, status: WaitStatus | None) -> None:
         """The leaf is gone: take the terminal, put its modes back, and clean up what a leaf that was killed did not.

@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from ..core.exits import Exit, ExitKind, signal_name
-from ..core.value import Value
+from ..core.value import Value, evolve
 
 _CLD_EXITED: Final = getattr(os, "CLD_EXITED", 1)
 _CLD_DUMPED: Final = getattr(os, "CLD_DUMPED", 3)
@@ -120,3 +120,10 @@ def exit_code(exit: Exit) -> int:
     if exit.signal is not None:
         return 128 + exit.signal
     return 0 if exit.is_clean else 70
+
+
+def completed(verdict: Exit, status: WaitStatus) -> Exit:
+    """A verdict that does not say how the process ended, with that added."""
+    if verdict.code is not None or verdict.signal is not None:
+        return verdict
+    return evolve(verdict, code=status.code, signal=status.signal, core_dumped=status.core_dumped)

@@ -18,6 +18,7 @@ from ..core.value import Value
 from ..host import launching, reaper, sd_notify
 from ..host.marker import new_marker
 from ..host.oom import oom_kills
+from ..host.sentry import Post, watch_over
 from ..host.spawn import Redirect, spawn
 from ..host.terminal import borrow, hung_up, is_lent
 from ..host.tree import Tree
@@ -59,6 +60,7 @@ class Command(Value):
     death_signal: int = attrs.field(default=_SIGKILL, kw_only=True)
     limits: Limits | None = attrs.field(default=None, kw_only=True)
     cgroup: Literal["auto", "never"] = attrs.field(default="auto", kw_only=True)
+    sentry: bool = attrs.field(default=True, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         where = "command"
@@ -121,9 +123,14 @@ class Command(Value):
         lends = self.terminal == "auto" and self.stdin == self.stdout == "inherit" and not isinstance(self.ready, ReadyLine)
         terminal = borrow() if lends else None
         fittings = _Fittings()
+        # before the process is there: its marker is enough to find it by
+        post = watch_over(marker, ticket) if self.sentry else Post(marker)
         try:
             adopting = reaper.adopt_orphans()
             stdout, stderr = self._fit(fittings, ticket, on_terminal=terminal is not None)
+            # whatever can fail does before there is a process
+            directory = _absolute(self.cwd)
+            kills = oom_kills()
             start = partial(
                 spawn,
                 self.argv,
@@ -147,15 +154,18 @@ class Command(Value):
             if terminal is not None:
                 terminal.give_back(None)
             fittings.close()
+            post.close()
             reaper.release()
             raise
         finally:
             fittings.spawned()
         if terminal is not None:
             terminal.lent(spawned.pid, by_helper=launching.mechanism() is launching.Mechanism.HELPER)
+            post.lend(terminal, spawned.id)
+            terminal.modes_changed = partial(post.lend, terminal, spawned.id)
+        post.runs(spawned.id, own_session=spawned.own_session, cgroup=None if group is None else group.clone_into)
         tree = Tree(spawned.id, marker, spawned.own_session, adopting, group)
         reaper.register(tree)
-        directory = os.path.abspath(self.cwd or os.curdir)
         if self.limits is not None and self.limits.memory_max is not None:
             from .out_of_memory import OomNotice  # here: most commands are not limited
 
@@ -169,14 +179,16 @@ class Command(Value):
             spawned,
             tree,
             terminal,
-            oom_kills(),
+            kills,
             tuple(fittings.companions),
             self.ready != "spawn",
             ungranted,
             output=fittings.output,
+            post=post,
         )
         say(ticket, ungranted, trouble)
         ticket.spawn(running.watch, f"command {'/'.join(ticket.path)}")
+        post.host(ticket)
         return running
 
     def _fit(self, fittings: _Fittings, ticket: Ticket, *, on_terminal: bool) -> tuple[Redirect | int, Redirect | int]:
@@ -244,6 +256,13 @@ class _Fittings:
             self.output.close()
 
 
+def _absolute(cwd: str | None) -> str:
+    try:
+        return os.path.abspath(cwd or os.curdir)
+    except OSError:
+        return cwd or ""  # ours was removed
+
+
 def command(
     *argv: str,
     env: Mapping[str, str | None] | None = None,
@@ -261,6 +280,7 @@ def command(
     death_signal: int = _SIGKILL,
     limits: Limits | None = None,
     cgroup: Literal["auto", "never"] = "auto",
+    sentry: bool = True,
 ) -> Command:
     """An operating system command as a child.
 
@@ -294,6 +314,8 @@ def command(
         limits: What it may use of the machine, and as whom it runs; see `Limits`.
         cgroup: ``"auto"`` gives it a cgroup of its own where the host lets us, from which nothing of its tree escapes; ``"never"`` does
             not. See `cgroup_support` for what this host lets us do.
+        sentry: Whether its whole tree is killed, and the terminal restored, when this process is killed. Linux only, see
+            `sentry_in_use`.
 
     Raises:
         InvalidField: An argument has an illegal value.
@@ -316,4 +338,5 @@ def command(
         death_signal=death_signal,
         limits=limits,
         cgroup=cgroup,
+        sentry=sentry,
     )

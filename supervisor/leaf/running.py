@@ -21,12 +21,13 @@ from ..host.followed import Followed
 from ..host.identity import ProcessId, send_signal
 from ..host.oom import OomKills, oom_kills, was_out_of_memory
 from ..host.procstat import read_stat
+from ..host.sentry import Post
 from ..host.spare import with_reserve
 from ..host.spawn import Spawned
 from ..host.sweep import Swept, dead, ignores, kill_all, sweep
 from ..host.terminal import Terminal
 from ..host.tree import Tree
-from ..host.waitstatus import AbnormalExit, WaitStatus, classify
+from ..host.waitstatus import AbnormalExit, WaitStatus, classify, completed
 from .companion import Companion as Companion
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class RunningCommand:
     status: str | None = None
     trouble: Exception | None = None
     on_up: Callable[[], None] | None = None
+    _post: Post = attrs.field(kw_only=True)
 
     @property
     def ticket(self) -> Ticket:
@@ -228,6 +230,7 @@ class RunningCommand:
         finally:
             if self._terminal is not None:
                 self._terminal.give_back(self._wait_status)
+                self._post.given_back()
             if self._wait_status is None:
                 self._kill_all()  # given up, or a fault of ours: nothing may run that nobody watches
             else:
@@ -241,6 +244,8 @@ class RunningCommand:
                 self._output.close()
             if self._wait_status is not None:
                 self._report_end(self._wait_status)
+            # after the report: it may have started the next life at once, and then neither begins anew
+            self._post.close()
 
     async def _live(self) -> None:
         """From the spawn to the moment when the whole tree is gone."""
@@ -265,7 +270,7 @@ class RunningCommand:
         self._ticket.exited(self._judge(status))
 
     def _judge(self, status: WaitStatus) -> Exit:
-        exit = self._classified(status) if self._verdict is None else _completed(self._verdict, status)
+        exit = self._classified(status) if self._verdict is None else completed(self._verdict, status)
         if self._output is not None and not (exit.is_clean and self._started) and (said := self._output.tail()):
             return evolve(exit, output=said)
         return exit
@@ -391,10 +396,3 @@ class RunningCommand:
             stat = with_reserve(read_stat)(self.pid)
             if stat is not None and stat.group != self.pid and not stat.dead:
                 with_reserve(send_signal)(self.process_id, number)  # it moved to another group
-
-
-def _completed(verdict: Exit, status: WaitStatus) -> Exit:
-    """A verdict that does not say how the process ended, with that added."""
-    if verdict.code is not None or verdict.signal is not None:
-        return verdict
-    return evolve(verdict, code=status.code, signal=status.signal, core_dumped=status.core_dumped)

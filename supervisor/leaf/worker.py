@@ -31,12 +31,14 @@ from ..host.fork_server import ForkServer, interpreter, module_path
 from ..host.identity import ProcessId
 from ..host.marker import VARIABLE, chained, new_marker
 from ..host.oom import oom_kills
+from ..host.sentry import watch_over
 from ..host.spare import with_reserve
 from ..host.spawn import Spawned, child_environment, spawn
 from ..host.start_method import worker_start_method
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus
 from .enclosing import enclose, say
+from .inherited import event_loop, log_level, working_directory
 from .link import Link
 from .running import RunningCommand
 from .task import TaskLaunch
@@ -315,15 +317,16 @@ class WorkerLife:
         adopting = reaper.adopt_orphans()
         born: list[RunningWorker] = []
         start = pack(self._message(marker))  # before there is a process: it may be too large
+        post = watch_over(marker, ticket)
 
         def bear(spawned: Spawned, group: Group | None = None, trouble: str = "") -> None:
             tree = Tree(spawned.id, marker, spawned.own_session, adopting, group)
             reaper.register(tree)
-            words = (self.launch.function or "subtree",)
-            link = self._link
+            post.runs(spawned.id, own_session=True)
+            words, cwd, link = (self.launch.function or "subtree",), working_directory(), self._link
             born.append(
                 RunningWorker(
-                    words, _cwd(), _SIGKILL, AbnormalExit.FAILURE, ticket, spawned, tree, None, kills, (link,), True, link=link
+                    words, cwd, _SIGKILL, AbnormalExit.FAILURE, ticket, spawned, tree, None, kills, (link,), True, link=link, post=post
                 )
             )  # fmt: skip
             say(ticket, {}, trouble)
@@ -345,8 +348,10 @@ class WorkerLife:
                 bear(enclosed.spawned, enclosed.group, enclosed.trouble)
         except BaseException:
             if not born:
+                post.close()
                 reaper.release()
             raise
+        post.host(ticket)
         self._link.begin(start)
         return born[0]
 
@@ -359,38 +364,21 @@ class WorkerLife:
             encode(dict(self.launch.kwargs)),
             self._ticket.path,
             self._ticket.generation,
-            _backend() if self.launch.backend == "auto" else self.launch.backend,
+            event_loop() if self.launch.backend == "auto" else self.launch.backend,
             os.getpid(),
             0 if self.image is not None else _SIGKILL,  # one that can clean up is not killed
             None if marker is None else chained(marker, os.environ.get(VARIABLE)),
             child_environment(sd_notify.hidden()) if forked else None,
-            _cwd() if forked else None,
+            working_directory() if forked else None,
             module_path() if forked else None,
-            _log_level(),
+            log_level(),
             encode(self.launch.start) if isinstance(self.launch, PlacedLaunch) else None,
             self.launch.watchdog,
         )
 
 
 def _fork_server(spawn_task: Any) -> ForkServer:
-    return ForkServer(spawn_task, _backend())
-
-
-def _backend() -> Literal["trio", "asyncio"]:
-    trio = sys.modules.get("trio")
-    return "trio" if trio is not None and trio.lowlevel.in_trio_run() else "asyncio"
-
-
-def _cwd() -> str:
-    try:
-        return os.getcwd()
-    except OSError:
-        return ""  # it was removed
-
-
-def _log_level() -> int:
-    logging = sys.modules.get("logging")
-    return 30 if logging is None else int(logging.root.level)
+    return ForkServer(spawn_task, event_loop())
 
 
 def _log(text: str) -> None:

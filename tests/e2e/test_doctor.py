@@ -23,8 +23,8 @@ from ..support import ROOT, Finished, run_supervisor
 from ..terminals import PATIENCE, sitting_at
 
 NAMES = [
-    *("python", "platform", "package", "event-loops", "launch", "exits", "orphans", "cgroups", "workers", "processes", "terminal"),
-    *("descriptors", "temporary-directory", "memory-reader", "memory-limit", "configuration", "state-directory", "git"),
+    *("python", "platform", "package", "event-loops", "launch", "exits", "orphans", "cgroups", "sentry", "workers", "processes"),
+    *("terminal", "descriptors", "temporary-directory", "memory-reader", "memory-limit", "configuration", "state-directory", "git"),
 ]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux offers")
 SECCOMP = pytest.mark.skipif(
@@ -99,24 +99,27 @@ def test_a_broken_configuration() -> None:
 
 
 @LINUX
-def test_a_launch_helper_that_is_missing_or_not_executable(tmp_path: Path) -> None:
-    """Without the compiled helper, or with another machine's, a command is guarded with less; the remedy says how to get it."""
+def test_programs_that_are_missing_or_not_executable(tmp_path: Path) -> None:
+    """Without the compiled helper and sentry, or with another machine's, a command is guarded with less; the remedy says how to get it."""
     for package in ("supervisor", "workers"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("_launch", "__pycache__"))
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("_launch", "_sentry", "__pycache__"))
     done, found = doctor(PYTHONPATH=str(tmp_path))
     assert done.returncode == 0 and str(tmp_path) in found["package"]["says"]
     assert found["launch"]["state"] == "limited" and found["launch"]["says"].startswith("setpriv")
-    assert "C compiler" in found["launch"]["remedy"]
+    assert found["sentry"]["state"] == "limited" and found["sentry"]["says"].startswith("a shell: none was compiled")
+    assert "C compiler" in found["launch"]["remedy"] and found["sentry"]["remedy"] == found["launch"]["remedy"]
 
     _, found = doctor(PYTHONPATH=str(tmp_path), PATH="/nowhere")
     assert found["launch"]["says"].startswith("nothing") and "setpriv" in found["launch"]["remedy"]
     assert found["git"]["state"] == "limited" and found["git"]["remedy"] == "install git"
 
-    helper = tmp_path / "supervisor" / "host" / "_launch"
-    helper.write_bytes(b"\x7fELF of another machine")
-    helper.chmod(0o755)
+    for name in ("_launch", "_sentry"):
+        helper = tmp_path / "supervisor" / "host" / name
+        helper.write_bytes(b"\x7fELF of another machine")
+        helper.chmod(0o755)
     _, found = doctor(PYTHONPATH=str(tmp_path))
-    assert found["launch"]["state"] == "limited" and "cannot be executed" in found["launch"]["says"]
+    for name in ("launch", "sentry"):
+        assert found[name]["state"] == "limited" and "cannot be executed" in found[name]["says"]
 
 
 def test_supervisord_beside_and_over_us(tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from supervisor import cgroup_support
 
 from ..process.host_support import reported
 from ..support import eventually_sync, run_supervisor, running
-from .guarded import runs
+from .guarded import kill_unseen, runs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="cgroups are Linux's")
 
@@ -31,11 +28,7 @@ def test_who_hid_from_everything_else_is_swept_by_the_next_start(backend: str, t
         eventually_sync(lambda: len(reported(report)) == 2)
         pids = reported(report)
         cgroups = [line.partition("::")[2] for line in Path(f"/proc/{pids['daemon']}/cgroup").read_text().splitlines()]
-        sentries = stopped_sentries(guardian.pid)
-        guardian.send(signal.SIGKILL)
-        guardian.wait()
-        for sentry in sentries:
-            os.kill(sentry, signal.SIGKILL)
+        kill_unseen(guardian)
     eventually_sync(lambda: not runs(pids["leaf"]))
     assert runs(pids["daemon"]) and any("/supervisor-" in cgroup for cgroup in cgroups)
 
@@ -44,14 +37,3 @@ def test_who_hid_from_everything_else_is_swept_by_the_next_start(backend: str, t
     assert not runs(pids["daemon"])
     name = next(part for cgroup in cgroups for part in cgroup.split("/") if part.startswith("supervisor-"))
     assert not list(Path("/sys/fs/cgroup").glob(f"**/{name}"))
-
-
-def stopped_sentries(guardian: int) -> list[int]:
-    """The guardian's other children that would do the work of the next start; stopped."""
-    found = []
-    for pid in map(int, Path(f"/proc/{guardian}/task/{guardian}/children").read_text().split()):
-        with suppress(OSError):
-            if b"sentry" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
-                os.kill(pid, signal.SIGSTOP)
-                found.append(pid)
-    return found

@@ -9,17 +9,36 @@ from pathlib import Path
 from typing import Any
 
 from ..support import eventually_sync, run_supervisor, running
-from .guarded import Guarded, Tables, actor, guarding, runs
+from .guarded import Guarded, Tables, actor, guarding, kill_unseen, runs, sentry_of
 
 LEFT = ("stray", "child:10")
 
 
 def kill(run: Guarded) -> None:
-    """SIGKILL for the guardian; its leaf dies of that."""
+    """SIGKILL for a guardian and its sentry; the leaf dies of that."""
     leaf = run.wait_pid("leaf")
-    run.program.send(signal.SIGKILL)
-    run.program.wait()
+    kill_unseen(run.program)
     eventually_sync(lambda: not runs(leaf), what="the leaf's end")
+
+
+def test_a_killed_guardian_leaves_nothing(backend: str, tmp_path: Path) -> None:
+    """Its sentry ends the leaf and what left the tree, and is gone then; the next start has nothing to sweep. The run beside goes on."""
+    with (
+        guarding(tmp_path, backend, *LEFT, "ready", "stay", tables=FD) as killed,
+        guarding(tmp_path, backend, *LEFT, "ready", "await:end", "exit:4", tables=FD, tag="-beside") as beside,
+    ):
+        for run in (killed, beside):
+            run.wait_for("child_started", path=["guardian", "agents"])
+        sentry = sentry_of(killed.program.pid)
+        killed.program.send(signal.SIGKILL)
+        killed.program.wait()
+        eventually_sync(lambda: not any(runs(pid) for pid in (sentry, *(pid for _, _, pid in killed.report))), what="the end of all")
+        with guarding(tmp_path, backend, "exit:0", tag="-next") as following:
+            assert following.finish().returncode == 0
+            assert following.named("orphans_swept") == []
+        assert len(beside.report) == 3 and all(runs(pid) for _, _, pid in beside.report)
+        beside.touch("end")
+        assert beside.finish().returncode == 4
 
 
 def records(folder: Path) -> list[Path]:

@@ -416,6 +416,19 @@ async def test_without_pidfds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, c
         assert swept(life) == {reported(report)["stubborn"]} and "saved" in reported(report)
 
 
+async def test_in_a_directory_that_was_removed(tmp_path: Path) -> None:
+    """A command starts where we are, even if that is nowhere any more."""
+    before, gone = os.getcwd(), tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    try:
+        gone.rmdir()
+        async with living(command("sleep", "60")) as life:
+            assert life.handle.cwd == "" and running(life.handle.pid)
+    finally:
+        os.chdir(before)
+
+
 async def test_without_adoption(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cgroup: Enclosed) -> None:
     """Where orphans do not come to us, their marker gives them away."""
     monkeypatch.setattr(reaper, "_prctl", lambda *_: False)

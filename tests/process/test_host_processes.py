@@ -249,6 +249,20 @@ def test_without_descriptors_a_signal_fails_and_loses_none() -> None:
         assert descriptors() == before
 
 
+def test_without_descriptors_pidfds_are_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for the first time at a bad moment, the kernel's answer is still to come."""
+    import resource
+
+    monkeypatch.setattr(identity, "_pidfd", None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_lowest_free(), hard))
+    try:
+        assert identity.has_pidfd() and identity._pidfd is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert identity.has_pidfd() is identity._pidfd is hasattr(os, "pidfd_open")
+
+
 def _lowest_free() -> int:
     fd = os.dup(0)
     os.close(fd)

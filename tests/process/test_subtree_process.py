@@ -467,9 +467,9 @@ async def test_calls_end_with_the_process() -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_nothing_outlives_the_supervisor_above(backend: str) -> None:
-    """When the process above is killed, the one with the supervisor ends, with its commands."""
+    """When the process above is killed, the one with the supervisor ends, with its commands, also where there is no sentry."""
     script = ROOT / "tests" / "children" / "host_of_worker.py"
-    with program(sys.executable, script, backend, "subtree", env={"PYTHONPATH": str(ROOT)}) as host:
+    with program(sys.executable, script, backend, "subtree", "none", env={"PYTHONPATH": str(ROOT)}) as host:
         eventually_sync(lambda: host.stdout.endswith("\n"), 30)
         pids = [int(word) for word in host.stdout.split()]
         assert len(pids) == 2

@@ -212,9 +212,9 @@ async def test_an_unmarked_orphan_of_a_fork_is_known_by_its_marker() -> None:
 @pytest.mark.parametrize("busy", [[], ["busy"]])
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_outlives_a_supervisor_that_is_killed(backend: str, busy: list[str], method: str) -> None:
-    """SIGKILL of the parent ends the worker, busy or not, and the fork server."""
+    """SIGKILL of the parent ends the worker, busy or not, and the fork server, without a sentry too."""
     script = ROOT / "tests" / "children" / "host_of_worker.py"
-    with program(sys.executable, script, backend, method, *busy, env={"PYTHONPATH": str(ROOT)}) as host:
+    with program(sys.executable, script, backend, method, "none", *busy, env={"PYTHONPATH": str(ROOT)}) as host:
         pids = [int(word) for word in eventually_sync(lambda: host.stdout.endswith("\n") and host.stdout, 30).split()]  # type: ignore[union-attr]
         assert len(pids) == (2 if method == "fork_server" else 1)
         host.process.kill()

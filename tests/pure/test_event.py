@@ -24,6 +24,7 @@ from supervisor.core.event import (
     OrphansSwept,
     Record,
     RestartDeferred,
+    SentryLost,
     SupervisorGaveUp,
     jsonable,
 )
@@ -51,6 +52,7 @@ def test_the_names_are_those_of_the_contract() -> None:
         "orphans_swept",
         "cgroup_unavailable",
         "oom_killed",
+        "sentry_lost",
         "events_lost",
         "output_line",
         "output_failed",
@@ -96,6 +98,7 @@ def test_the_defaults_of_events() -> None:
     assert OrphansSwept(path).as_data() == {"pids": [], "reason": ""}
     assert CgroupUnavailable(path).as_data() == {"reason": "", "ungranted": []}
     assert OomKilled(path).as_data() == {"kills": 1}
+    assert SentryLost(path).as_data() == {"pid": None, "reason": "", "replaced": False}
     assert EventsLost(path).as_data() == {"from": 0, "to": 0}
     kinds: list[Any] = [ChildExited, ChildStartFailed]
     for kind in kinds:
@@ -125,6 +128,7 @@ def test_the_fields_of_an_event_that_have_a_place() -> None:
         "OutputLine": ["path", "stream", "text", "truncated"],
         "OutputFailed": ["path", "stream", "target", "reason", "errno", "lost_bytes"],
         "OutputResumed": ["path", "stream", "target", "lost_bytes"],
+        "SentryLost": ["path", "pid", "reason"],
         "EventsLost": ["path", "first", "last"],
     }
 

@@ -29,6 +29,7 @@ from supervisor.core.event import (
     OutputResumed,
     Record,
     RestartDeferred,
+    SentryLost,
     SupervisorGaveUp,
 )
 from supervisor.core.exits import Exit, ExitKind
@@ -59,6 +60,8 @@ def record(event: Event, *, monotonic: float = 1.0) -> Record:
         (SupervisorGaveUp(PATH, "leaf", "too many", True, 1800.0), "gave up restarting leaf: too many; tries again in 30 min 00 s"),
         (SupervisorGaveUp(PATH, "leaf", "too many"), "gave up restarting leaf: too many"),
         (OrphansSwept(PATH, (1, 2)), "killed 2 processes left behind (1, 2)"),
+        (SentryLost(PATH, 7, "signal 9", replaced=True), "sentry replaced: signal 9"),
+        (SentryLost(PATH, None, "none"), "no sentry: none; what a killed guardian leaves is for the next start to sweep"),
         (OrphansSwept(PATH, (1,)), "killed 1 process left behind (1)"),
         (CgroupUnavailable(PATH, "no room"), "runs without a cgroup of its own: no room"),
         (CgroupUnavailable(PATH, "why", ("cpu_quota", "pids_max")), "runs without cpu_quota and pids_max: why"),

@@ -27,6 +27,7 @@ from supervisor.core.event import (
     OutputLine,
     OutputResumed,
     RestartDeferred,
+    SentryLost,
     SupervisorGaveUp,
 )
 from supervisor.core.exits import Exit, ExitKind
@@ -305,6 +306,8 @@ def line(event: Event) -> tuple[str, str] | None:
         (CgroupUnavailable(PATH, "no room"), ("WARNING", "cgroup_unavailable root/a: runs without a cgroup of its own: no room")),
         (CgroupUnavailable(PATH, "why", ("a", "b")), ("WARNING", "cgroup_unavailable root/a: runs without a and b: why")),
         (OomKilled(PATH), ("WARNING", "oom_killed root/a: out of memory: 1 process killed")),
+        (SentryLost(PATH, 7, "signal 9", replaced=True), ("WARNING", "sentry_lost root/a: signal 9; another one watches now")),
+        (SentryLost(PATH, None, "no processes"), ("WARNING", "sentry_lost root/a: no processes; nobody watches")),
         (OrphansSwept(PATH, (7,), "old"), ("WARNING", "orphans_swept root/a: killed 7: old")),
         (
             OutputFailed(PATH, "stdout", "/log", "No space left on device", 28, 7),
