@@ -35,7 +35,9 @@ async def job_control(leaf: Spawned, terminal: Terminal, ending: Callable[[], bo
                 async for number in signals:
                     if number == signal.SIGCONT:
                         # by a shell's fg or bg: the leaf follows us
-                        if not terminal.resume(leaf.pid):
+                        # once: at a second one an editor draws again, in the middle of drawing
+                        if not terminal.resume(leaf.pid) and not terminal.continued:
+                            terminal.continued = True
                             _signal(leaf, signal.SIGCONT)
                     elif number == signal.SIGTSTP:
                         # meant for us, by somebody who knows our pid: the leaf stops in its own way, and then we do
@@ -49,6 +51,8 @@ async def job_control(leaf: Spawned, terminal: Terminal, ending: Callable[[], bo
 
 def _look(leaf: Spawned, terminal: Terminal, ending: Callable[[], bool]) -> None:
     number = leaf.stopped()
+    if number is not None:
+        terminal.continued = False
     # where we are in front it has stopped in the background, and a shell has put us in front since
     if number is not None and not ending() and not terminal.resume(leaf.pid):
         terminal.suspend(leaf.pid, number)

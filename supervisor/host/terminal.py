@@ -49,6 +49,7 @@ class Terminal:
         own_group: The process group that we share with nobody's leaf.
         foreground: Whether we had the foreground when it was borrowed.
         modes_changed: Called when other modes are to be put back than those that it was borrowed with.
+        continued: Whether the leaf runs as far as we know: no stop of it was seen that it was not continued from.
     """
 
     fd: int
@@ -58,6 +59,7 @@ class Terminal:
     _leaf_modes: list[Any] | None = None
     _lent_to: int | None = None
     modes_changed: Callable[[], object] | None = None
+    continued: bool = True
 
     def lent(self, group: int, *, by_helper: bool) -> None:
         """A leaf was started in this process group, and has the foreground if we had it.
@@ -113,6 +115,7 @@ class Terminal:
                     termios.tcsetattr(self.fd, termios.TCSANOW, self._leaf_modes)
                 os.tcsetpgrp(self.fd, group)
                 self._lent_to = group
+            self.continued = True
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGCONT)
         return True
