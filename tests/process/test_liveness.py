@@ -196,8 +196,11 @@ async def test_a_main_process_alone_can_be_asked_and_killed(tmp_path: Path) -> N
 
 async def test_a_launcher_that_outlives_its_main_process_is_ended(tmp_path: Path) -> None:
     """It has a moment; then the command has failed."""
-    words = (f"fork:{tmp_path / 'pid'}", "send:MAINPID={pid}|READY=1", "exit:7")
+    go = tmp_path / "go"
+    words = (f"fork:{tmp_path / 'pid'}", "send:MAINPID={pid}|READY=1", f"await:{go}", "exit:7")
     async with living(notifier(*words, ready="notify")) as life:
+        await life.ticket.wait_ready()  # who is dead when it is named is nobody's main process
+        go.touch()
         exit = await life.ticket.wait_exit(10.0)
         assert exit.kind is ExitKind.ABNORMAL and exit.reason.startswith(f"its main process {pid_in(tmp_path / 'pid')} ended")
 
@@ -208,9 +211,12 @@ def launcher(*lines: str) -> Command:
     return command("sh", "-c", "\n".join((program, *lines)), ready="notify", stdin="null")
 
 
-async def test_a_launcher_may_end_by_itself_with_a_code_of_its_own() -> None:
+async def test_a_launcher_may_end_by_itself_with_a_code_of_its_own(tmp_path: Path) -> None:
     """It has that moment to see how its main process ended."""
-    async with living(launcher("notifier 'send:MAINPID={pid}|READY=1' exit:7", "sleep 0.3", "exit 5")) as life:
+    go = tmp_path / "go"
+    async with living(launcher(f"notifier 'send:MAINPID={{pid}}|READY=1' await:{go} exit:7", "sleep 0.3", "exit 5")) as life:
+        await life.ticket.wait_ready()
+        go.touch()
         assert (await life.ticket.wait_exit()).code == 5
 
 
