@@ -17,7 +17,7 @@ from ..core.errors import NoProc
 from ..core.event import Event, jsonable
 from ..core.exits import Exit
 from ..core.mirror import frames, news
-from ..core.ports import C, Handle, Spawn
+from ..core.ports import Handle
 from ..core.state import Lifecycle, State
 from ..core.term import TAG, NotPortable, encode, trimmed
 from .bus import Bus
@@ -106,14 +106,6 @@ class WorkerTicket:
     def emit(self, event: Event) -> None:
         """See `Ticket.emit`."""
         self.process.connection.send(wire.Emitted(encode(event)))
-
-    def shared(self, make: Callable[[Spawn], C]) -> C:
-        """Nothing that runs here shares anything."""
-        raise NotImplementedError(make)
-
-    def mirrored(self, message: wire.Mirrored) -> None:
-        """There is no process below a function's."""
-        raise NotImplementedError(message)
 
     async def call(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
         """See `Ticket.call`."""

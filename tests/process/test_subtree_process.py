@@ -424,6 +424,8 @@ async def test_an_ordinary_worker_has_no_supervisors() -> None:
         with suppress(NoProc):
             await watched.root.call("up", "write_message", message)
         await eventually(lambda: watched.root.which_child("up").generation == 2)
+        [end] = [event.exit.reason for event in watched.events(ChildExited)]
+        assert end == "protocol error: Mirrored out of turn"
 
 
 async def test_many_children() -> None:
