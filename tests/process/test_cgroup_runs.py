@@ -116,7 +116,8 @@ def test_cgroups_of_killed_supervisors_are_removed(hierarchy: str) -> None:
         process.wait()
         for run in (populated, alive):
             eventually_sync(lambda run=run: files.remove(str(run / "1-leaf")))  # type: ignore[misc]
-            runs.remove_run(str(run))
+        files.remove(str(populated))
+        runs.remove_runs()
     assert not populated.exists() and not alive.exists()
 
 

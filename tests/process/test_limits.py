@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from supervisor import CgroupUnavailable, Limits, OomKilled, cgroup_support, command
+from supervisor import CgroupUnavailable, Limits, OomKilled, cgroup_directories, cgroup_support, command
 from supervisor.core.exits import ExitKind
 from supervisor.host.cgroup import offer
 from supervisor.host.cgroup.memory import OomKillWatch
@@ -274,10 +274,23 @@ async def test_what_the_kernel_refuses_is_named(way: Mechanism) -> None:
         with pytest.raises(ExceptionGroup) as caught:
             async with living(command("true", limits=limits)):
                 pass
-        assert caught.group_contains(SettingFailed, match="nofile cannot be set: Operation not permitted")
+        assert caught.group_contains(SettingFailed, match="nofile cannot be set: Operation not permitted; at most what ulimit")
     else:
         async with living(command("true", limits=limits, stderr="null")) as life:
             assert (await life.ticket.wait_exit()).code == 125
+
+
+async def test_nothing_stays_of_any_hierarchy() -> None:
+    """The last child that ends takes away the run's cgroups of all hierarchies, also of those that only others were limited through."""
+    needs("pids")
+    needs("cpu")
+    plain, limited = command("sleep", "60"), command("sleep", "60", limits=Limits(pids_max=10, cpu_quota=1.0))
+    before = set(os.listdir("/proc/self/fd"))
+    for first, last in ((plain, limited), (limited, plain)):
+        async with living(last), living(first):
+            pass
+        await eventually(lambda: not any(map(os.path.exists, cgroup_directories())), what="the run's cgroups are gone")
+    assert len(set(os.listdir("/proc/self/fd"))) <= len(before)
 
 
 async def test_limits_that_this_host_cannot_give(monkeypatch: pytest.MonkeyPatch) -> None:

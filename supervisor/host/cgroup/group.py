@@ -17,7 +17,7 @@ from . import files
 from .layout import Hierarchy
 from .offer import Offer, offer
 from .quota import all_fields, controllers_for, fields_of, files_of
-from .run import remove_run
+from .run import remove_runs
 
 if TYPE_CHECKING:
     from ...core.limits import Limits
@@ -42,7 +42,6 @@ class Group:
     tasks: tuple[str, ...]
     _path: bytes
     _others: tuple[str, ...]
-    _runs: tuple[str, ...]
     _memory: str | None
 
     def members(self) -> list[ProcessId]:
@@ -101,7 +100,10 @@ class Group:
         return None if self._memory is None else OomKillWatch.open(self._memory)
 
     def remove(self) -> None:
-        """Remove it, and the run's when it was the last. What still runs in it keeps it; that is tried again with every later one."""
+        """Remove it, and all of the run's when it was the last.
+
+        What still runs in it keeps it; that is tried again with every later one.
+        """
         _groups.pop(self._path, None)
         _leftover.extend(reversed((self.directory, *self._others)))
         for pause in (0.0, *_PAUSES):
@@ -110,8 +112,7 @@ class Group:
             if not _leftover or _groups:
                 break  # while there are others, there is a later time
         if not _groups:
-            for run in self._runs:
-                remove_run(run)
+            remove_runs()
 
 
 class Made(NamedTuple):
@@ -176,7 +177,6 @@ def make(marker: str, limits: Limits | None = None) -> Made:
         tuple(f"{made[id(each)]}/tasks" for each in hierarchies if each.version == 1),
         path,
         tuple(others),
-        tuple(map(found.run_directory, hierarchies)),
         None if memory is None else made[id(memory)],
     )
     _groups[path] = group
@@ -259,8 +259,7 @@ def _unmake(made: Mapping[int, str]) -> None:
     for directory in made.values():
         files.remove(directory)
     if not _groups:
-        for directory in made.values():
-            remove_run(os.path.dirname(directory))
+        remove_runs()
 
 
 def _holder(pid: int) -> Group | None:

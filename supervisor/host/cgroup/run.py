@@ -102,16 +102,17 @@ def make_run(run: str) -> None:
         time.sleep(pause)
 
 
-def remove_run(run: str) -> None:
-    """Remove the cgroup of our run if there is none in it, and let go of the lock."""
-    try:
-        os.rmdir(run)
-    except FileNotFoundError:
-        _let_go(run)
-    except OSError:
-        return
-    else:
-        _let_go(run)
+def remove_runs() -> None:
+    """Remove the cgroups of our run, in all hierarchies, in which there are none, and let go of their locks."""
+    for run in list(_held):
+        try:
+            os.rmdir(run)
+        except FileNotFoundError:
+            _let_go(run)
+        except OSError:
+            continue  # not empty yet: tried again with the next
+        else:
+            _let_go(run)
 
 
 def is_abandoned(run: str) -> bool:
