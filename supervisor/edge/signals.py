@@ -8,6 +8,11 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 
 import anyio
 
+from ..host.terminal import hand_over
+
+_KEYS = (signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGINT))
+"""What a terminal sends for keys."""
+
 
 class StopRequest:
     """Whether the run is asked to stop, and how urgently. Everything here belongs to the event loop's thread.
@@ -114,4 +119,6 @@ async def _run(main: Callable[[StopRequest], Awaitable[int]], signals: tuple[sig
 
 async def _receive(received: AsyncIterable[signal.Signals], stop: StopRequest) -> None:
     async for signum in received:
-        stop.request(signum)
+        # a key where a shell has put us in front without a word is meant for the leaf
+        if stop.requested or signum not in _KEYS or not hand_over(signum):
+            stop.request(signum)

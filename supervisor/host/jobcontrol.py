@@ -29,7 +29,7 @@ async def job_control(leaf: Spawned, terminal: Terminal, ending: Callable[[], bo
     """
     if sys.platform != "win32":
         try:
-            receiver = anyio.open_signal_receiver(signal.SIGCHLD, signal.SIGCONT, signal.SIGTSTP)
+            receiver = anyio.open_signal_receiver(signal.SIGCHLD, signal.SIGCONT, signal.SIGTSTP, signal.SIGWINCH)
             with receiver as signals:
                 _look(leaf, terminal, ending)  # it may have stopped before we listened
                 async for number in signals:
@@ -39,9 +39,11 @@ async def job_control(leaf: Spawned, terminal: Terminal, ending: Callable[[], bo
                         if not terminal.resume(leaf.pid) and not terminal.continued:
                             terminal.continued = True
                             _signal(leaf, signal.SIGCONT)
+                    elif number == signal.SIGWINCH:
+                        terminal.hand_over(signal.SIGWINCH)
                     elif number == signal.SIGTSTP:
-                        # meant for us, by somebody who knows our pid: the leaf stops in its own way, and then we do
-                        if not ending():
+                        # by somebody who knows our pid, or a key where we are in front: the leaf stops in its own way, and then we do
+                        if not ending() and not terminal.hand_over(signal.SIGTSTP):
                             _signal(leaf, signal.SIGTSTP)
                     else:
                         _look(leaf, terminal, ending)

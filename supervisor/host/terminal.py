@@ -60,6 +60,7 @@ class Terminal:
     _lent_to: int | None = None
     modes_changed: Callable[[], object] | None = None
     continued: bool = True
+    _leaf: int | None = None
 
     def lent(self, group: int, *, by_helper: bool) -> None:
         """A leaf was started in this process group, and has the foreground if we had it.
@@ -67,6 +68,7 @@ class Terminal:
         `by_helper` says that the launch helper saw to it before the command began. To do it again here could take the terminal from a
         job that the leaf, a shell perhaps, has put in front since. Without a helper the leaf may have been stopped for coming too early.
         """
+        self._leaf = group
         if self.foreground:
             self._lent_to = group
             if not by_helper:
@@ -120,6 +122,24 @@ class Terminal:
                 os.killpg(group, signal.SIGCONT)
         return True
 
+    def hand_over(self, number: int = 0) -> bool:
+        """A signal of the terminal, for whoever is in front, has come to us: the leaf gets the terminal and the signal.
+
+        A shell's ``fg`` of a job that runs puts us in front without a word. Who is told of it first is whoever gets the next key.
+
+        Args:
+            number: The signal; 0 for none.
+
+        Returns:
+            Whether we were in front in the place of a leaf.
+        """
+        if sys.platform == "win32" or self._leaf is None or not self.resume(self._leaf):
+            return False
+        if number:
+            with suppress(ProcessLookupError):
+                os.killpg(self._leaf, number)
+        return True
+
     def as_saved(self) -> tuple[str, str]:
         """The modes that are put back, as ``stty -g`` writes them, and what resets the screen after a crash."""
         characters = [character if isinstance(character, int) else ord(character) for character in self._modes[6]]
@@ -134,7 +154,7 @@ class Terminal:
         Leaves everything as it is while some other job is in front: it is not ours then.
         """
         if sys.platform != "win32":
-            lent_to, self._lent_to = self._lent_to, None
+            lent_to, self._lent_to, self._leaf = self._lent_to, None, None
             with _no_stop(), suppress(OSError, termios.error):
                 if lent_to is None or not self._may_take(lent_to):
                     return
@@ -158,7 +178,7 @@ class Terminal:
             self.restore(status)
             os.close(self.fd)
             self.fd = -1
-            _borrowed = False
+            _borrowed = None
 
     def _set_foreground(self, group: int) -> None:
         if sys.platform != "win32":
@@ -186,7 +206,7 @@ class Terminal:
         return False
 
 
-_borrowed = False
+_borrowed: Terminal | None = None
 
 
 def borrow() -> Terminal | None:
@@ -196,7 +216,7 @@ def borrow() -> Terminal | None:
         None when standard input and output are not that terminal, or another leaf has it.
     """
     global _borrowed
-    if sys.platform != "win32" and not _borrowed:
+    if sys.platform != "win32" and _borrowed is None:
         try:
             if not (os.isatty(0) and os.isatty(1)) or os.fstat(0).st_rdev != os.fstat(1).st_rdev:
                 return None
@@ -210,7 +230,7 @@ def borrow() -> Terminal | None:
         except (OSError, termios.error):
             os.close(fd)
             return None
-        _borrowed = True
+        _borrowed = made
         return made
     return None
 
@@ -231,7 +251,12 @@ def hung_up(fd: int = 0) -> bool:
 
 def is_lent() -> bool:
     """Whether a leaf has our terminal."""
-    return _borrowed
+    return _borrowed is not None
+
+
+def hand_over(number: int) -> bool:
+    """See `Terminal.hand_over`; False while no leaf has our terminal."""
+    return _borrowed is not None and _borrowed.hand_over(number)
 
 
 def reset_sequence(term: str, *, crashed: bool = True) -> str:

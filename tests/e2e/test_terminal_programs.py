@@ -254,6 +254,51 @@ def test_interrupt(backend: str, place: Path) -> None:
         at.finished(130)
 
 
+@pytest.mark.parametrize("begun", ["in front", "behind"])
+@pytest.mark.parametrize("key", ["ctrl-c", "ctrl-\\", "ctrl-z", "size"])
+def test_a_job_that_runs_is_brought_to_the_front(backend: str, place: Path, begun: str, key: str) -> None:
+    """``fg`` of a job that runs puts the guardian in front, and the shell sends no signal: the next key is the program's all the same."""
+    with at_terminal(place, backend, LARGE, LC_ALL="C") as at:
+        sight = at.sight
+        program = place / "program.py"
+        program.write_text(
+            "import os, signal, time\n"
+            "signal.signal(signal.SIGWINCH, lambda *_: print('now', *os.get_terminal_size(0), flush=True))\n"
+            "print('here', flush=True)\n"
+            "while True:\n    time.sleep(1)\n"
+        )
+        if begun == "behind":
+            sight.type(f"guard {sys.executable} {program} &\n")
+            leaf = at.leaf()
+            sight.shows("here")
+        else:
+            sight.type(f"guard {sys.executable} {program}\n")
+            leaf = at.leaf()
+            at.in_front(leaf)
+            sight.shows("here")
+            sight.type("\x1a")
+            at.stopped(leaf, at.guardian)
+            sight.prompt()
+            sight.type("bg\n")
+        sight.until(lambda: at.goes_on(leaf) and at.goes_on(at.guardian))
+        sight.type("fg\n")
+        at.in_front(os.getpgid(at.guardian))
+        if key == "size":
+            sight.resize(90, 25)
+            sight.shows("now 90 25")
+        elif key == "ctrl-z":
+            sight.type("\x1a")
+            at.stopped(leaf, at.guardian)
+            sight.prompt()
+            sight.type("fg\n")
+        if key in ("size", "ctrl-z"):
+            at.in_front(leaf)
+            sight.type("\x03")
+        else:
+            sight.type("\x03" if key == "ctrl-c" else "\x1c")
+        at.finished(131 if key == "ctrl-\\" else 130)
+
+
 def test_reading_in_the_background(backend: str, place: Path) -> None:
     """``&``: the program stops when it reads, the shell says so as of any job, and fg lets it read."""
     with at_terminal(place, backend, LARGE, LC_ALL="C") as at:
