@@ -11,6 +11,8 @@ from .value import Value
 
 _WHERE = "limits"
 _LEAST_SHARE = 0.01
+_MOST_SHARE = 10_000
+_LARGEST = 2**63 - 1
 _LEAST_DESCRIPTORS = 4
 _LAST_ID = 2**32 - 2
 
@@ -61,21 +63,21 @@ class Limits(Value):
 
     def __attrs_post_init__(self) -> None:
         for name, least, most, expected in (
-            ("memory_max", 4096, None, "a size in bytes of at least a page, 4096"),
-            ("memory_high", 4096, None, "a size in bytes of at least a page, 4096"),
-            ("pids_max", 1, None, "a number of processes >= 1"),
+            ("memory_max", 4096, _LARGEST, "a size in bytes of at least a page, 4096, and below 2**63"),
+            ("memory_high", 4096, _LARGEST, "a size in bytes of at least a page, 4096, and below 2**63"),
+            ("pids_max", 1, _LARGEST, "a number of processes >= 1, and below 2**63"),
             ("nofile", _LEAST_DESCRIPTORS, 2**31 - 1, "a number of descriptors >= 4"),
             ("oom_score_adj", -1000, 1000, "an integer from -1000 to 1000"),
             ("nice", -20, 19, "an integer from -20 to 19"),
             ("umask", 0, 0o777, "bits from 0 to 0o777"),
         ):
             value = getattr(self, name)
-            if value is not None and not (is_count(value, least=least) and (most is None or value <= most)):
+            if value is not None and not (is_count(value, least=least) and value <= most):
                 raise InvalidField(name, value, expected, where=_WHERE)
-        if self.core is not None and not (is_count(self.core) or self.core == math.inf):
-            raise InvalidField("core", self.core, "a size in bytes >= 0, or math.inf", where=_WHERE)
+        if self.core is not None and self.core != math.inf and not (is_count(self.core) and self.core <= _LARGEST):
+            raise InvalidField("core", self.core, "a size in bytes from 0 to below 2**63, or math.inf", where=_WHERE)
         if self.cpu_quota is not None and not _is_share(self.cpu_quota):
-            raise InvalidField("cpu_quota", self.cpu_quota, "processors, as a number >= 0.01 such as 1.5", where=_WHERE)
+            raise InvalidField("cpu_quota", self.cpu_quota, "processors, as a number from 0.01 to 10,000 such as 1.5", where=_WHERE)
         for name in ("user", "group"):
             value = getattr(self, name)
             legal = bool(value) and "\0" not in value if isinstance(value, str) else is_count(value) and value <= _LAST_ID
@@ -94,4 +96,4 @@ class Limits(Value):
 
 
 def _is_share(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and _LEAST_SHARE <= value < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and _LEAST_SHARE <= value <= _MOST_SHARE

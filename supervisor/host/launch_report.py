@@ -14,6 +14,15 @@ from .sibling import Sibling
 _ERRNO: Final = struct.Struct("i")
 
 
+REMEDIES: Final = {
+    ("nofile", errno.EPERM): "; at most what ulimit -Hn says, and for root what /proc/sys/fs/nr_open says",
+    ("core", errno.EPERM): "; at most what ulimit -Hc says",
+    ("nice", errno.EACCES): "; below ours only root may, or who has CAP_SYS_NICE",
+    ("oom_score_adj", errno.EACCES): "; below ours only root may, or who has CAP_SYS_RESOURCE",
+}
+"""What helps where the kernel's word alone does not say it."""
+
+
 class SettingFailed(OSError):
     """The kernel refused one of a command's settings, so that the command was not run.
 
@@ -23,7 +32,8 @@ class SettingFailed(OSError):
 
     def __init__(self, number: int, setting: str) -> None:
         self.setting = setting
-        super().__init__(number, f"{setting} cannot be set: {os.strerror(number)}")
+        remedy = REMEDIES.get((setting, number), "")
+        super().__init__(number, f"{setting} cannot be set: {os.strerror(number)}{remedy}")
 
 
 def command_process(popen: subprocess.Popen[bytes], error_reader: int, path: str) -> subprocess.Popen[bytes] | Sibling:

@@ -23,6 +23,7 @@ from ..host.spawn import Redirect, spawn
 from ..host.terminal import borrow, hung_up, is_lent
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit
+from .arguments import WORD, check_environment, check_kill_timeout, check_path, is_word
 from .enclosing import enclose, say
 from .readiness import LineReadiness, Newline, Probe, Ready, ReadyLine, ReadyProbe, readiness
 from .running import Companion
@@ -65,11 +66,12 @@ class Command(Value):
     def __attrs_post_init__(self) -> None:
         where = "command"
         words: tuple[object, ...] = self.argv
-        if not words or not words[0] or not all(isinstance(word, str) and "\0" not in word for word in words):
-            raise InvalidField("argv", self.argv, "a command and its arguments, as strings", where=where)
-        for name, value in self.env.items():
-            if not name or "=" in name or "\0" in name or (value is not None and "\0" in value):
-                raise InvalidField("env", {name: value}, "variable names without = and values without NUL", where=where)
+        if not words or not words[0] or not all(map(is_word, words)):
+            raise InvalidField("argv", self.argv, f"a command and its arguments, each {WORD}", where=where)
+        check_environment(self.env, where=where)
+        if self.cwd is not None:
+            check_path("cwd", self.cwd, where=where)
+        check_path("stdin", self.stdin, where=where)
         check_watchdog(self.watchdog, where=where)
         if self.terminal not in ("auto", "never"):
             raise InvalidField("terminal", self.terminal, '"auto" or "never"', where=where)
@@ -79,8 +81,9 @@ class Command(Value):
         for name in ("stop_signal", "death_signal"):
             if getattr(self, name) not in (*signal.valid_signals(), *((0,) if name == "death_signal" else ())):
                 raise InvalidField(name, getattr(self, name), "a signal's number", where=where)
-        if not self.kill_timeout > 0:
-            raise InvalidField("kill_timeout", self.kill_timeout, "seconds > 0 or math.inf", where=where)
+        check_kill_timeout(self.kill_timeout, where=where)
+        if not isinstance(self.sentry, bool):
+            raise InvalidField("sentry", self.sentry, "True or False", where=where)
         for name, target in (("stdout", self.stdout), ("stderr", self.stderr)):
             if not isinstance(target, str) or not target:
                 from .output import check_target
@@ -321,10 +324,12 @@ def command(
         InvalidField: An argument has an illegal value.
         BadCombination: A line is waited for, and all output goes nowhere; limits that take a cgroup, and ``cgroup="never"``.
     """
+    if env is not None:
+        check_environment(env, where="command")
     return Command(
         tuple(argv),
         env=dict(env or {}),
-        cwd=None if cwd is None else os.fspath(cwd),
+        cwd=os.fspath(cwd) if isinstance(cwd, PathLike) else cwd,
         ready=ready,
         watchdog=watchdog,
         stop_signal=stop_signal,

@@ -37,6 +37,7 @@ from ..host.spawn import Spawned, child_environment, spawn
 from ..host.start_method import worker_start_method
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus
+from .arguments import check_kill_timeout, check_kwargs
 from .enclosing import enclose, say
 from .inherited import event_loop, log_level, working_directory
 from .link import Link
@@ -86,8 +87,7 @@ class WorkerLaunch(Value):
         if self.start_method not in ("auto", "fork_server", "fresh"):
             raise InvalidField("start_method", self.start_method, '"auto", "fork_server" or "fresh"', where=where)
         check_watchdog(self.watchdog, where=where)
-        if not self.kill_timeout > 0:
-            raise InvalidField("kill_timeout", self.kill_timeout, "seconds > 0 or math.inf", where=where)
+        check_kill_timeout(self.kill_timeout, where=where)
 
     @property
     def type(self) -> ChildType:
@@ -180,6 +180,7 @@ def worker(
     **Cancellation:** the function is cancelled when its supervisor stops it; what is left of its processes after `shutdown` seconds
     is killed.
     """
+    check_kwargs(kwargs, where="worker")
     rest: dict[str, Any] = {
         "kwargs": dict(kwargs or {}),
         "backend": backend,

@@ -345,7 +345,16 @@ def test_a_function_is_named(function: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("backend", "curio"), ("start_method", "spawn"), ("kill_timeout", 0), ("kwargs", {"x": object()})]
+    ("field", "value"),
+    [
+        ("backend", "curio"),
+        ("start_method", "spawn"),
+        ("kill_timeout", 0),
+        ("kill_timeout", "x"),
+        ("kwargs", {"x": object()}),
+        ("kwargs", 5),
+        ("kwargs", {1: 2}),
+    ],
 )
 def test_options_are_checked(field: str, value: object) -> None:
     """With the field's name."""
