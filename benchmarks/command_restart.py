@@ -33,7 +33,9 @@ class BareLoop:
         self.pidfd = os.pidfd_open(self.process.pid)
 
     def restart_when_dead(self) -> None:
-        select.select([self.pidfd], [], [])
+        poll = select.poll()  # any number of a descriptor
+        poll.register(self.pidfd, select.POLLIN)
+        poll.poll()
         self.end()
         self.start()
 
