@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from contextlib import ExitStack
 from functools import partial
 from typing import Final
@@ -16,7 +15,7 @@ from supervisor import ChildSpec, Restart, Supervisor, command
 from .command_restart import PAUSE, BareLoop
 from .figures import Effort, Figure, Peer, Summary, at_most_times
 from .otp import QUIET, Otp, otp
-from .programs import Clock, clock
+from .programs import Clock, Killer, clock, killer
 
 FACTORS: Final = {"all on": 2.5, "direct": 1.5}
 """Of the bare loop's time, at most: with the launch helper and a cgroup, and for a command that needs neither."""
@@ -25,11 +24,11 @@ FACTORS: Final = {"all on": 2.5, "direct": 1.5}
 def measure(effort: Effort) -> list[Figure]:
     figures: list[Figure] = []
     rounds = effort.pick(200, 60, 3)
-    with otp() as erlang, clock() as program:
+    with otp() as erlang, clock() as program, killer() as hand:
         for backend in ("trio", "asyncio"):
             alone: dict[str, Peer] = {}
             for siblings in effort.pick((0, 100, 1000), (0, 100, 1000), (0, 3)):
-                took = anyio.run(partial(kill_in_turns, program, erlang, siblings, rounds), backend=backend)
+                took = anyio.run(partial(kill_in_turns, program, hand, erlang, siblings, rounds), backend=backend)
                 floor = Peer("pidfd and Popen", took["bare"])
                 for way, factor in FACTORS.items():
                     peers = [floor]
@@ -46,7 +45,7 @@ def measure(effort: Effort) -> list[Figure]:
     return figures
 
 
-async def kill_in_turns(program: Clock, erlang: Otp | None, siblings: int, rounds: int) -> dict[str, Summary]:
+async def kill_in_turns(program: Clock, killer: Killer, erlang: Otp | None, siblings: int, rounds: int) -> dict[str, Summary]:
     """Kill our commands, the bare loop's and the port's in turns: microseconds of each."""
     samples: dict[str, list[float]] = {name: [] for name in (*FACTORS, "bare", "port")}
     warm_up = max(1, rounds // 10)
@@ -68,25 +67,21 @@ async def kill_in_turns(program: Clock, erlang: Otp | None, siblings: int, round
             for number in range(warm_up + rounds):
                 taken = {}
                 for way, pid in pids.items():
-                    await anyio.sleep(PAUSE)
                     assert pid is not None
-                    killed = time.monotonic_ns()
-                    os.kill(pid, signal.SIGKILL)
+                    killer.kill(pid, PAUSE)
                     with anyio.fail_after(20):
                         await anyio.wait_readable(program.fd)
                     pids[way], began = program.read()
-                    taken[way] = began - killed
+                    taken[way] = began - killer.killed()
                 await anyio.sleep(PAUSE)
-                killed = time.monotonic_ns()
-                bare.process.kill()
+                killer.kill(bare.process.pid, PAUSE)
                 bare.restart_when_dead()
-                taken["bare"] = program.began()[1] - killed
+                taken["bare"] = program.began()[1] - killer.killed()
                 if erlang is not None:
-                    await anyio.sleep(max(PAUSE, QUIET))
-                    killed = time.monotonic_ns()
-                    os.kill(there, signal.SIGKILL)
+                    await anyio.sleep(QUIET)
+                    killer.kill(there, PAUSE)
                     there, began = program.began()
-                    taken["port"] = began - killed
+                    taken["port"] = began - killer.killed()
                 if number >= warm_up:
                     for name, nanoseconds in taken.items():
                         samples[name].append(nanoseconds / 1000)

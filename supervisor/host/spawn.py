@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .job_object import JobObject
     from .kqueue import ExitQueue
 
+_Environment = dict[str, str] | dict[bytes, bytes]
 Redirect = str | PathLike[str]
 """``"inherit"``, ``"null"``, or the path of a file: standard input reads it, the outputs append to it. Standard error can also be
 ``"stdout"``: wherever that goes.
@@ -208,8 +209,8 @@ def spawn(
     foreground_fd = terminal_fd if foreground else None
     direct = not launching.comes_between(death_signal=death_signal, foreground_fd=foreground_fd, pid_variable=pid_variable, settings=settings)
     helped = not direct and launching.mechanism() is launching.Mechanism.HELPER
-    environment = None if helped and not env else {**child_environment(env), **own}
-    searched: Mapping[str, str] = os.environ if environment is None else environment
+    environment = None if helped and not env else _environment(env, own)
+    searched = os.environ if not env else child_environment(env)
     # where what cannot be executed is reported by who tried, a path is only looked at when that has happened
     path = argv[0] if os.sep in argv[0] and (direct or helped) else resolve(argv[0], searched, cwd)
     # A leaf that shares our terminal must stay in its session and gets a group that can be its foreground. Any other leaf gets a
@@ -265,6 +266,13 @@ def child_environment(env: Mapping[str, str | None] | None) -> dict[str, str]:
     return environment
 
 
+def _environment(env: Mapping[str, str | None] | None, own: dict[str, str]) -> _Environment:
+    if env or sys.platform == "win32":
+        return {**child_environment(env), **own}
+    # as bytes it is copied, and taken by Popen, in half the time
+    return {**os.environb, **{os.fsencode(name): os.fsencode(value) for name, value in own.items()}}
+
+
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
@@ -284,7 +292,7 @@ class _Order(NamedTuple):
 
     path: str
     argv: tuple[str, ...]
-    environment: dict[str, str] | None
+    environment: _Environment | None
     own: dict[str, str]
     cwd: str | None
     streams: list[int | None]
@@ -351,7 +359,7 @@ def _start(order: _Order) -> subprocess.Popen[bytes] | Sibling:
             launching.helper_failed()
             popen = None
         if popen is None:
-            return _start(order._replace(environment=order.environment or {**os.environ, **order.own}, helped=False))
+            return _start(order._replace(environment=order.environment or _environment(None, order.own), helped=False))
         if error_reader is not None and error_writer is not None:
             os.close(error_writer)
             error_writer = None
