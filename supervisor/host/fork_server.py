@@ -15,7 +15,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -28,8 +28,10 @@ from . import reaper
 from .identity import ProcessId, open_pidfd, send_signal
 from .marker import new_marker
 from .procstat import read_stat
+from .sd_notify import hidden
+from .sentry import Post, watch_over
 from .spare import with_reserve
-from .spawn import Spawned, spawn
+from .spawn import Spawned, child_environment, spawn
 
 BOOT_TIMEOUT: Final = 30.0
 """Seconds within which the server must have imported what it needs."""
@@ -50,13 +52,13 @@ main(fd, backend)
 """
 
 
-def interpreter(fd: int, backend: str = "") -> tuple[str, ...]:
+def interpreter(fd: int, backend: str = "", paths: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The command line of an interpreter that lives as a worker on this descriptor or, with a `backend`, as a fork server.
 
-    It finds modules where this process does and nowhere else: the directory that it runs in is on the path only if it is here.
+    It finds modules in these `paths`, by default where this process does, and nowhere else: the directory that it runs in is on the path only if it is here.
     """
     flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags", list)()
-    return (sys.executable, *(flag for flag in flags if flag != "-P"), "-P", "-c", _BOOT, str(fd), backend, *module_path())
+    return (sys.executable, *(flag for flag in flags if flag != "-P"), "-P", "-c", _BOOT, str(fd), backend, *(paths or module_path()))
 
 
 def module_path() -> tuple[str, ...]:
@@ -70,10 +72,14 @@ class ForkServer:
 
     Attributes:
         backend: The event loop that it has imported, as anyio calls it.
+        environment: What it is started with, and so what its forks have; apart from the marker.
+        paths: Where it finds modules, likewise.
     """
 
     _spawn: Spawn
     backend: str
+    environment: Mapping[str, str] = attrs.field(factory=lambda: child_environment(hidden()))
+    paths: tuple[str, ...] = attrs.field(factory=lambda: module_path())
     _running: _Running | None = None
     _lock: anyio.Lock = attrs.field(factory=anyio.Lock)
     _closed: bool = False
@@ -103,7 +109,7 @@ class ForkServer:
                     break
                 running = self._running
                 if running is None or running.gone:
-                    running = self._running = _Running.start(self._spawn, self.backend)
+                    running = self._running = _Running.start(self._spawn, self)
                 try:
                     await running.boot()
                     pid = await running.fork(fd)
@@ -114,6 +120,14 @@ class ForkServer:
                     born(spawned)
                     return
             raise StartMethodUnavailable("the fork server died, or what it had forked, again and again")
+
+    def differences(self) -> dict[str, str | None]:
+        """What a life that begins now has in its environment instead of what a fork has; None for what it has not."""
+        now = child_environment(hidden())
+        if now == self.environment:
+            return {}
+        changed = {name: value for name, value in now.items() if self.environment.get(name) != value}
+        return {**dict.fromkeys(self.environment.keys() - now.keys()), **changed}
 
     def close(self) -> None:
         """End it; the task that watches it takes it away."""
@@ -128,30 +142,37 @@ class _Running:
 
     spawned: Spawned
     control: socket.socket
+    post: Post
     gone: bool = False
     _booted: bool = False
     _ending: Cancellable | None = None
 
     @classmethod
-    def start(cls, spawn_task: Spawn, backend: str) -> _Running:
+    def start(cls, spawn_task: Spawn, server: ForkServer) -> _Running:
         """Start it; it needs a while until it can fork."""
         if sys.platform != "linux":
             raise StartMethodUnavailable("a fork server needs Linux")
         if not reaper.adopt_orphans():
             raise StartMethodUnavailable("orphans do not come to us, so nor would what a fork server forks")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        marker = f"{new_marker(('fork-server',), 1)}{'_' * ROOM}"
+        # as long as there is a server there is a sentry: a worker that comes alone need not wait for the start of one
+        post = watch_over(marker)
         try:
             ours.setblocking(False)
-            marker = f"{new_marker(('fork-server',), 1)}{'_' * ROOM}"
-            spawned = spawn(interpreter(theirs.fileno(), backend), marker=marker, stdin="null", pass_fds=(theirs.fileno(),))
+            words = interpreter(theirs.fileno(), server.backend, server.paths)
+            env = {**dict.fromkeys(os.environ.keys() - server.environment.keys()), **server.environment}
+            spawned = spawn(words, marker=marker, env=env, stdin="null", pass_fds=(theirs.fileno(),))
         except BaseException:
             ours.close()
+            post.close()
             reaper.release()
             raise
         finally:
             theirs.close()
         reaper.register_server(spawned.pid)
-        running = cls(spawned, ours)
+        post.runs(spawned.id, own_session=True)
+        running = cls(spawned, ours, post)
         running._ending = spawn_task(running.watch, "fork server")
         return running
 
@@ -209,6 +230,7 @@ class _Running:
             self.spawned.close()
             anyio.notify_closing(self.control)
             self.control.close()
+            self.post.close()
             reaper.release()
 
     def _end_forks(self) -> None:

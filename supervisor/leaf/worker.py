@@ -33,7 +33,7 @@ from ..host.marker import VARIABLE, chained, new_marker
 from ..host.oom import oom_kills
 from ..host.sentry import watch_over
 from ..host.spare import with_reserve
-from ..host.spawn import Spawned, child_environment, spawn
+from ..host.spawn import Spawned, spawn
 from ..host.start_method import worker_start_method
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus
@@ -316,7 +316,9 @@ class WorkerLife:
         fd = self._theirs.fileno()
         adopting = reaper.adopt_orphans()
         born: list[RunningWorker] = []
-        start = pack(self._message(marker))  # before there is a process: it may be too large
+        forked = method == "fork_server" or (method == "auto" and worker_start_method() == "fork_server")
+        server = ticket.shared(_fork_server) if forked else None
+        start = pack(self._message(marker, server))  # before there is a process: it may be too large
         post = watch_over(marker, ticket)
 
         def bear(spawned: Spawned, group: Group | None = None, trouble: str = "") -> None:
@@ -332,8 +334,7 @@ class WorkerLife:
             say(ticket, {}, trouble)
 
         try:
-            if method == "fork_server" or (method == "auto" and worker_start_method() == "fork_server"):
-                server = ticket.shared(_fork_server)
+            if server is not None:
                 try:
                     # without a cgroup: to move a process into one waits for 10 ms, and no fork of Python's begins in one
                     await server.fork(fd, marker, bear)
@@ -342,7 +343,8 @@ class WorkerLife:
                         raise
                     _log(f"{'/'.join(ticket.path)}: {error}; it gets an interpreter of its own")
             if not born:
-                start = pack(self._message(None))
+                if server is not None:
+                    start = pack(self._message(marker, None))
                 run = partial(spawn, interpreter(fd), marker=marker, env=sd_notify.hidden(), stdin="null", pass_fds=(fd,))
                 enclosed = enclose(marker, None, True, lambda settings: run(settings=settings))
                 bear(enclosed.spawned, enclosed.group, enclosed.trouble)
@@ -355,9 +357,9 @@ class WorkerLife:
         self._link.begin(start)
         return born[0]
 
-    def _message(self, marker: str | None) -> Start:
-        """What the worker is told first; with a `marker` also what a fork has from another time."""
-        forked = marker is not None
+    def _message(self, marker: str, server: ForkServer | None) -> Start:
+        """What the worker is told first; one that a server forks also what that has from another time."""
+        paths = None if server is None else module_path()
         return Start(
             self.launch.function,
             encode(self.launch.args),
@@ -367,10 +369,10 @@ class WorkerLife:
             event_loop() if self.launch.backend == "auto" else self.launch.backend,
             os.getpid(),
             0 if self.image is not None else _SIGKILL,  # one that can clean up is not killed
-            None if marker is None else chained(marker, os.environ.get(VARIABLE)),
-            child_environment(sd_notify.hidden()) if forked else None,
-            working_directory() if forked else None,
-            module_path() if forked else None,
+            None if server is None else chained(marker, os.environ.get(VARIABLE)),
+            {} if server is None else server.differences(),
+            None if server is None else working_directory(),
+            None if server is None or paths == server.paths else paths,
             log_level(),
             encode(self.launch.start) if isinstance(self.launch, PlacedLaunch) else None,
             self.launch.watchdog,

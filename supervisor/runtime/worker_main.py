@@ -16,18 +16,22 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from importlib.util import find_spec
 
 import attrs
 
 from ..core import wire
 from ..host.fork_server import REPLY
+from ..host.marker import VARIABLE
+from ..leaf.inherited import working_directory
 from .connection import Connection
 
 assert sys.platform != "win32", "no process inherits a socket there, so none can be a worker"
 
-from .worker_process import WorkerProcess, find_marker, settle  # noqa: E402
+from .worker_process import WorkerProcess, become, find_marker, settle  # noqa: E402
 
 _REHEARSALS = 10
+_REHEARSAL = "supervisor.runtime.rehearsal"
 _PAUSE = 0.05
 """Seconds of quiet after a birth before the next fork is made for the reserve: it would take the processor from who was just born."""
 
@@ -81,9 +85,9 @@ class ForkServer:
     def __init__(self, control: socket.socket, backend: str) -> None:
         self.control, self.backend = control, backend
         gc.disable()
+        find_marker()  # while it is where the kernel has put it
         for _ in range(_REHEARSALS):
             _rehearse(backend)
-        find_marker()
         gc.collect()
         gc.freeze()
         self.reader, self.writer = os.pipe()
@@ -169,11 +173,15 @@ class ForkServer:
 
 def _rehearse(backend: str) -> None:
     """Do once what every worker does: what that imports, compiles and caches is there from then on."""
-    start = wire.Start("anyio:sleep", [0], {}, ("worker",), 1, backend, os.getpid(), 0, "", dict(os.environ), "", tuple(sys.path))
+    marker, paths = os.environ.get(VARIABLE), tuple(sys.path)
+    start = wire.Start(f"{_REHEARSAL}:play", [], {}, ("worker",), 1, backend, os.getpid(), 0, marker, {}, working_directory(), paths)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(wire.pack(start))
         connection = Connection(ours)
         first = connection.first()
         assert isinstance(first, wire.Start)
+        become(first)
+        find_spec("there_is_no_such_module")  # looks in each place of the module path
+        sys.modules.pop(_REHEARSAL, None)
         WorkerProcess(connection, first).run()

@@ -51,12 +51,16 @@ def settle(start: wire.Start, connection: Connection) -> None:
         os._exit(0)  # it was gone before the kernel was told
     with suppress(PermissionError):  # who was not forked leads one already
         os.setsid()
-    if start.env is not None:
-        for name in [name for name in os.environ if name not in start.env]:
-            del os.environ[name]
-        for name, value in start.env.items():
-            if os.environ.get(name) != value:
-                os.environ[name] = value
+    become(start)
+
+
+def become(start: wire.Start) -> None:
+    """Have the environment, the marker, the directory and the module path that the first message says."""
+    for name, value in start.env.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     if start.marker is not None:
         _set_marker(start.marker)
     if start.cwd:
