@@ -41,7 +41,9 @@ ROOM: Final = 160
 """Characters by which the server's marker is longer than it must be: a fork writes its own over it."""
 
 REPLY: Final = struct.Struct("i")
-"""0 when the server is up, then for each fork its process id or the negative error number."""
+"""0 when the server is up; then for each module the number of threads, and for each fork its process id or the negative error number."""
+LONGEST_NAME: Final = 1000
+"""Bytes of a module's name that is imported on request."""
 
 _BOOT: Final = """\
 import sys
@@ -81,6 +83,7 @@ class ForkServer:
     environment: Mapping[str, str] = attrs.field(factory=lambda: child_environment(hidden()))
     paths: tuple[str, ...] = attrs.field(factory=lambda: module_path())
     _running: _Running | None = None
+    _fatal: set[str] = attrs.field(factory=set)
     _lock: anyio.Lock = attrs.field(factory=anyio.Lock)
     _closed: bool = False
 
@@ -89,13 +92,15 @@ class ForkServer:
         """Of the server, None while there is none."""
         return None if self._running is None or self._running.gone else self._running.spawned.pid
 
-    async def fork(self, fd: int, marker: str, born: Callable[[Spawned], None]) -> None:
+    async def fork(self, fd: int, marker: str, born: Callable[[Spawned], None], preload: tuple[str, ...] = ()) -> None:
         """Have a worker forked that lives on this descriptor, and whose life has this marker.
 
         Args:
             fd: The worker's end of a socket. It stays ours to close.
             marker: As in `spawn`.
             born: Called at once with the worker, which does nothing before it is told to.
+            preload: Modules that the server imports first, unless it has; one that it does not survive, or that starts threads in it, is
+                left to the workers from then on.
 
         Raises:
             StartMethodUnavailable: Servers died, or did not answer, or their forks died, again and again.
@@ -112,14 +117,26 @@ class ForkServer:
                     running = self._running = _Running.start(self._spawn, self)
                 try:
                     await running.boot()
+                    for module in preload:
+                        if module not in running.loaded | self._fatal and len(module.encode()) <= LONGEST_NAME:
+                            await running.preload(module)
                     pid = await running.fork(fd)
                 except (ConnectionError, anyio.ClosedResourceError, TimeoutError):
+                    if running.loading is not None:
+                        self._give_up_on(running.loading)
                     running.end()
                     continue
                 if (spawned := _adopted(pid, marker)) is not None:
                     born(spawned)
                     return
             raise StartMethodUnavailable("the fork server died, or what it had forked, again and again")
+
+    def _give_up_on(self, module: str) -> None:
+        import logging
+
+        self._fatal.add(module)
+        text = "the fork server cannot have imported %s, which ends it or starts threads: each worker imports it for itself"
+        logging.getLogger("supervisor.worker").warning(text, module)
 
     def differences(self) -> dict[str, str | None]:
         """What a life that begins now has in its environment instead of what a fork has; None for what it has not."""
@@ -138,12 +155,19 @@ class ForkServer:
 
 @attrs.define(eq=False)
 class _Running:
-    """One life of the server."""
+    """One life of the server.
+
+    Attributes:
+        loaded: The modules that it has been told to import, and has lived on.
+        loading: The one that it is importing.
+    """
 
     spawned: Spawned
     control: socket.socket
     post: Post
     gone: bool = False
+    loaded: set[str] = attrs.field(factory=set)
+    loading: str | None = None
     _booted: bool = False
     _ending: Cancellable | None = None
 
@@ -177,11 +201,28 @@ class _Running:
         return running
 
     async def boot(self) -> None:
-        """Wait until it can fork."""
+        """Wait until it can fork: until it is up, and has imported what somebody wanted who waits no more."""
         if not self._booted:
             with anyio.fail_after(BOOT_TIMEOUT):
                 await self._reply()
             self._booted = True
+        if self.loading is not None:
+            with anyio.fail_after(BOOT_TIMEOUT):
+                threads = await self._reply()
+            if threads > 1:
+                raise ConnectionAbortedError(errno.ECONNABORTED, "no process with threads can be forked")
+            self.loaded.add(self.loading)
+            self.loading = None
+
+    async def preload(self, module: str) -> None:
+        """Have it import a module.
+
+        Raises:
+            ConnectionError: It has ended, or has threads now; `loading` says of which module.
+        """
+        self.control.send(b"p" + module.encode())
+        self.loading = module
+        await self.boot()
 
     async def fork(self, fd: int) -> int:
         """Have it fork; the new process's id."""

@@ -16,19 +16,20 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 
 import attrs
 
 from ..core import wire
-from ..host.fork_server import REPLY
+from ..host.fork_server import LONGEST_NAME, REPLY
 from ..host.marker import VARIABLE
 from ..leaf.inherited import working_directory
 from .connection import Connection
 
 assert sys.platform != "win32", "no process inherits a socket there, so none can be a worker"
 
-from .worker_process import WorkerProcess, become, find_marker, settle  # noqa: E402
+from .worker_process import WorkerProcess, ask_for, become, find_marker, settle  # noqa: E402
 
 _REHEARSALS = 10
 _REHEARSAL = "supervisor.runtime.rehearsal"
@@ -109,9 +110,12 @@ class ForkServer:
                     self.reserve = _Reserve(pid, ours)
                     continue
                 ours.close()  # a bad time for a fork; the next birth tries again
-            data, fds, _, _ = socket.recv_fds(self.control, 16, 1)
+            data, fds, _, _ = socket.recv_fds(self.control, 1 + LONGEST_NAME, 1)
             if not data:
                 return None
+            if data.startswith(b"p"):
+                self.control.send(REPLY.pack(self._preload(data[1:].decode())))
+                continue
             pid = -errno.EMFILE if not fds else self._from_reserve(fds[0]) or self._fork()
             if pid == 0:
                 self._leave()
@@ -119,6 +123,18 @@ class ForkServer:
             for fd in fds:
                 os.close(fd)
             self.control.send(REPLY.pack(pid))
+
+    def _preload(self, module: str) -> int:
+        """Import a module, for all forks to come; how many threads there are then."""
+        if module not in sys.modules:
+            with suppress(BaseException):  # whoever runs it is told why not
+                import_module(module)
+            gc.collect()
+            gc.freeze()
+            if self.reserve is not None:
+                self.reserve.socket.close()  # it has not the module, and ends
+                self.reserve = None
+        return len(os.listdir("/proc/self/task"))
 
     def _from_reserve(self, fd: int) -> int:
         """Give a life to the fork that waits; 0 when there is none."""
@@ -135,6 +151,7 @@ class ForkServer:
     def _wait(self, end: socket.socket) -> int | None:
         """Live as the reserve: get ready, and wait for a descriptor."""
         self._leave()
+        ask_for(0)
         _rehearse(self.backend)
         data, fds, _, _ = socket.recv_fds(end, 1, 1)
         end.close()

@@ -42,8 +42,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 def settle(start: wire.Start, connection: Connection) -> None:
     """Become the process that the first message says."""
-    if sys.platform == "linux":
-        _libc().prctl(_PR_SET_PDEATHSIG, start.death_signal, 0, 0, 0)
+    ask_for(start.death_signal)
     if sys.platform != "linux" or not start.death_signal:
         grace = 0.0 if start.death_signal else ORPHANED_TREE
         threading.Thread(target=end_with, args=(connection.fileno(), grace), name="supervisor watch", daemon=True).start()
@@ -52,6 +51,12 @@ def settle(start: wire.Start, connection: Connection) -> None:
     with suppress(PermissionError):  # who was not forked leads one already
         os.setsid()
     become(start)
+
+
+def ask_for(death_signal: int) -> None:
+    """Ask the kernel for a signal when our parent dies; 0 for none."""
+    if sys.platform == "linux":
+        _libc().prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
 
 
 def become(start: wire.Start) -> None:
