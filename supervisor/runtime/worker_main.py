@@ -15,16 +15,20 @@ import select
 import socket
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
+import anyio
 import attrs
 
 from ..core import wire
 from ..host.fork_server import LONGEST_NAME, REPLY
 from ..host.marker import VARIABLE
 from ..leaf.inherited import working_directory
+from ..leaf.interrupts import apply_marks
 from .connection import Connection
 
 assert sys.platform != "win32", "no process inherits a socket there, so none can be a worker"
@@ -39,27 +43,26 @@ _PAUSE = 0.05
 
 def main(fd: int, backend: str) -> None:
     """Live as a worker on this socket or, with a `backend`, as a fork server, and then as a worker in each fork of it."""
-    if backend:
-        end = ForkServer(socket.socket(fileno=fd), backend).serve()
-        if end is None:
-            return
-        fd = end
-    code = _live(fd)
-    if backend:
+    if not backend:
+        sys.exit(_live(fd))
+    code = ForkServer(socket.socket(fileno=fd), backend).serve()
+    if code is not None:
         _leave_quickly(code)
-    sys.exit(code)
 
 
 def _live(fd: int) -> int:
-    connection = Connection(socket.socket(fileno=fd))
-    try:
-        start = connection.first()
-        if not isinstance(start, wire.Start):
-            return 0  # there is nobody any more, or it has changed its mind
-        settle(start, connection)
-        return WorkerProcess(connection, start).run()
-    finally:
-        connection.close()
+    with closing(Connection(socket.socket(fileno=fd))) as connection:
+        process = _settled(connection)
+        return 0 if process is None else process.run()
+
+
+def _settled(connection: Connection) -> WorkerProcess | None:
+    """Become what the first message says; None when there is nobody any more, or it has changed its mind."""
+    start = connection.first()
+    if not isinstance(start, wire.Start):
+        return None
+    settle(start, connection)
+    return WorkerProcess(connection, start)
 
 
 def _leave_quickly(code: int) -> None:
@@ -94,9 +97,10 @@ class ForkServer:
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
         self.reserve: _Reserve | None = None
+        self.preloads = False
 
     def serve(self) -> int | None:
-        """In a fork returns the descriptor of its life; in the server None, when the supervisor is gone."""
+        """In a fork returns the exit code after its life; in the server None, when the supervisor is gone, and in a fork that gets no life."""
         self.control.send(REPLY.pack(0))
         while True:
             if self.reserve is None and not select.select([self.control], [], [], _PAUSE)[0]:
@@ -119,7 +123,7 @@ class ForkServer:
             pid = -errno.EMFILE if not fds else self._from_reserve(fds[0]) or self._fork()
             if pid == 0:
                 self._leave()
-                return fds[0]
+                return _live(fds[0])
             for fd in fds:
                 os.close(fd)
             self.control.send(REPLY.pack(pid))
@@ -134,6 +138,7 @@ class ForkServer:
             if self.reserve is not None:
                 self.reserve.socket.close()  # it has not the module, and ends
                 self.reserve = None
+        self.preloads = True
         return len(os.listdir("/proc/self/task"))
 
     def _from_reserve(self, fd: int) -> int:
@@ -149,13 +154,31 @@ class ForkServer:
         return reserve.pid
 
     def _wait(self, end: socket.socket) -> int | None:
-        """Live as the reserve: get ready, and wait for a descriptor."""
+        """Live as the reserve: get ready, and wait for a descriptor; None when none comes."""
         self._leave()
         ask_for(0)
         _rehearse(self.backend)
-        data, fds, _, _ = socket.recv_fds(end, 1, 1)
-        end.close()
-        return fds[0] if data and fds else None
+        if not self.preloads:  # what a worker has to import is not imported within an event loop
+            fd = _received(end)
+            return None if fd is None else _live(fd)
+        apply_marks()
+        with ExitStack() as life:
+            rest = anyio.run(self._begin, end, life, backend=self.backend)
+            return None if rest is None else rest()
+
+    async def _begin(self, end: socket.socket, life: ExitStack) -> Callable[[], int] | None:
+        """Live, if this event loop will do; what is left to be done when it is over, None when there is no life to be had."""
+        fd = _received(end)  # it blocks: there is nobody yet to be kept waiting in this loop
+        if fd is None:
+            return None
+        process = _settled(life.enter_context(closing(Connection(socket.socket(fileno=fd)))))
+        if process is None or not process.fits(self.backend):
+            return (lambda: 0) if process is None else process.run
+        life.enter_context(process.logging())
+        launch = process.launch()
+        if launch is None:
+            return lambda: 1
+        return partial(process.end, await process.live(launch))
 
     def _leave(self) -> None:
         """Be the server no more."""
@@ -186,6 +209,13 @@ class ForkServer:
             os.write(self.writer, pid.to_bytes(8, sys.byteorder, signed=True))
             os._exit(0)
         return 0
+
+
+def _received(end: socket.socket) -> int | None:
+    """The descriptor of a life; None when none comes any more."""
+    data, fds, _, _ = socket.recv_fds(end, 1, 1)
+    end.close()
+    return fds[0] if data and fds else None
 
 
 def _rehearse(backend: str) -> None:

@@ -9,7 +9,8 @@ import select
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import anyio
@@ -126,24 +127,31 @@ class WorkerProcess:
 
     def run(self) -> int:
         """Live, and say how it ended; the exit code."""
+        with self.logging():
+            launch = self.launch()
+            apply_marks()
+            return 1 if launch is None else self.end(anyio.run(self.live, launch, backend=self.start.backend))
+
+    def fits(self, backend: str) -> bool:
+        """Whether it can live in an event loop of this kind that runs already: nothing is imported in it, nor has it begun in vain."""
+        start = self.start
+        return start.launch is None and not start.env and start.backend == backend and start.function.partition(":")[0] in sys.modules
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Have what is logged in the block logged by the supervisor."""
         import logging
 
         handler = RecordHandler(self.connection.send)
         logging.root.addHandler(handler)
         logging.root.setLevel(self.start.log_level)
         try:
-            return self._run()
+            yield
         finally:
             logging.root.removeHandler(handler)
 
-    def _run(self) -> int:
-        try:
-            launch = self._launch()
-        except BaseException as error:  # the boundary where a function that cannot be had becomes an exit
-            self._say(Exit.failed(error))
-            return 1
-        apply_marks()
-        exit = anyio.run(self._live, launch, backend=self.start.backend)
+    def end(self, exit: Exit | None) -> int:
+        """Say how it has ended, once its event loop is over as well; the exit code."""
         if exit is not None:
             self._say(exit)
         return 0 if exit is None or exit.is_clean else 1
@@ -168,6 +176,14 @@ class WorkerProcess:
             raise value
         return value
 
+    def launch(self) -> Launch | None:
+        """What is launched here; None when it cannot be had, which is said."""
+        try:
+            return self._launch()
+        except BaseException as error:  # the boundary where a function that cannot be had becomes an exit
+            self._say(Exit.failed(error))
+            return None
+
     def _launch(self) -> Launch:
         from importlib import import_module
 
@@ -191,7 +207,8 @@ class WorkerProcess:
             import_module(module)
         return decode(data)
 
-    async def _live(self, launch: Launch) -> Exit | None:
+    async def live(self, launch: Launch) -> Exit | None:
+        """Run it; how it has ended, None where there is nobody to tell."""
         self._calls = anyio.Semaphore(CALLS - 1)
         ticket = WorkerTicket(self)
         async with anyio.create_task_group() as self.tasks:
