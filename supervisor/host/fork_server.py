@@ -25,13 +25,14 @@ import attrs
 from ..core.extra_errors import StartMethodUnavailable
 from ..core.ports import Cancellable, Spawn
 from . import reaper
+from .environment import child_environment
 from .identity import ProcessId, open_pidfd, send_signal
 from .marker import new_marker
 from .procstat import read_stat
 from .sd_notify import hidden
 from .sentry import Post, watch_over
 from .spare import with_reserve
-from .spawn import Spawned, child_environment, spawn
+from .spawn import Spawned, spawn
 
 BOOT_TIMEOUT: Final = 30.0
 """Seconds within which the server must have imported what it needs."""
@@ -57,7 +58,8 @@ main(fd, backend)
 def interpreter(fd: int, backend: str = "", paths: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The command line of an interpreter that lives as a worker on this descriptor or, with a `backend`, as a fork server.
 
-    It finds modules in these `paths`, by default where this process does, and nowhere else: the directory that it runs in is on the path only if it is here.
+    It finds modules in these `paths`, by default where this process does, and nowhere else: the directory that it runs in is on the path
+    only if it is here.
     """
     flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags", list)()
     return (sys.executable, *(flag for flag in flags if flag != "-P"), "-P", "-c", _BOOT, str(fd), backend, *(paths or module_path()))

@@ -12,11 +12,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import attrs
 
 from . import launching
+from .environment import Environment, child_environment, started_with
 from .executable import check_directory, resolve
 from .identity import ProcessId, identify, open_pidfd
 from .launch_report import SettingFailed as SettingFailed
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from .job_object import JobObject
     from .kqueue import ExitQueue
 
-_Environment = dict[str, str] | dict[bytes, bytes]
 Redirect = str | PathLike[str]
 """``"inherit"``, ``"null"``, or the path of a file: standard input reads it, the outputs append to it. Standard error can also be
 ``"stdout"``: wherever that goes.
@@ -207,9 +207,11 @@ def spawn(
     """
     own = {**(variables or {}), VARIABLE: chained(marker, os.environ.get(VARIABLE))}
     foreground_fd = terminal_fd if foreground else None
-    direct = not launching.comes_between(death_signal=death_signal, foreground_fd=foreground_fd, pid_variable=pid_variable, settings=settings)
+    direct = not launching.comes_between(
+        death_signal=death_signal, foreground_fd=foreground_fd, pid_variable=pid_variable, settings=settings
+    )
     helped = not direct and launching.mechanism() is launching.Mechanism.HELPER
-    environment = None if helped and not env else _environment(env, own)
+    environment = None if helped and not env else started_with(env, own)
     searched = os.environ if not env else child_environment(env)
     # where what cannot be executed is reported by who tried, a path is only looked at when that has happened
     path = argv[0] if os.sep in argv[0] and (direct or helped) else resolve(argv[0], searched, cwd)
@@ -255,24 +257,6 @@ def _watch_exit(pid: int) -> ExitQueue | None:
     return watch_exit(pid)
 
 
-def child_environment(env: Mapping[str, str | None] | None) -> dict[str, str]:
-    """Our environment with additions and removals."""
-    environment = dict(os.environ)
-    for name, value in (env or {}).items():
-        if value is None:
-            environment.pop(name, None)
-        else:
-            environment[name] = value
-    return environment
-
-
-def _environment(env: Mapping[str, str | None] | None, own: dict[str, str]) -> _Environment:
-    if env or sys.platform == "win32":
-        return {**child_environment(env), **own}
-    # as bytes it is copied, and taken by Popen, in half the time
-    return {**os.environb, **{os.fsencode(name): os.fsencode(value) for name, value in own.items()}}
-
-
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
@@ -292,7 +276,7 @@ class _Order(NamedTuple):
 
     path: str
     argv: tuple[str, ...]
-    environment: _Environment | None
+    environment: Environment | None
     own: dict[str, str]
     cwd: str | None
     streams: list[int | None]
@@ -316,8 +300,9 @@ def _start_in_job(order: _Order) -> tuple[subprocess.Popen[bytes], JobObject | N
     stdin, stdout, stderr = order.streams
     job = JobObject()
     try:
+        environment = cast("dict[str, str] | None", order.environment)
         popen = subprocess.Popen(
-            list(order.argv), executable=order.path, env=order.environment, cwd=order.cwd, stdin=stdin, stdout=stdout, stderr=stderr,
+            list(order.argv), executable=order.path, env=environment, cwd=order.cwd, stdin=stdin, stdout=stdout, stderr=stderr,
             creationflags=subprocess.CREATE_NEW_PROCESS_GROUP | CREATE_SUSPENDED,
         )  # fmt: skip
         try:
@@ -359,7 +344,7 @@ def _start(order: _Order) -> subprocess.Popen[bytes] | Sibling:
             launching.helper_failed()
             popen = None
         if popen is None:
-            return _start(order._replace(environment=order.environment or _environment(None, order.own), helped=False))
+            return _start(order._replace(environment=order.environment or started_with(None, order.own), helped=False))
         if error_reader is not None and error_writer is not None:
             os.close(error_writer)
             error_writer = None

@@ -350,7 +350,9 @@ class WorkerLife:
                         raise
                     import logging
 
-                    logging.getLogger("supervisor.worker").warning("%s: %s; it gets an interpreter of its own", "/".join(ticket.path), error)
+                    logging.getLogger("supervisor.worker").warning(
+                        "%s: %s; it gets an interpreter of its own", "/".join(ticket.path), error
+                    )
             if not born:
                 if server is not None:
                     start = pack(self._message(marker, None))

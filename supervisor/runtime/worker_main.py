@@ -100,7 +100,7 @@ class ForkServer:
         self.preloads = False
 
     def serve(self) -> int | None:
-        """In a fork returns the exit code after its life; in the server None, when the supervisor is gone, and in a fork that gets no life."""
+        """In a fork returns the exit code after its life, None if it gets none; in the server None, when the supervisor is gone."""
         self.control.send(REPLY.pack(0))
         while True:
             if self.reserve is None and not select.select([self.control], [], [], _PAUSE)[0]:

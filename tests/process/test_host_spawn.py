@@ -226,7 +226,13 @@ def test_closed_standard_streams_of_ours_do_no_harm() -> None:
     ],
 )
 def test_errors_say_what_is_wrong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Mechanism | None, argv: list[str], cwd: str | None, expected: type[OSError], text: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: Mechanism | None,
+    argv: list[str],
+    cwd: str | None,
+    expected: type[OSError],
+    text: str,
 ) -> None:
     """Each mistake has its own exception, with the place in it, and leaves nothing running."""
     (tmp_path / "plain").write_text("text")

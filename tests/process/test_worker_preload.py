@@ -43,7 +43,9 @@ async def started(root: DynamicSupervisor, function: str, *, preload: bool = Tru
     """Who has imported the module of a worker that is started, and the worker."""
     launch = worker(function, start_method="fork_server", preload=preload)
     spec = ChildSpec("worker", launch, restart=Restart.TEMPORARY, start_timeout=start_timeout)
-    importer, pid = (await root.start_child(spec)).value
+    value = (await root.start_child(spec)).value
+    assert isinstance(value, tuple)
+    importer, pid = value
     return importer, pid
 
 
@@ -66,12 +68,18 @@ async def test_the_server_imports_what_it_is_asked_to(folder: Path) -> None:
         assert importer == pid
 
 
-@pytest.mark.parametrize("first", ["threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", "os.path.exists({flag!r}) and os._exit(3)"])
-async def test_a_module_that_a_server_cannot_have_is_left_to_the_workers(folder: Path, first: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "first", ["threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", "os.path.exists({flag!r}) and os._exit(3)"]
+)
+async def test_a_module_that_a_server_cannot_have_is_left_to_the_workers(
+    folder: Path, first: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """With threads it must not fork: another server takes its place, which is not asked again."""
     flag = folder / "flag"
     flag.touch()
-    function = module(folder, "preloaded_badly", first.format(flag=str(flag)).replace("os._exit(3)", f"(os.unlink({str(flag)!r}), os._exit(3))"))
+    function = module(
+        folder, "preloaded_badly", first.format(flag=str(flag)).replace("os._exit(3)", f"(os.unlink({str(flag)!r}), os._exit(3))")
+    )
     async with DynamicSupervisor("root") as root:
         with caplog.at_level(logging.WARNING, "supervisor.worker"):
             importer, pid = await started(root, function)
