@@ -38,6 +38,7 @@ def measure(effort: Effort) -> list[Figure]:
         samples: dict[str, list[float]] = {name: [] for name in NAMES}
         for _ in range(rounds):
             bare_children(most, samples)
+            samples["weight"].append(weight_in_fresh_memory(most, backend))
             anyio.run(our_children, most, effort.pick(20.0, 5.0, 0.1), samples, backend=backend)
             for _ in range(effort.pick(5, 3, 1)):
                 bare_tree(effort.pick(100, 100, 5), samples)
@@ -59,14 +60,10 @@ def measure(effort: Effort) -> list[Figure]:
 async def our_children(count: int, idle: float, samples: dict[str, list[float]]) -> None:
     """Start them, let them idle, stop them all at once."""
     specs = [ChildSpec(f"child-{number}", command(*IDLE, stdin="null")) for number in range(count)]
-    gc.collect()
-    before = resident()
     began = time.perf_counter()
     root = Supervisor("root", specs)
     async with root:
         samples["start"].append((time.perf_counter() - began) / count * 1e6)
-        gc.collect()
-        samples["weight"].append((resident() - before) / count / 1024)
         await anyio.sleep(0.5)
         used, then = time.process_time(), time.perf_counter()
         await anyio.sleep(idle)
@@ -78,6 +75,25 @@ async def our_children(count: int, idle: float, samples: dict[str, list[float]])
             await dynamic.start_child(spec)
         began = time.perf_counter()
     samples["stop at once"].append((time.perf_counter() - began) / count * 1e6)
+
+
+def weight_in_fresh_memory(count: int, backend: str) -> float:
+    """KiB of an idle one, in an interpreter whose memory holds nothing yet that could be used again."""
+    words = [sys.executable, "-c", f"from benchmarks.command_children import *; anyio.run(weigh, {count}, backend={backend!r})"]
+    return float(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
+
+
+async def weigh(count: int) -> None:
+    """Print the KiB of an idle one, after a first one that has brought along what all need."""
+    specs = [ChildSpec(f"child-{number}", command(*IDLE, stdin="null")) for number in range(count)]
+    async with DynamicSupervisor("root") as root:
+        await root.start_child(ChildSpec("first", command(*IDLE, stdin="null")))
+        gc.collect()
+        before = resident()
+        for spec in specs:
+            await root.start_child(spec)
+        gc.collect()
+        print((resident() - before) / count / 1024)
 
 
 def bare_children(count: int, samples: dict[str, list[float]]) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import subprocess
-import time
 from contextlib import ExitStack
 from functools import partial
 
@@ -15,7 +13,7 @@ import anyio
 from supervisor import ChildSpec, Restart, Supervisor, command
 
 from .figures import Effort, Figure, Peer, Summary, at_most_times
-from .programs import Clock, clock
+from .programs import Clock, Killer, clock, killer
 
 PAUSE = 0.01
 """Seconds that a life has before the next kill: until then its birth still keeps the supervisor busy."""
@@ -33,7 +31,9 @@ class BareLoop:
         self.pidfd = os.pidfd_open(self.process.pid)
 
     def restart_when_dead(self) -> None:
-        select.select([self.pidfd], [], [])
+        poll = select.poll()  # any number of a descriptor
+        poll.register(self.pidfd, select.POLLIN)
+        poll.poll()
         self.end()
         self.start()
 
@@ -48,15 +48,15 @@ class BareLoop:
 
 def measure(effort: Effort) -> list[Figure]:
     figures: list[Figure] = []
-    with clock() as program:
+    with clock() as program, killer() as hand:
         for backend in ("trio", "asyncio"):
-            ours, bare, in_session = anyio.run(partial(kill_in_turns, program, effort.pick(300, 120, 3)), backend=backend)
+            ours, bare, in_session = anyio.run(partial(kill_in_turns, program, hand, effort.pick(300, 120, 3)), backend=backend)
             floor, near = Peer("pidfd and Popen", bare), Peer("the same, in a session of its own", in_session)
             figures.append(Figure(f"on {backend}, command in {program.language}", "us", ours, (floor, near), at_most_times(2, floor)))
     return figures
 
 
-async def kill_in_turns(program: Clock, rounds: int) -> tuple[Summary, Summary, Summary]:
+async def kill_in_turns(program: Clock, killer: Killer, rounds: int) -> tuple[Summary, Summary, Summary]:
     """Kill the supervised command and those of the bare loops in turns: microseconds of each."""
     ours: list[float] = []
     bare: list[list[float]] = [[], []]
@@ -72,20 +72,19 @@ async def kill_in_turns(program: Clock, rounds: int) -> tuple[Summary, Summary, 
                 stack.callback(loops[-1].stop)
                 program.began()
             for number in range(warm_up + rounds):
-                await anyio.sleep(PAUSE)
-                killed = time.monotonic_ns()
-                os.kill(pid, signal.SIGKILL)
+                killer.kill(pid, PAUSE)
                 with anyio.fail_after(20):
                     await anyio.wait_readable(program.fd)
                 pid, began = program.read()
+                killed = killer.killed()
                 if number >= warm_up:
                     ours.append((began - killed) / 1000)
                 for loop, samples in zip(loops, bare, strict=True):
                     await anyio.sleep(PAUSE)
-                    killed = time.monotonic_ns()
-                    loop.process.kill()
+                    killer.kill(loop.process.pid, PAUSE)
                     loop.restart_when_dead()
                     _, began = program.began()
+                    killed = killer.killed()
                     if number >= warm_up:
                         samples.append((began - killed) / 1000)
     return Summary.of(ours), Summary.of(bare[0]), Summary.of(bare[1])

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import attrs
 
@@ -56,6 +56,16 @@ sys.stdin.read()
 over.set()
 for child in children:
     child.wait()
+"""
+KILLER: Final = """
+import os, signal, sys, time
+os.write(1, bytes(8))
+while order := sys.stdin.buffer.readline():
+    pid, pause = order.split()
+    time.sleep(float(pause))
+    now = time.monotonic_ns()
+    os.kill(int(pid), signal.SIGKILL)
+    os.write(1, now.to_bytes(8, sys.byteorder))
 """
 _RECORD: Final = struct.Struct("qq")
 
@@ -117,6 +127,35 @@ def clock() -> Iterator[Clock]:
             yield Clock(argv, language, fd)
         finally:
             os.close(fd)
+
+
+@attrs.define
+class Killer:
+    """A process that kills others: whoever waits for their end is already waiting when it comes, as for a crash."""
+
+    _orders: IO[bytes]
+    _times: IO[bytes]
+
+    def kill(self, pid: int, pause: float) -> None:
+        """Kill after so many seconds; returns at once."""
+        self._orders.write(b"%d %f\n" % (pid, pause))
+        self._orders.flush()
+
+    def killed(self) -> int:
+        """When it did, in nanoseconds of ``time.monotonic_ns``; once for each `kill`."""
+        return int.from_bytes(self._times.read(8), sys.byteorder)
+
+
+@contextmanager
+def killer() -> Iterator[Killer]:
+    """Start one."""
+    words = [sys.executable, "-I", "-S", "-c", KILLER]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        made = Killer(process.stdin, process.stdout)
+        made.killed()
+        yield made
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class Start(Message):
         parent: The process id of who sends this.
         death_signal: What the worker is to get when that dies; 0 where something else sees to it.
         marker: The value of the life's variable in the environment; None where it is there already.
-        env: The whole environment; None where it is there already.
+        env: What differs from the environment that is there already; None removes a variable.
         cwd: The working directory.
         paths: The module search path; None where it is there already.
         log_level: The level of the root logger.
@@ -62,7 +62,7 @@ class Start(Message):
     parent: int
     death_signal: int
     marker: str | None = None
-    env: dict[str, str] | None = None
+    env: dict[str, str | None] = attrs.field(factory=dict)
     cwd: str | None = None
     paths: tuple[str, ...] | None = None
     log_level: int = 30

@@ -15,7 +15,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -25,9 +25,12 @@ import attrs
 from ..core.extra_errors import StartMethodUnavailable
 from ..core.ports import Cancellable, Spawn
 from . import reaper
+from .environment import child_environment
 from .identity import ProcessId, open_pidfd, send_signal
 from .marker import new_marker
 from .procstat import read_stat
+from .sd_notify import hidden
+from .sentry import Post, watch_over
 from .spare import with_reserve
 from .spawn import Spawned, spawn
 
@@ -39,7 +42,9 @@ ROOM: Final = 160
 """Characters by which the server's marker is longer than it must be: a fork writes its own over it."""
 
 REPLY: Final = struct.Struct("i")
-"""0 when the server is up, then for each fork its process id or the negative error number."""
+"""0 when the server is up; then for each module the number of threads, and for each fork its process id or the negative error number."""
+LONGEST_NAME: Final = 1000
+"""Bytes of a module's name that is imported on request."""
 
 _BOOT: Final = """\
 import sys
@@ -50,13 +55,14 @@ main(fd, backend)
 """
 
 
-def interpreter(fd: int, backend: str = "") -> tuple[str, ...]:
+def interpreter(fd: int, backend: str = "", paths: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The command line of an interpreter that lives as a worker on this descriptor or, with a `backend`, as a fork server.
 
-    It finds modules where this process does and nowhere else: the directory that it runs in is on the path only if it is here.
+    It finds modules in these `paths`, by default where this process does, and nowhere else: the directory that it runs in is on the path
+    only if it is here.
     """
     flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags", list)()
-    return (sys.executable, *(flag for flag in flags if flag != "-P"), "-P", "-c", _BOOT, str(fd), backend, *module_path())
+    return (sys.executable, *(flag for flag in flags if flag != "-P"), "-P", "-c", _BOOT, str(fd), backend, *(paths or module_path()))
 
 
 def module_path() -> tuple[str, ...]:
@@ -70,11 +76,16 @@ class ForkServer:
 
     Attributes:
         backend: The event loop that it has imported, as anyio calls it.
+        environment: What it is started with, and so what its forks have; apart from the marker.
+        paths: Where it finds modules, likewise.
     """
 
     _spawn: Spawn
     backend: str
+    environment: Mapping[str, str] = attrs.field(factory=lambda: child_environment(hidden()))
+    paths: tuple[str, ...] = attrs.field(factory=lambda: module_path())
     _running: _Running | None = None
+    _fatal: set[str] = attrs.field(factory=set)
     _lock: anyio.Lock = attrs.field(factory=anyio.Lock)
     _closed: bool = False
 
@@ -83,13 +94,15 @@ class ForkServer:
         """Of the server, None while there is none."""
         return None if self._running is None or self._running.gone else self._running.spawned.pid
 
-    async def fork(self, fd: int, marker: str, born: Callable[[Spawned], None]) -> None:
+    async def fork(self, fd: int, marker: str, born: Callable[[Spawned], None], preload: tuple[str, ...] = ()) -> None:
         """Have a worker forked that lives on this descriptor, and whose life has this marker.
 
         Args:
             fd: The worker's end of a socket. It stays ours to close.
             marker: As in `spawn`.
             born: Called at once with the worker, which does nothing before it is told to.
+            preload: Modules that the server imports first, unless it has; one that it does not survive, or that starts threads in it, is
+                left to the workers from then on.
 
         Raises:
             StartMethodUnavailable: Servers died, or did not answer, or their forks died, again and again.
@@ -103,17 +116,37 @@ class ForkServer:
                     break
                 running = self._running
                 if running is None or running.gone:
-                    running = self._running = _Running.start(self._spawn, self.backend)
+                    running = self._running = _Running.start(self._spawn, self)
                 try:
                     await running.boot()
+                    for module in preload:
+                        if module not in running.loaded | self._fatal and len(module.encode()) <= LONGEST_NAME:
+                            await running.preload(module)
                     pid = await running.fork(fd)
                 except (ConnectionError, anyio.ClosedResourceError, TimeoutError):
+                    if running.loading is not None:
+                        self._give_up_on(running.loading)
                     running.end()
                     continue
                 if (spawned := _adopted(pid, marker)) is not None:
                     born(spawned)
                     return
             raise StartMethodUnavailable("the fork server died, or what it had forked, again and again")
+
+    def _give_up_on(self, module: str) -> None:
+        import logging
+
+        self._fatal.add(module)
+        text = "the fork server cannot have imported %s, which ends it or starts threads: each worker imports it for itself"
+        logging.getLogger("supervisor.worker").warning(text, module)
+
+    def differences(self) -> dict[str, str | None]:
+        """What a life that begins now has in its environment instead of what a fork has; None for what it has not."""
+        now = child_environment(hidden())
+        if now == self.environment:
+            return {}
+        changed = {name: value for name, value in now.items() if self.environment.get(name) != value}
+        return {**dict.fromkeys(self.environment.keys() - now.keys()), **changed}
 
     def close(self) -> None:
         """End it; the task that watches it takes it away."""
@@ -124,43 +157,74 @@ class ForkServer:
 
 @attrs.define(eq=False)
 class _Running:
-    """One life of the server."""
+    """One life of the server.
+
+    Attributes:
+        loaded: The modules that it has been told to import, and has lived on.
+        loading: The one that it is importing.
+    """
 
     spawned: Spawned
     control: socket.socket
+    post: Post
     gone: bool = False
+    loaded: set[str] = attrs.field(factory=set)
+    loading: str | None = None
     _booted: bool = False
     _ending: Cancellable | None = None
 
     @classmethod
-    def start(cls, spawn_task: Spawn, backend: str) -> _Running:
+    def start(cls, spawn_task: Spawn, server: ForkServer) -> _Running:
         """Start it; it needs a while until it can fork."""
         if sys.platform != "linux":
             raise StartMethodUnavailable("a fork server needs Linux")
         if not reaper.adopt_orphans():
             raise StartMethodUnavailable("orphans do not come to us, so nor would what a fork server forks")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        marker = f"{new_marker(('fork-server',), 1)}{'_' * ROOM}"
+        # as long as there is a server there is a sentry: a worker that comes alone need not wait for the start of one
+        post = watch_over(marker)
         try:
             ours.setblocking(False)
-            marker = f"{new_marker(('fork-server',), 1)}{'_' * ROOM}"
-            spawned = spawn(interpreter(theirs.fileno(), backend), marker=marker, stdin="null", pass_fds=(theirs.fileno(),))
+            words = interpreter(theirs.fileno(), server.backend, server.paths)
+            env = {**dict.fromkeys(os.environ.keys() - server.environment.keys()), **server.environment}
+            spawned = spawn(words, marker=marker, env=env, stdin="null", pass_fds=(theirs.fileno(),))
         except BaseException:
             ours.close()
+            post.close()
             reaper.release()
             raise
         finally:
             theirs.close()
         reaper.register_server(spawned.pid)
-        running = cls(spawned, ours)
+        post.runs(spawned.id, own_session=True)
+        running = cls(spawned, ours, post)
         running._ending = spawn_task(running.watch, "fork server")
         return running
 
     async def boot(self) -> None:
-        """Wait until it can fork."""
+        """Wait until it can fork: until it is up, and has imported what somebody wanted who waits no more."""
         if not self._booted:
             with anyio.fail_after(BOOT_TIMEOUT):
                 await self._reply()
             self._booted = True
+        if self.loading is not None:
+            with anyio.fail_after(BOOT_TIMEOUT):
+                threads = await self._reply()
+            if threads > 1:
+                raise ConnectionAbortedError(errno.ECONNABORTED, "no process with threads can be forked")
+            self.loaded.add(self.loading)
+            self.loading = None
+
+    async def preload(self, module: str) -> None:
+        """Have it import a module.
+
+        Raises:
+            ConnectionError: It has ended, or has threads now; `loading` says of which module.
+        """
+        self.control.send(b"p" + module.encode())
+        self.loading = module
+        await self.boot()
 
     async def fork(self, fd: int) -> int:
         """Have it fork; the new process's id."""
@@ -209,6 +273,7 @@ class _Running:
             self.spawned.close()
             anyio.notify_closing(self.control)
             self.control.close()
+            self.post.close()
             reaper.release()
 
     def _end_forks(self) -> None:

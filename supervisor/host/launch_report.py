@@ -64,9 +64,10 @@ def command_process(popen: subprocess.Popen[bytes], error_reader: int, path: str
     option, number = failure >> 16, failure & 0xFFFF
     if option:
         raise SettingFailed(number, FIELDS.get(chr(option), chr(option)))
-    text = os.strerror(number)
-    if number == errno.ENOEXEC:
-        text = f"{text} (a script needs a first line such as #!/bin/sh)"
-    elif number == errno.ENOENT:
-        text = f"{text} (its interpreter, perhaps)"
-    raise OSError(number, text, path)
+    raise explained(OSError(number, os.strerror(number), path))
+
+
+def explained(error: OSError) -> OSError:
+    """Why a file that is there could not be executed, with what that means for people."""
+    hint = {errno.ENOEXEC: "a script needs a first line such as #!/bin/sh", errno.ENOENT: "its interpreter, perhaps"}.get(error.errno or 0)
+    return error if hint is None else OSError(error.errno, f"{error.strerror} ({hint})", error.filename)

@@ -51,6 +51,11 @@ def helper_failed() -> None:
     _chosen = _without_helper()
 
 
+def comes_between(*, death_signal: int, foreground_fd: int | None, pid_variable: str | None, settings: Settings = PLAIN) -> bool:
+    """Whether anything is to be done between the fork and the command; if not, the command is what the fork executes. See `wrap`."""
+    return bool(death_signal) or foreground_fd is not None or pid_variable is not None or settings != PLAIN
+
+
 def wrap(
     path: str,
     argv: tuple[str, ...],
@@ -70,7 +75,7 @@ def wrap(
         argv: Its arguments, its own name first.
         death_signal: What it gets when the calling thread dies; 0 for nothing.
         foreground_fd: A terminal whose foreground it becomes before it runs; None for none.
-        error_fd: Where the helper reports why it could not execute; None without a helper.
+        error_fd: Where the helper reports why it could not execute; None to do without the helper.
         variables: What the helper sets in the environment. They are seen in the process list for an instant.
         pid_variable: A variable that gets the command's own pid; None for none.
         settings: What the command gets before it runs.
@@ -83,9 +88,9 @@ def wrap(
         OSError: The settings need a program that is not there.
     """
     chosen = mechanism()
-    if chosen is Mechanism.HELPER:
+    if error_fd is not None:
         # the settings before the death signal: a change of user would clear it
-        options = ["_launch", *(("-e", str(error_fd)) if error_fd is not None else ()), *settings.options(own_session)]
+        options = ["_launch", "-e", str(error_fd), *settings.options(own_session)]
         if death_signal:
             options += ["-d", str(int(death_signal)), "-p", str(os.getpid())]
         if foreground_fd is not None:

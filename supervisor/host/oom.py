@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -25,19 +27,28 @@ class OomKills(Value):
     life: int | None = None
 
 
-def oom_kills(group: Group | None = None) -> OomKills:
-    """The counters now; that of a life's cgroup alone, where it has one that counts."""
+def oom_kills(group: Group | None = None, *, recent: float = 0.0) -> OomKills:
+    """The counters now; that of a life's cgroup alone, where it has one that counts.
+
+    Args:
+        group: The cgroup of a life.
+        recent: Seconds: what was read less long ago, and not of a life's cgroup, is as good.
+    """
     if sys.platform != "linux":
         return OomKills()
     if group is not None and (life := group.oom_kills()) is not None:
         return OomKills(life=life)
-    global _counter
+    global _counter, _latest
+    now = time.monotonic()
+    if recent and now - _latest[0] < recent:
+        return _latest[1]
     if _counter is None:
         file = _find_counter_file()
         _counter = (KeptFile(file or "/proc/vmstat"), bool(file))
     kept, ours = _counter
     count = _field(kept.read(), b"oom_kill")
-    return OomKills(cgroup=count) if ours else OomKills(host=count)
+    _latest = now, OomKills(cgroup=count) if ours else OomKills(host=count)
+    return _latest[1]
 
 
 def close() -> None:
@@ -61,6 +72,7 @@ def was_out_of_memory(before: OomKills, after: OomKills) -> bool | None:
 
 
 _counter: tuple[KeptFile, bool] | None = None
+_latest = (-math.inf, OomKills())
 _LAYOUT: Final = ("mountinfo", "cgroup")
 
 

@@ -198,7 +198,7 @@ class Sentry:
         """
         if self.process is None:
             self._start()
-        elif self.process.poll() is not None:
+        elif self._host is None and self.process.poll() is not None:  # else the watch over it will find that out
             self._replace()
         line = self.table.take({"marker": marker})
         made = Post(marker, "", self, line)

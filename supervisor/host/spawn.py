@@ -12,15 +12,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import attrs
 
 from . import launching
+from .environment import Environment, child_environment, started_with
 from .executable import check_directory, resolve
 from .identity import ProcessId, identify, open_pidfd
 from .launch_report import SettingFailed as SettingFailed
-from .launch_report import command_process
+from .launch_report import command_process, explained
 from .marker import VARIABLE, chained
 from .settings import PLAIN, Settings, raise_score
 from .sibling import Sibling
@@ -205,10 +206,15 @@ def spawn(
         OSError: The file is no program for this machine, or there are no resources to run it.
     """
     own = {**(variables or {}), VARIABLE: chained(marker, os.environ.get(VARIABLE))}
-    environment = None if not env and launching.mechanism() is launching.Mechanism.HELPER else {**child_environment(env), **own}
-    searched: Mapping[str, str] = os.environ if environment is None else environment
-    # what the helper fails to execute it reports, so a path is only looked at when that has happened
-    path = argv[0] if os.sep in argv[0] and launching.mechanism() is launching.Mechanism.HELPER else resolve(argv[0], searched, cwd)
+    foreground_fd = terminal_fd if foreground else None
+    direct = not launching.comes_between(
+        death_signal=death_signal, foreground_fd=foreground_fd, pid_variable=pid_variable, settings=settings
+    )
+    helped = not direct and launching.mechanism() is launching.Mechanism.HELPER
+    environment = None if helped and not env else started_with(env, own)
+    searched = os.environ if not env else child_environment(env)
+    # where what cannot be executed is reported by who tried, a path is only looked at when that has happened
+    path = argv[0] if os.sep in argv[0] and (direct or helped) else resolve(argv[0], searched, cwd)
     # A leaf that shares our terminal must stay in its session and gets a group that can be its foreground. Any other leaf gets a
     # session: Ctrl-C and Ctrl-Z then reach it through us alone, it cannot be stopped for reading or setting a terminal that is not
     # its own, and its session id is a mark that every descendant keeps which does not start a session itself.
@@ -218,8 +224,7 @@ def spawn(
         streams = [_open(stdin, os.O_RDONLY, opened), _open(stdout, _APPEND, opened)]
         streams.append((1 if streams[1] is None else streams[1]) if stderr == "stdout" else _open(stderr, _APPEND, opened))
         order = _Order(
-            path, argv, environment, own, cwd, streams, pass_fds,
-            terminal_fd if foreground else None, own_session, death_signal, pid_variable, settings,
+            path, argv, environment, own, cwd, streams, pass_fds, foreground_fd, own_session, death_signal, pid_variable, settings, helped,
         )  # fmt: skip
         popen, job = _start_in_job(order) if sys.platform == "win32" else (_start(order), None)
     except SettingFailed:
@@ -252,17 +257,6 @@ def _watch_exit(pid: int) -> ExitQueue | None:
     return watch_exit(pid)
 
 
-def child_environment(env: Mapping[str, str | None] | None) -> dict[str, str]:
-    """Our environment with additions and removals."""
-    environment = dict(os.environ)
-    for name, value in (env or {}).items():
-        if value is None:
-            environment.pop(name, None)
-        else:
-            environment[name] = value
-    return environment
-
-
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
@@ -278,11 +272,11 @@ def _open(target: Redirect | int, flags: int, opened: list[int]) -> int | None:
 
 
 class _Order(NamedTuple):
-    """What `_start` is to do. `environment` None is ours, with the variables `own` set in it."""
+    """What `_start` is to do. `environment` None is ours, with the variables `own` set in it by the launch helper: `helped`."""
 
     path: str
     argv: tuple[str, ...]
-    environment: dict[str, str] | None
+    environment: Environment | None
     own: dict[str, str]
     cwd: str | None
     streams: list[int | None]
@@ -292,6 +286,7 @@ class _Order(NamedTuple):
     death_signal: int
     pid_variable: str | None
     settings: Settings
+    helped: bool
 
 
 def _start_in_job(order: _Order) -> tuple[subprocess.Popen[bytes], JobObject | None]:
@@ -305,8 +300,9 @@ def _start_in_job(order: _Order) -> tuple[subprocess.Popen[bytes], JobObject | N
     stdin, stdout, stderr = order.streams
     job = JobObject()
     try:
+        environment = cast("dict[str, str] | None", order.environment)
         popen = subprocess.Popen(
-            list(order.argv), executable=order.path, env=order.environment, cwd=order.cwd, stdin=stdin, stdout=stdout, stderr=stderr,
+            list(order.argv), executable=order.path, env=environment, cwd=order.cwd, stdin=stdin, stdout=stdout, stderr=stderr,
             creationflags=subprocess.CREATE_NEW_PROCESS_GROUP | CREATE_SUSPENDED,
         )  # fmt: skip
         try:
@@ -328,7 +324,7 @@ def _start(order: _Order) -> subprocess.Popen[bytes] | Sibling:
         raise OSError(errno.ENOTSUP, "see _start_in_job")
     error_reader = error_writer = None
     try:
-        if launching.mechanism() is launching.Mechanism.HELPER:
+        if order.helped:
             error_reader, error_writer = _pipe()
         file, words = launching.wrap(
             order.path, order.argv, death_signal=order.death_signal, foreground_fd=order.foreground_fd, error_fd=error_writer,
@@ -344,11 +340,11 @@ def _start(order: _Order) -> subprocess.Popen[bytes] | Sibling:
             )  # fmt: skip
         except OSError as error:
             if error_writer is None or error.filename != file:
-                raise
+                raise explained(error) from None
             launching.helper_failed()
             popen = None
         if popen is None:
-            return _start(order._replace(environment=order.environment or {**os.environ, **order.own}))
+            return _start(order._replace(environment=order.environment or started_with(None, order.own), helped=False))
         if error_reader is not None and error_writer is not None:
             os.close(error_writer)
             error_writer = None

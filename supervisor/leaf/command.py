@@ -39,6 +39,8 @@ NOTIFY_FD: Final = "NOTIFY_FD"
 
 _SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LONGEST_TAIL: Final = 1000
+_AT_ONCE: Final = 0.001
+"""Seconds between an end and the start of the next life that nothing delays."""
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -132,8 +134,7 @@ class Command(Value):
             adopting = reaper.adopt_orphans()
             stdout, stderr = self._fit(fittings, ticket, on_terminal=terminal is not None)
             # whatever can fail does before there is a process
-            directory = _absolute(self.cwd)
-            kills = oom_kills()
+            kills = oom_kills(recent=_AT_ONCE)  # of a restart they were read at the end that it follows
             start = partial(
                 spawn,
                 self.argv,
@@ -175,7 +176,7 @@ class Command(Value):
             fittings.companions += OomNotice.of(ticket, group)
         running = RunningCommand(
             self.argv,
-            directory,
+            _absolute(self.cwd),
             self.stop_signal,
             self.abnormal,
             ticket,

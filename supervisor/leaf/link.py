@@ -103,8 +103,13 @@ class Link:
     # ------------------------------------------------------------ to the worker
 
     def begin(self, frame: bytes) -> None:
-        """Send the first message; whatever is queued already comes after it."""
-        self._push(frame, self._urgent)
+        """Send the first message, at once as far as there is room; whatever is queued already comes after it."""
+        sent = 0
+        with suppress(BlockingIOError, ConnectionError):  # who has closed its end is seen by the reader
+            sent = self._socket.send(frame)
+        self._current = memoryview(frame)[sent:]
+        self._queued += len(self._current)
+        self._wake.set()
 
     def shut_down(self) -> None:
         """Ask the worker to unwind, before everything else that waits; for that it has a time of its own."""

@@ -22,7 +22,7 @@ from ..core.extra_errors import StartMethodUnavailable
 from ..core.message import Judge, Request, Stop
 from ..core.mirror import Image
 from ..core.ports import Cancellable, ChildType, Launch, Ticket, TreeTicket
-from ..core.term import NotPortable, encode
+from ..core.term import NotPortable, encode, modules
 from ..core.value import Value
 from ..core.wire import Start, pack
 from ..host import reaper, sd_notify
@@ -33,7 +33,7 @@ from ..host.marker import VARIABLE, chained, new_marker
 from ..host.oom import oom_kills
 from ..host.sentry import watch_over
 from ..host.spare import with_reserve
-from ..host.spawn import Spawned, child_environment, spawn
+from ..host.spawn import Spawned, spawn
 from ..host.start_method import worker_start_method
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus
@@ -61,6 +61,7 @@ class WorkerLaunch(Value):
     kwargs: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
     backend: Backend = attrs.field(default="auto", kw_only=True)
     start_method: StartMethod = attrs.field(default="auto", kw_only=True)
+    preload: bool = attrs.field(default=False, kw_only=True)
     watchdog: float | None = attrs.field(default=None, kw_only=True)
     kill_timeout: float = attrs.field(default=10.0, kw_only=True)
 
@@ -86,6 +87,8 @@ class WorkerLaunch(Value):
             raise InvalidField("backend", self.backend, '"auto", "trio" or "asyncio"', where=where)
         if self.start_method not in ("auto", "fork_server", "fresh"):
             raise InvalidField("start_method", self.start_method, '"auto", "fork_server" or "fresh"', where=where)
+        if not isinstance(self.preload, bool):
+            raise InvalidField("preload", self.preload, "True or False", where=where)
         check_watchdog(self.watchdog, where=where)
         check_kill_timeout(self.kill_timeout, where=where)
 
@@ -152,6 +155,7 @@ def worker(
     kwargs: Mapping[str, Any] | None = None,
     backend: Backend = "auto",
     start_method: StartMethod = "auto",
+    preload: bool = False,
     watchdog: float | None = None,
     kill_timeout: float = 10.0,
 ) -> WorkerLaunch:
@@ -165,6 +169,7 @@ def worker(
         backend: Its event loop; that of the tree by default.
         start_method: ``"auto"`` forks it from a server where the host allows that, and takes a fresh interpreter where it does not
             or where the server fails; the others insist.
+        preload: Whether the fork server imports the function's module, once for all lives, which start the sooner; see docs/workers.md.
         watchdog: Seconds for which its event loop may be stuck, from when it is up until it is asked to end. Then it gets SIGABRT, upon
             which it writes to standard error where it is stuck, all of it is killed 5 s later, and its end is abnormal. None for no
             watchdog.
@@ -185,6 +190,7 @@ def worker(
         "kwargs": dict(kwargs or {}),
         "backend": backend,
         "start_method": start_method,
+        "preload": preload,
         "watchdog": watchdog,
         "kill_timeout": kill_timeout,
     }
@@ -317,7 +323,10 @@ class WorkerLife:
         fd = self._theirs.fileno()
         adopting = reaper.adopt_orphans()
         born: list[RunningWorker] = []
-        start = pack(self._message(marker))  # before there is a process: it may be too large
+        forked = method == "fork_server" or (method == "auto" and worker_start_method() == "fork_server")
+        server = ticket.shared(_fork_server) if forked else None
+        message = self._message(marker, server)
+        start = pack(message)  # before there is a process: it may be too large
         post = watch_over(marker, ticket)
 
         def bear(spawned: Spawned, group: Group | None = None, trouble: str = "") -> None:
@@ -333,17 +342,21 @@ class WorkerLife:
             say(ticket, {}, trouble)
 
         try:
-            if method == "fork_server" or (method == "auto" and worker_start_method() == "fork_server"):
-                server = ticket.shared(_fork_server)
+            if server is not None:
                 try:
                     # without a cgroup: to move a process into one waits for 10 ms, and no fork of Python's begins in one
-                    await server.fork(fd, marker, bear)
+                    await server.fork(fd, marker, bear, _modules_of(message) if self.launch.preload else ())
                 except StartMethodUnavailable as error:
                     if method != "auto":
                         raise
-                    _log(f"{'/'.join(ticket.path)}: {error}; it gets an interpreter of its own")
+                    import logging
+
+                    logging.getLogger("supervisor.worker").warning(
+                        "%s: %s; it gets an interpreter of its own", "/".join(ticket.path), error
+                    )
             if not born:
-                start = pack(self._message(None))
+                if server is not None:
+                    start = pack(self._message(marker, None))
                 run = partial(spawn, interpreter(fd), marker=marker, env=sd_notify.hidden(), stdin="null", pass_fds=(fd,))
                 enclosed = enclose(marker, None, True, lambda settings: run(settings=settings))
                 bear(enclosed.spawned, enclosed.group, enclosed.trouble)
@@ -352,13 +365,13 @@ class WorkerLife:
                 post.close()
                 reaper.release()
             raise
-        post.host(ticket)
         self._link.begin(start)
+        post.host(ticket)
         return born[0]
 
-    def _message(self, marker: str | None) -> Start:
-        """What the worker is told first; with a `marker` also what a fork has from another time."""
-        forked = marker is not None
+    def _message(self, marker: str, server: ForkServer | None) -> Start:
+        """What the worker is told first; one that a server forks also what that has from another time."""
+        paths = None if server is None else module_path()
         return Start(
             self.launch.function,
             encode(self.launch.args),
@@ -368,21 +381,19 @@ class WorkerLife:
             event_loop() if self.launch.backend == "auto" else self.launch.backend,
             os.getpid(),
             0 if self.image is not None else _SIGKILL,  # one that can clean up is not killed
-            None if marker is None else chained(marker, os.environ.get(VARIABLE)),
-            child_environment(sd_notify.hidden()) if forked else None,
-            working_directory() if forked else None,
-            module_path() if forked else None,
+            None if server is None else chained(marker, os.environ.get(VARIABLE)),
+            {} if server is None else server.differences(),
+            None if server is None else working_directory(),
+            None if server is None or paths == server.paths else paths,
             log_level(),
             encode(self.launch.start) if isinstance(self.launch, PlacedLaunch) else None,
             self.launch.watchdog,
         )
 
 
+def _modules_of(start: Start) -> tuple[str, ...]:
+    return (start.function.partition(":")[0],) if start.launch is None else tuple(dict.fromkeys(modules(start.launch)))
+
+
 def _fork_server(spawn_task: Any) -> ForkServer:
     return ForkServer(spawn_task, event_loop())
-
-
-def _log(text: str) -> None:
-    import logging
-
-    logging.getLogger("supervisor.worker").warning("%s", text)

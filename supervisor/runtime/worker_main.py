@@ -15,46 +15,54 @@ import select
 import socket
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 
+import anyio
 import attrs
 
 from ..core import wire
-from ..host.fork_server import REPLY
+from ..host.fork_server import LONGEST_NAME, REPLY
+from ..host.marker import VARIABLE
+from ..leaf.inherited import working_directory
+from ..leaf.interrupts import apply_marks
 from .connection import Connection
 
 assert sys.platform != "win32", "no process inherits a socket there, so none can be a worker"
 
-from .worker_process import WorkerProcess, find_marker, settle  # noqa: E402
+from .worker_process import WorkerProcess, ask_for, become, find_marker, settle  # noqa: E402
 
 _REHEARSALS = 10
+_REHEARSAL = "supervisor.runtime.rehearsal"
 _PAUSE = 0.05
 """Seconds of quiet after a birth before the next fork is made for the reserve: it would take the processor from who was just born."""
 
 
 def main(fd: int, backend: str) -> None:
     """Live as a worker on this socket or, with a `backend`, as a fork server, and then as a worker in each fork of it."""
-    if backend:
-        end = ForkServer(socket.socket(fileno=fd), backend).serve()
-        if end is None:
-            return
-        fd = end
-    code = _live(fd)
-    if backend:
+    if not backend:
+        sys.exit(_live(fd))
+    code = ForkServer(socket.socket(fileno=fd), backend).serve()
+    if code is not None:
         _leave_quickly(code)
-    sys.exit(code)
 
 
 def _live(fd: int) -> int:
-    connection = Connection(socket.socket(fileno=fd))
-    try:
-        start = connection.first()
-        if not isinstance(start, wire.Start):
-            return 0  # there is nobody any more, or it has changed its mind
-        settle(start, connection)
-        return WorkerProcess(connection, start).run()
-    finally:
-        connection.close()
+    with closing(Connection(socket.socket(fileno=fd))) as connection:
+        process = _settled(connection)
+        return 0 if process is None else process.run()
+
+
+def _settled(connection: Connection) -> WorkerProcess | None:
+    """Become what the first message says; None when there is nobody any more, or it has changed its mind."""
+    start = connection.first()
+    if not isinstance(start, wire.Start):
+        return None
+    settle(start, connection)
+    return WorkerProcess(connection, start)
 
 
 def _leave_quickly(code: int) -> None:
@@ -81,17 +89,18 @@ class ForkServer:
     def __init__(self, control: socket.socket, backend: str) -> None:
         self.control, self.backend = control, backend
         gc.disable()
+        find_marker()  # while it is where the kernel has put it
         for _ in range(_REHEARSALS):
             _rehearse(backend)
-        find_marker()
         gc.collect()
         gc.freeze()
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
         self.reserve: _Reserve | None = None
+        self.preloads = False
 
     def serve(self) -> int | None:
-        """In a fork returns the descriptor of its life; in the server None, when the supervisor is gone."""
+        """In a fork returns the exit code after its life, None if it gets none; in the server None, when the supervisor is gone."""
         self.control.send(REPLY.pack(0))
         while True:
             if self.reserve is None and not select.select([self.control], [], [], _PAUSE)[0]:
@@ -105,16 +114,32 @@ class ForkServer:
                     self.reserve = _Reserve(pid, ours)
                     continue
                 ours.close()  # a bad time for a fork; the next birth tries again
-            data, fds, _, _ = socket.recv_fds(self.control, 16, 1)
+            data, fds, _, _ = socket.recv_fds(self.control, 1 + LONGEST_NAME, 1)
             if not data:
                 return None
+            if data.startswith(b"p"):
+                self.control.send(REPLY.pack(self._preload(data[1:].decode())))
+                continue
             pid = -errno.EMFILE if not fds else self._from_reserve(fds[0]) or self._fork()
             if pid == 0:
                 self._leave()
-                return fds[0]
+                return _live(fds[0])
             for fd in fds:
                 os.close(fd)
             self.control.send(REPLY.pack(pid))
+
+    def _preload(self, module: str) -> int:
+        """Import a module, for all forks to come; how many threads there are then."""
+        if module not in sys.modules:
+            with suppress(BaseException):  # whoever runs it is told why not
+                import_module(module)
+            gc.collect()
+            gc.freeze()
+            if self.reserve is not None:
+                self.reserve.socket.close()  # it has not the module, and ends
+                self.reserve = None
+        self.preloads = True
+        return len(os.listdir("/proc/self/task"))
 
     def _from_reserve(self, fd: int) -> int:
         """Give a life to the fork that waits; 0 when there is none."""
@@ -129,12 +154,31 @@ class ForkServer:
         return reserve.pid
 
     def _wait(self, end: socket.socket) -> int | None:
-        """Live as the reserve: get ready, and wait for a descriptor."""
+        """Live as the reserve: get ready, and wait for a descriptor; None when none comes."""
         self._leave()
+        ask_for(0)
         _rehearse(self.backend)
-        data, fds, _, _ = socket.recv_fds(end, 1, 1)
-        end.close()
-        return fds[0] if data and fds else None
+        if not self.preloads:  # what a worker has to import is not imported within an event loop
+            fd = _received(end)
+            return None if fd is None else _live(fd)
+        apply_marks()
+        with ExitStack() as life:
+            rest = anyio.run(self._begin, end, life, backend=self.backend)
+            return None if rest is None else rest()
+
+    async def _begin(self, end: socket.socket, life: ExitStack) -> Callable[[], int] | None:
+        """Live, if this event loop will do; what is left to be done when it is over, None when there is no life to be had."""
+        fd = _received(end)  # it blocks: there is nobody yet to be kept waiting in this loop
+        if fd is None:
+            return None
+        process = _settled(life.enter_context(closing(Connection(socket.socket(fileno=fd)))))
+        if process is None or not process.fits(self.backend):
+            return (lambda: 0) if process is None else process.run
+        life.enter_context(process.logging())
+        launch = process.launch()
+        if launch is None:
+            return lambda: 1
+        return partial(process.end, await process.live(launch))
 
     def _leave(self) -> None:
         """Be the server no more."""
@@ -167,13 +211,24 @@ class ForkServer:
         return 0
 
 
+def _received(end: socket.socket) -> int | None:
+    """The descriptor of a life; None when none comes any more."""
+    data, fds, _, _ = socket.recv_fds(end, 1, 1)
+    end.close()
+    return fds[0] if data and fds else None
+
+
 def _rehearse(backend: str) -> None:
     """Do once what every worker does: what that imports, compiles and caches is there from then on."""
-    start = wire.Start("anyio:sleep", [0], {}, ("worker",), 1, backend, os.getpid(), 0, "", dict(os.environ), "", tuple(sys.path))
+    marker, paths = os.environ.get(VARIABLE), tuple(sys.path)
+    start = wire.Start(f"{_REHEARSAL}:play", [], {}, ("worker",), 1, backend, os.getpid(), 0, marker, {}, working_directory(), paths)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(wire.pack(start))
         connection = Connection(ours)
         first = connection.first()
         assert isinstance(first, wire.Start)
+        become(first)
+        find_spec("there_is_no_such_module")  # looks in each place of the module path
+        sys.modules.pop(_REHEARSAL, None)
         WorkerProcess(connection, first).run()

@@ -9,7 +9,8 @@ import select
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import anyio
@@ -42,8 +43,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 def settle(start: wire.Start, connection: Connection) -> None:
     """Become the process that the first message says."""
-    if sys.platform == "linux":
-        _libc().prctl(_PR_SET_PDEATHSIG, start.death_signal, 0, 0, 0)
+    ask_for(start.death_signal)
     if sys.platform != "linux" or not start.death_signal:
         grace = 0.0 if start.death_signal else ORPHANED_TREE
         threading.Thread(target=end_with, args=(connection.fileno(), grace), name="supervisor watch", daemon=True).start()
@@ -51,12 +51,22 @@ def settle(start: wire.Start, connection: Connection) -> None:
         os._exit(0)  # it was gone before the kernel was told
     with suppress(PermissionError):  # who was not forked leads one already
         os.setsid()
-    if start.env is not None:
-        for name in [name for name in os.environ if name not in start.env]:
-            del os.environ[name]
-        for name, value in start.env.items():
-            if os.environ.get(name) != value:
-                os.environ[name] = value
+    become(start)
+
+
+def ask_for(death_signal: int) -> None:
+    """Ask the kernel for a signal when our parent dies; 0 for none."""
+    if sys.platform == "linux":
+        _libc().prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+
+
+def become(start: wire.Start) -> None:
+    """Have the environment, the marker, the directory and the module path that the first message says."""
+    for name, value in start.env.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     if start.marker is not None:
         _set_marker(start.marker)
     if start.cwd:
@@ -117,24 +127,31 @@ class WorkerProcess:
 
     def run(self) -> int:
         """Live, and say how it ended; the exit code."""
+        with self.logging():
+            launch = self.launch()
+            apply_marks()
+            return 1 if launch is None else self.end(anyio.run(self.live, launch, backend=self.start.backend))
+
+    def fits(self, backend: str) -> bool:
+        """Whether it can live in an event loop of this kind that runs already: nothing is imported in it, nor has it begun in vain."""
+        start = self.start
+        return start.launch is None and not start.env and start.backend == backend and start.function.partition(":")[0] in sys.modules
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Have what is logged in the block logged by the supervisor."""
         import logging
 
         handler = RecordHandler(self.connection.send)
         logging.root.addHandler(handler)
         logging.root.setLevel(self.start.log_level)
         try:
-            return self._run()
+            yield
         finally:
             logging.root.removeHandler(handler)
 
-    def _run(self) -> int:
-        try:
-            launch = self._launch()
-        except BaseException as error:  # the boundary where a function that cannot be had becomes an exit
-            self._say(Exit.failed(error))
-            return 1
-        apply_marks()
-        exit = anyio.run(self._live, launch, backend=self.start.backend)
+    def end(self, exit: Exit | None) -> int:
+        """Say how it has ended, once its event loop is over as well; the exit code."""
         if exit is not None:
             self._say(exit)
         return 0 if exit is None or exit.is_clean else 1
@@ -159,6 +176,14 @@ class WorkerProcess:
             raise value
         return value
 
+    def launch(self) -> Launch | None:
+        """What is launched here; None when it cannot be had, which is said."""
+        try:
+            return self._launch()
+        except BaseException as error:  # the boundary where a function that cannot be had becomes an exit
+            self._say(Exit.failed(error))
+            return None
+
     def _launch(self) -> Launch:
         from importlib import import_module
 
@@ -182,7 +207,8 @@ class WorkerProcess:
             import_module(module)
         return decode(data)
 
-    async def _live(self, launch: Launch) -> Exit | None:
+    async def live(self, launch: Launch) -> Exit | None:
+        """Run it; how it has ended, None where there is nobody to tell."""
         self._calls = anyio.Semaphore(CALLS - 1)
         ticket = WorkerTicket(self)
         async with anyio.create_task_group() as self.tasks:

@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from supervisor.host import launching
 from supervisor.host.launching import Mechanism, launch_mechanism, mechanism
 from supervisor.host.marker import VARIABLE, new_marker
+from supervisor.host.settings import OOM_RAISE, Settings
 from supervisor.host.spawn import Spawned, spawn
 from supervisor.host.waitstatus import WaitStatus
 
@@ -27,10 +29,17 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes
 BEST = mechanism()
 
 
-@pytest.fixture(params=list(Mechanism), autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mechanism:
-    """Every way of launching that this host has."""
-    wanted: Mechanism = request.param
+DEFAULTS: dict[str, Any] = {}
+"""How `spawn` is called beyond what a test asks for."""
+
+
+@pytest.fixture(params=[*Mechanism, None], ids=lambda way: "direct" if way is None else way.value, autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mechanism | None:
+    """Every way of launching that this host has; None for the command itself, because nothing has to come between."""
+    wanted: Mechanism | None = request.param
+    if wanted is None:
+        monkeypatch.setitem(DEFAULTS, "death_signal", 0)
+        return None
     if wanted is Mechanism.HELPER and BEST is not Mechanism.HELPER:
         pytest.skip("the launch helper is not built")
     if wanted is Mechanism.SETPRIV and launching._without_helper() is not Mechanism.SETPRIV:
@@ -40,8 +49,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mech
 
 
 @contextmanager
-def spawned(*argv: str, **options: object) -> Iterator[Spawned]:
-    process = spawn(argv, marker=new_marker(("t",), 1), **options)  # type: ignore[arg-type]
+def spawned(*argv: str, **options: Any) -> Iterator[Spawned]:
+    process = spawn(argv, marker=new_marker(("t",), 1), **{**DEFAULTS, **options})
     try:
         yield process
     finally:
@@ -59,16 +68,35 @@ def outcome(process: Spawned) -> WaitStatus:
     return status
 
 
-def output(tmp_path: Path, *argv: str, **options: object) -> str:
+def output(tmp_path: Path, *argv: str, **options: Any) -> str:
     file = tmp_path / "output"
     with spawned(*argv, stdout=file, **options) as process:
         outcome(process)
     return file.read_text()
 
 
-def test_way_is_reported(way: Mechanism) -> None:
+def test_way_is_reported(way: Mechanism | None) -> None:
     """Doctor can say how commands are launched."""
-    assert launch_mechanism() == way.value
+    assert launch_mechanism() == (BEST if way is None else way).value
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_nothing_comes_between_that_is_not_needed(way: Mechanism | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command without a death signal and without settings is what the fork executes; its out-of-memory score is raised even so."""
+    if way is not None:
+        pytest.skip("for the direct way")
+    helper = tmp_path / "_launch"
+    helper.write_text("#!/bin/sh\nexit 99\n")
+    helper.chmod(0o755)
+    monkeypatch.setattr(launching, "_chosen", Mechanism.HELPER)
+    monkeypatch.setattr(launching, "_HELPER", str(helper))
+    with spawned("sleep", "60") as process:
+        assert Path(f"/proc/{process.pid}/cmdline").read_bytes() == b"sleep\x0060\x00"
+        scores = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in ("self", process.pid)]
+        assert scores[1] == min(1000, scores[0] + OOM_RAISE)
+    for needed in ({"death_signal": 9}, {"settings": Settings(nofile=64)}, {"pid_variable": "X"}):
+        with spawned("sleep", "60", **needed) as process:
+            assert outcome(process) == WaitStatus(code=99), f"{needed} takes the helper"
 
 
 def test_ends_are_seen_before_the_reaping() -> None:
@@ -198,7 +226,13 @@ def test_closed_standard_streams_of_ours_do_no_harm() -> None:
     ],
 )
 def test_errors_say_what_is_wrong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Mechanism, argv: list[str], cwd: str | None, expected: type[OSError], text: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: Mechanism | None,
+    argv: list[str],
+    cwd: str | None,
+    expected: type[OSError],
+    text: str,
 ) -> None:
     """Each mistake has its own exception, with the place in it, and leaves nothing running."""
     (tmp_path / "plain").write_text("text")
@@ -210,7 +244,7 @@ def test_errors_say_what_is_wrong(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
 
     with pytest.raises(expected, match=text) as caught:
-        spawn(tuple(word.format(tmp=tmp_path) for word in argv), marker="m", cwd=cwd and cwd.format(tmp=tmp_path))
+        spawn(tuple(word.format(tmp=tmp_path) for word in argv), marker="m", cwd=cwd and cwd.format(tmp=tmp_path), **DEFAULTS)
 
     assert caught.value.filename is not None
 
@@ -227,7 +261,7 @@ def test_command_is_looked_up_where_the_child_looks(tmp_path: Path) -> None:
     assert output(tmp_path, "bin/tool", cwd=str(tmp_path)) == "found\nfound\nfound\n"
 
 
-def test_helper_that_cannot_run_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Mechanism) -> None:
+def test_helper_that_cannot_run_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Mechanism | None) -> None:
     """A helper built for another machine costs one failed attempt, once."""
     if way is not Mechanism.HELPER:
         pytest.skip("only for the helper")
@@ -241,7 +275,7 @@ def test_helper_that_cannot_run_is_done_without(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
-def test_leaf_dies_with_its_supervisor(way: Mechanism, backend: str) -> None:
+def test_leaf_dies_with_its_supervisor(way: Mechanism | None, backend: str) -> None:
     """After SIGKILL of the program, the parent-death signal ends its leaf, even one that ignores SIGTERM."""
     if BEST is Mechanism.NONE or way is not BEST:
         pytest.skip("seen once, in the way that the program chooses")
@@ -256,7 +290,7 @@ def test_leaf_dies_with_its_supervisor(way: Mechanism, backend: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_helper_refuses_to_outlive_a_parent_that_is_gone(way: Mechanism, tmp_path: Path) -> None:
+def test_helper_refuses_to_outlive_a_parent_that_is_gone(way: Mechanism | None, tmp_path: Path) -> None:
     """The parent died between the fork and the request for the death signal: the command is never run."""
     if way is not Mechanism.HELPER:
         pytest.skip("only the helper can tell")
@@ -276,7 +310,7 @@ def test_exhausted_descriptors_are_an_error_that_leaves_nothing_running() -> Non
         for free in range(8):
             resource.setrlimit(resource.RLIMIT_NOFILE, (used + free, hard))
             with suppress(OSError):
-                process = spawn(("sleep", "60"), marker="m")
+                process = spawn(("sleep", "60"), marker="m", **DEFAULTS)
                 started.append(free)
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
