@@ -11,7 +11,10 @@ ends. Options:
     death       the parent-death signal's number
     state       a state directory: the run is recorded there, as a guardian's is
     act         ``idle``; ``start``: the leaf never says that it is up; ``stop``: it is asked to end, and does not; ``restart``: it
-                crashes again and again; ``fork``: a fork of this program lives on; ``terminal``: the leaf is screen.py on the terminal
+                crashes again and again; ``fork``: a fork of this program lives on; ``terminal``: the leaf is screen.py on the terminal;
+                ``last_look``: the leaf crashes, and leaves a process that was never seen and has left its cgroup; this program is killed
+                when it is about to sweep that
+    reaped      PID:TICKS of a root that was taken away then; its table has it in a session of its own
     forged      a process that did not create itself when the table says so
 """
 
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -27,8 +31,9 @@ from typing import Any
 
 import anyio
 
-from supervisor import BRUTAL_KILL, ChildSpec, ProcessId, Restart, Supervisor, command, identify, run_token
-from supervisor.host import sentry, sentry_choice
+from supervisor import BRUTAL_KILL, ChildSpec, ProcessId, Restart, Supervisor, cgroup_directories, command, identify, run_token
+from supervisor.host import reaper, sentry, sentry_choice
+from supervisor.host.sentry_table import LINE
 from workers.state.runs import claim
 
 HERE = Path(__file__).resolve().parent
@@ -44,6 +49,11 @@ def spec(report: str, options: dict[str, str], number: int) -> ChildSpec:
     words = [sys.executable, str(HERE / "family.py"), report + (str(number) if number else ""), "sleep", *options["kinds"].split(",")]
     if act == "terminal":
         return ChildSpec("leaf", command(sys.executable, str(HERE / "screen.py"), **how))
+    if act == "last_look":
+        outside = f"{os.path.dirname(cgroup_directories()[0])}/cgroup.procs"
+        moved = f"echo 0 > {outside}; echo moved $$ >> {report}; exec setsid sleep 60"
+        words = ["sh", "-c", f"sh -c '{moved}' & while [ ! -s {report} ]; do sleep 0.01; done; kill -9 $$"]
+        return ChildSpec("leaf", command(*words, terminal="never", stdin="null", **how), restart=Restart.TEMPORARY)
     if act == "start":
         words = ["env", "-u", "NOTIFY_FD", *words]
     if act == "stop":
@@ -60,6 +70,8 @@ def spec(report: str, options: dict[str, str], number: int) -> ChildSpec:
 
 
 async def main(report: str, options: dict[str, str]) -> None:
+    if options["act"] == "last_look":
+        reaper.attending = die  # type: ignore[assignment]
     if options["sentry"] in ("compiled", "sh"):
         sentry_choice._chosen = (sentry_choice.Kind(options["sentry"]), "as the test wants it")
     with ExitStack() as stack:
@@ -71,6 +83,11 @@ async def main(report: str, options: dict[str, str]) -> None:
                 stranger = identify(int(options["forged"]))
                 assert stranger is not None
                 sentry.watch_over("forged").runs(ProcessId(stranger.pid, stranger.created - 1), own_session=True)
+            if options["reaped"]:
+                pid, ticks = map(int, options["reaped"].split(":"))
+                post = sentry.watch_over("forged")
+                post.runs(ProcessId(pid, 1), own_session=True)
+                post.root_reaped(ticks)
             if options["act"] == "fork":
                 fork()
             process = sentry._sentry.process if sentry._sentry is not None else None
@@ -79,6 +96,13 @@ async def main(report: str, options: dict[str, str]) -> None:
             if options["act"] == "stop":
                 await root.terminate_child("leaf0")
             await anyio.to_thread.run_sync(wait, options["act"] == "terminal", abandon_on_cancel=True)
+
+
+def die(tree: object) -> None:
+    """Say what the table holds, and be killed."""
+    assert sentry._sentry is not None
+    print(os.pread(sentry._sentry.table.fd, LINE, LINE).decode(), file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def fork() -> None:
@@ -97,6 +121,7 @@ def wait(on_terminal: bool) -> None:
 
 DEFAULTS = {
     "kinds": "plain", "leaves": "1", "sentry": "compiled", "sentry_last": "", "death": "0", "state": "", "act": "idle", "forged": "",
+    "reaped": "",
 }  # fmt: skip
 
 if __name__ == "__main__":

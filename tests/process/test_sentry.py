@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import uuid
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from supervisor import cgroup_support
 from supervisor.host.procstat import read_stat
 
 from ..support import ROOT
 from ..support import eventually_sync as within
 from ..support import running as program
-from .host_support import CHILDREN, PYTHON
+from .host_support import CHILDREN, PYTHON, identified, other
 from .host_support import running as runs
 from .sentry_support import BACKENDS, COMPILED, KINDS, LINUX_ONLY, PATIENCE, SENTRIES, Host, all_gone, host
 from .worker_support import methods
@@ -131,6 +133,39 @@ def test_a_pid_that_is_anothers_now_is_not_touched(tmp_path: Path, kind: str) ->
             all_gone(killed)
         assert all(stat is not None and stat.state in (b"S", b"R") for stat in map(read_stat, (stranger.pid, int(child))))
         os.kill(int(child), signal.SIGKILL)
+
+
+@SENTRIES
+@pytest.mark.parametrize("older", [True, False])
+def test_the_number_of_a_root_that_was_taken_away_may_be_anothers(tmp_path: Path, kind: str, older: bool) -> None:
+    """Of the session of that number only who is older than its end has come from the root; the rest is somebody else's."""
+    leader = other("sh", "-c", "sleep 60 & exec sh -c :", own_session=True)
+    (child,) = within(lambda: in_session(leader.pid), PATIENCE)
+    assert leader.wait() == 0
+    with host(tmp_path, "trio", sentry=kind, reaped=f"{leader.pid}:{identified(child).created + older}") as killed:
+        killed.facts()
+        killed.kill()
+        all_gone(killed, [child] if older else [])
+        assert runs(child) != older
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+
+
+def in_session(leader: int) -> list[int]:
+    """The processes in a session besides its leader."""
+    found = [read_stat(int(name)) for name in os.listdir("/proc") if name.isdigit()]
+    return [stat.pid for stat in found if stat is not None and stat.session == leader != stat.pid]
+
+
+@BACKENDS
+@SENTRIES
+@pytest.mark.skipif(cgroup_support().tracking is None, reason="no cgroups here")
+def test_who_has_left_the_cgroup_unseen_has_the_sentry_until_he_is_swept(tmp_path: Path, backend: str, kind: str) -> None:
+    """The leaf's end is reported and the next life may begin, and its supervisor is killed just before the last look around."""
+    with host(tmp_path, backend, sentry=kind, act="last_look") as killed:
+        assert killed.program.wait(PATIENCE).returncode == -signal.SIGKILL
+        assert "+ pid=" in killed.program.stderr and " until=" in killed.program.stderr
+        all_gone(killed, killed.family(1).values())
 
 
 @SENTRIES
