@@ -9,6 +9,11 @@ ends. Options:
     leaves      how many leaves; the reports of all but the first have a number appended
     sentry      ``compiled``, ``sh``, or ``off``; ``off`` for the last leaf only with ``sentry_last=off``
     death       the parent-death signal's number
+    user        whom the leaf runs as; it is a shell then, with a child in its session and one in a session of its own
+    group       the number of the group that it runs as
+    nice        how nice it is
+    launch      how it is launched: ``helper`` or ``setpriv``; what this host has by default
+    hierarchy   in which kind of cgroup: ``v2`` or ``freezer``; what this host has by default
     state       a state directory: the run is recorded there, as a guardian's is
     act         ``idle``; ``start``: the leaf never says that it is up; ``stop``: it is asked to end, and does not; ``restart``: it
                 crashes again and again; ``fork``: a fork of this program lives on; ``terminal``: the leaf is screen.py on the terminal;
@@ -31,8 +36,9 @@ from typing import Any
 
 import anyio
 
-from supervisor import BRUTAL_KILL, ChildSpec, ProcessId, Restart, Supervisor, cgroup_directories, command, identify, run_token
-from supervisor.host import reaper, sentry, sentry_choice
+from supervisor import BRUTAL_KILL, ChildSpec, Limits, ProcessId, Restart, Supervisor, cgroup_directories, command, identify, run_token
+from supervisor.host import launching, reaper, sentry, sentry_choice
+from supervisor.host.cgroup import offer
 from supervisor.host.sentry_table import LINE
 from workers.state.runs import claim
 
@@ -47,6 +53,11 @@ def spec(report: str, options: dict[str, str], number: int) -> ChildSpec:
         "sentry": "off" not in (options["sentry"], options["sentry_last"] if last else ""),
     }
     words = [sys.executable, str(HERE / "family.py"), report + (str(number) if number else ""), "sleep", *options["kinds"].split(",")]
+    wanted: dict[str, Any] = {name: options[name] for name in ("user", "group", "nice") if options[name]}
+    if wanted:
+        wanted |= {name: int(wanted[name]) for name in ("group", "nice") if name in wanted}
+        how |= {"terminal": "never", "stdin": "null", "limits": Limits(**wanted)}
+        return ChildSpec("leaf", command("sh", "-c", "sleep 60 & setsid sleep 60 & wait", **how), restart=Restart.TEMPORARY)
     if act == "terminal":
         return ChildSpec("leaf", command(sys.executable, str(HERE / "screen.py"), **how))
     if act == "last_look":
@@ -70,6 +81,12 @@ def spec(report: str, options: dict[str, str], number: int) -> ChildSpec:
 
 
 async def main(report: str, options: dict[str, str]) -> None:
+    if options["launch"]:
+        launching._chosen = launching.Mechanism(options["launch"])
+        if options["launch"] == "setpriv":
+            launching._without_helper()
+    if options["hierarchy"]:
+        offer._offer = (os.getpid(), offer.look(options["hierarchy"]))
     if options["act"] == "last_look":
         reaper.attending = die  # type: ignore[assignment]
     if options["sentry"] in ("compiled", "sh"):
@@ -121,7 +138,7 @@ def wait(on_terminal: bool) -> None:
 
 DEFAULTS = {
     "kinds": "plain", "leaves": "1", "sentry": "compiled", "sentry_last": "", "death": "0", "state": "", "act": "idle", "forged": "",
-    "reaped": "",
+    "reaped": "", "user": "", "group": "", "nice": "", "launch": "", "hierarchy": "",
 }  # fmt: skip
 
 if __name__ == "__main__":
