@@ -137,14 +137,14 @@ class _Running:
         """Start it; it needs a while until it can fork."""
         if sys.platform != "linux":
             raise StartMethodUnavailable("a fork server needs Linux")
-        if not reaper.adopt_orphans():
-            raise StartMethodUnavailable("orphans do not come to us, so nor would what a fork server forks")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             ours.setblocking(False)
+            if not reaper.adopt_orphans():
+                raise StartMethodUnavailable("orphans do not come to us, so nor would what a fork server forks")
             marker = f"{new_marker(('fork-server',), 1)}{'_' * ROOM}"
             spawned = spawn(interpreter(theirs.fileno(), backend), marker=marker, stdin="null", pass_fds=(theirs.fileno(),))
-        except BaseException:
+        except BaseException:  # also an interrupt: there is no server that could end what was begun for it
             ours.close()
             reaper.release()
             raise
