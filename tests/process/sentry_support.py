@@ -88,11 +88,6 @@ def host(folder: Path, backend: str, name: str = "host", **options: object) -> I
                         os.kill(pid, signal.SIGKILL)
 
 
-def children(pid: int) -> set[int]:
-    """The children of a process, or rather of its first thread."""
-    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-
-
 def all_gone(killed: Host, pids: Iterable[int] = ()) -> None:
     """Nothing that it started lives on, and none of these; one that is just ending shows no environment any more."""
     left: list[str] = []

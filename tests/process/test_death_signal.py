@@ -16,8 +16,9 @@ from workers.state.sweeping import sweep_abandoned
 
 from ..support import eventually_sync as within
 from ..support import kill_unseen
+from .host_support import children
 from .host_support import running as runs
-from .sentry_support import BACKENDS, KINDS, LINUX_ONLY, PATIENCE, SENTRIES, Host, all_gone, children, host
+from .sentry_support import BACKENDS, KINDS, LINUX_ONLY, PATIENCE, SENTRIES, Host, all_gone, host
 
 pytestmark = LINUX_ONLY
 

@@ -20,7 +20,8 @@ from supervisor.host.sentry_choice import Kind
 
 from ..support import eventually
 from ..support import eventually_sync as within
-from .sentry_support import KINDS, LINUX_ONLY, PATIENCE, SENTRIES, all_gone, children, host, leaf, now
+from .host_support import children
+from .sentry_support import KINDS, LINUX_ONLY, PATIENCE, SENTRIES, all_gone, host, leaf, now
 
 pytestmark = LINUX_ONLY
 
