@@ -227,6 +227,23 @@ def run_supervisor(
         return program.wait(timeout)
 
 
+def kill_unseen(supervisor: Program, sentry: int) -> None:
+    """SIGKILL for the sentry of a supervisor that is stopped, so that it can start no other, and then for the supervisor."""
+
+    def state(pid: int) -> str:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+        except OSError:
+            return "X"
+
+    supervisor.send(signal.SIGSTOP)
+    eventually_sync(lambda: state(supervisor.pid) == "T", what="the supervisor's stop")
+    os.kill(sentry, signal.SIGKILL)
+    eventually_sync(lambda: state(sentry) in "ZX", what="the sentry's end")
+    supervisor.send(signal.SIGKILL)
+    supervisor.wait()
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()

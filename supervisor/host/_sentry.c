@@ -374,7 +374,7 @@ static void write_file(const char *path, const char *text, int size)
 
 struct process { u64 created; int pid, parent, group, session; char dead, exiting, ours; };
 struct known { u64 created; int pid; };
-struct tree { u64 created; int pid, session; struct text marker, cgroup; char recycled; };
+struct tree { u64 created, until; int pid, session; struct text marker, cgroup; char recycled; };
 
 static struct process processes[PROCESSES];
 static struct known known[PROCESSES];
@@ -487,7 +487,8 @@ static int belongs(const struct process *process)
         if (!tree->pid || tree->recycled)
             continue;
         if (process->pid == tree->pid ? process->created == tree->created
-                                      : process->group == tree->pid || (tree->session && process->session == tree->pid))
+                                      : (process->group == tree->pid || (tree->session && process->session == tree->pid)) &&
+                                            (!tree->until || process->created < tree->until))
             return 1;
     }
     return is_known(process) || carries_marker(process->pid);
@@ -655,6 +656,7 @@ static const char *load(int table)
         struct tree *tree = &trees[tree_count++];
         tree->pid = (int)number_of(line, "pid");
         tree->created = number_of(line, "created");
+        tree->until = number_of(line, "until");
         tree->session = (int)number_of(line, "session");
         tree->marker = value_of(line, "marker");
         tree->cgroup = value_of(line, "cgroup");

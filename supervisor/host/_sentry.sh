@@ -30,19 +30,20 @@ load() {
         'T '*) terminal=$line && continue ;;
         *) continue ;;
         esac
-        pid=0 created=0 session=0 marker='' cgroup=''
+        pid=0 created=0 session=0 until=0 marker='' cgroup=''
         for field in $line; do
             case $field in
             pid=*) pid=${field#*=} ;;
             created=*) created=${field#*=} ;;
             session=*) session=${field#*=} ;;
+            until=*) until=${field#*=} ;;
             marker=*) marker=${field#*=} ;;
             cgroup=*) cgroup=${field#*=} ;;
             esac
         done
         [ -n "$marker" ] && markers="$markers${markers:+$newline}$marker"
         [ -n "$cgroup" ] && echo 1 > "$cgroup/cgroup.kill"
-        if [ "$pid" = 0 ]; then starting=1; else roots="$roots$pid:$created:$session "; fi
+        if [ "$pid" = 0 ]; then starting=1; else roots="$roots$pid:$created:$session:$until "; fi
     done
 }
 
@@ -90,16 +91,27 @@ restore() {
     printf %s "$reset" > /dev/tty
 }
 
+# whether a process of this GROUP and SESSION, CREATED then, is in those of a root that was taken away while it lived
+is_older() {
+    for each in $reaped; do
+        until=${each##*:} each=${each%:*}
+        case $each in "$1:"[01] | "$2:1") [ "$3" -lt "$until" ] && return ;; esac
+    done
+    return 1
+}
+
 # set `alive` to PID:CREATED of every live process that is to go
 look() {
-    ids=' ' groups=' ' sessions=' ' ours=' '
+    ids=' ' groups=' ' sessions=' ' ours=' ' reaped=''
     for root in $roots; do
-        pid=${root%%:*} session=${root##*:} id=${root%:*}
+        pid=${root%%:*} until=${root##*:} root=${root%:*}
+        session=${root##*:} id=${root%:*}
         if examine "$pid"; then
             set -- $fields
             # while a group or a session has members, its number is nobody else's
             [ "$id" = "$pid:${20}" ] || continue
         fi
+        [ "$until" = 0 ] || { reaped="$reaped$pid:$session:$until " && continue; }
         ids="$ids$id " groups="$groups$pid "
         [ "$session" = 0 ] || sessions="$sessions$pid "
     done
@@ -130,6 +142,7 @@ look() {
                 case $ours in *" $2 "*) mine=1 ;; esac
                 case $groups in *" $3 "*) mine=1 ;; esac
                 case $sessions in *" $4 "*) mine=1 ;; esac
+                [ -n "$reaped" ] && is_older "$3" "$4" "${20}" && mine=1
                 [ -n "$mine" ] || continue
                 ours="$ours$pid " again=1
                 ;;

@@ -178,18 +178,18 @@ class _Running:
         """Start it; it needs a while until it can fork."""
         if sys.platform != "linux":
             raise StartMethodUnavailable("a fork server needs Linux")
-        if not reaper.adopt_orphans():
-            raise StartMethodUnavailable("orphans do not come to us, so nor would what a fork server forks")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         marker = f"{new_marker(('fork-server',), 1)}{'_' * ROOM}"
         # as long as there is a server there is a sentry: a worker that comes alone need not wait for the start of one
         post = watch_over(marker)
         try:
             ours.setblocking(False)
+            if not reaper.adopt_orphans():
+                raise StartMethodUnavailable("orphans do not come to us, so nor would what a fork server forks")
             words = interpreter(theirs.fileno(), server.backend, server.paths)
             env = {**dict.fromkeys(os.environ.keys() - server.environment.keys()), **server.environment}
             spawned = spawn(words, marker=marker, env=env, stdin="null", pass_fds=(theirs.fileno(),))
-        except BaseException:
+        except BaseException:  # also an interrupt: there is no server that could end what was begun for it
             ours.close()
             post.close()
             reaper.release()

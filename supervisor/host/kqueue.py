@@ -52,7 +52,7 @@ def watch_exit(pid: int) -> ExitQueue | None:
     except ProcessLookupError:
         queue.close()  # what is dead cannot be watched here
         return None
-    except BaseException:
+    except BaseException:  # also an interrupt
         queue.close()
         raise
     return ExitQueue(queue)

@@ -49,14 +49,16 @@ def command_process(popen: subprocess.Popen[bytes], error_reader: int, path: str
         OSError: The file cannot be executed.
     """
     report = b""
-    while part := os.read(error_reader, 64):
-        report += part
-    numbers = [number for (number,) in _ERRNO.iter_unpack(report)]
-    started: subprocess.Popen[bytes] | Sibling = popen
-    for number in numbers:
-        if number < 0:
-            popen.wait()  # it made the command's process, a child of ours, and has ended
-            started = Sibling(-number)
+    try:
+        while part := os.read(error_reader, 64):
+            report += part
+    except BaseException:  # also an interrupt: nothing may run that nobody watches
+        for process in (popen, _made(popen, report)):
+            process.kill()
+            process.wait()
+        raise
+    started = _made(popen, report)
+    numbers = _numbers(report)
     failure = next((number for number in numbers if number > 0), None)
     if failure is None:
         return started
@@ -71,3 +73,16 @@ def explained(error: OSError) -> OSError:
     """Why a file that is there could not be executed, with what that means for people."""
     hint = {errno.ENOEXEC: "a script needs a first line such as #!/bin/sh", errno.ENOENT: "its interpreter, perhaps"}.get(error.errno or 0)
     return error if hint is None else OSError(error.errno, f"{error.strerror} ({hint})", error.filename)
+
+
+def _numbers(report: bytes) -> list[int]:
+    return [number for (number,) in _ERRNO.iter_unpack(report)]
+
+
+def _made(popen: subprocess.Popen[bytes], report: bytes) -> subprocess.Popen[bytes] | Sibling:
+    """The command's process: the helper itself, or a child of ours that it has made, upon which it ends."""
+    for number in _numbers(report):
+        if number < 0:
+            popen.wait()
+            return Sibling(-number)
+    return popen

@@ -160,7 +160,7 @@ class NotifySocket:
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before it has a name: no message may come without
             made.bind(f"\0{address[1:]}")
-        except BaseException:
+        except BaseException:  # also an interrupt
             made.close()
             raise
         return cls(address, made)

@@ -26,17 +26,13 @@ from ..core.ports import Cancellable, Ticket
 from . import reaper, sentry_choice
 from .identity import ProcessId, has_pidfd
 from .sentry_choice import Kind
-
-LINE: Final = 512
-"""Bytes of a line of the table. A power of two: none crosses a page, so that our death cannot leave half of one."""
+from .sentry_table import LINE, TERMINAL, Table, above_standard
 
 QUICK: Final = 1.0
 """Seconds: a sentry that dies so soon after its start is not replaced by another."""
 
 WITHOUT: Final = 1.0
 """Seconds between looks at a sentry while there is no descriptor to wait with."""
-
-_TERMINAL: Final = 0
 
 
 class SavedTerminal(Protocol):
@@ -76,6 +72,15 @@ class Post:
             if cgroup is not None and len(os.fsencode(cgroup)) <= LINE // 2 and not any(map(str.isspace, cgroup)):
                 fields["cgroup"] = cgroup
             self._sentry.table.write(self._line, "+", fields)
+
+    def root_reaped(self, when: float) -> None:
+        """Note that the root is taken away, and the rest of its tree is not: a group or session of its number may be another's now.
+
+        Args:
+            when: In clock ticks since boot, as creation times are: of that group and session only who is older belongs here.
+        """
+        if self._sentry is not None:
+            self._sentry.table.add(self._line, "until", int(when))
 
     def lend(self, terminal: SavedTerminal, leaf: ProcessId) -> None:
         """Note that the life has the terminal; again when other modes are to be gone back to."""
@@ -130,46 +135,6 @@ def _post(marker: str) -> Post:
         return Post(marker, f"no sentry: {error.strerror or error}")
 
 
-class _Table:
-    """The file that the sentry reads: lines that are taken and given back, the first one for the terminal."""
-
-    def __init__(self) -> None:
-        self.fd = _memory_file()
-        self._free: list[int] = []
-        self._lines = _TERMINAL + 1
-        try:
-            self.free(_TERMINAL)
-        except OSError:
-            self.close()
-            raise
-
-    def take(self, fields: dict[str, object]) -> int:
-        """Take a line for a tree; once it is written its place is there, so that no later writing fails."""
-        line = self._free[-1] if self._free else self._lines
-        self.write(line, "+", fields)
-        if self._free:
-            self._free.pop()
-        else:
-            self._lines += 1
-        return line
-
-    def give_back(self, line: int) -> None:
-        self.free(line)
-        self._free.append(line)
-
-    def write(self, line: int, state: str, fields: dict[str, object]) -> None:
-        text = os.fsencode(" ".join([state, *(f"{key}={value}" for key, value in fields.items())]))
-        assert len(text) < LINE, "every field is bounded"
-        if sys.platform != "win32":
-            os.pwrite(self.fd, text.ljust(LINE - 1) + b"\n", line * LINE)
-
-    def free(self, line: int) -> None:
-        self.write(line, "-", {})
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-
 class Sentry:
     """The sentry of this process, from the first post to the last.
 
@@ -188,7 +153,7 @@ class Sentry:
         self._lender: Post | None = None
         self._host: Post | None = None
         self._watch: Cancellable | None = None
-        self.table = _Table()
+        self.table = Table()
 
     def enter(self, marker: str) -> Post:
         """Take a line for a life.
@@ -210,13 +175,13 @@ class Sentry:
         self._lender = post
         modes, reset = terminal.as_saved()
         fields = {"group": terminal.own_group, "outer": _outer_group(), "leaf": leaf.pid, "created": leaf.created}
-        self.table.write(_TERMINAL, "T", {**fields, "modes": modes, "reset": reset})
+        self.table.write(TERMINAL, "T", {**fields, "modes": modes, "reset": reset})
 
     def given_back(self, post: Post) -> None:
         """See `Post.given_back`."""
         if self._lender is post:
             self._lender = None
-            self.table.free(_TERMINAL)
+            self.table.free(TERMINAL)
 
     def offer(self, post: Post, ticket: Ticket) -> None:
         """See `Post.host`."""
@@ -347,39 +312,13 @@ def _pidfd(pid: int) -> int:
 _sentry: Sentry | None = None
 
 
-def _memory_file() -> int:
-    if hasattr(os, "memfd_create"):
-        try:
-            return _above_standard(os.memfd_create("sentry"))
-        except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EACCES):
-                raise
-    import tempfile  # for kernels and sandboxes that have no such call
-
-    fd, path = tempfile.mkstemp(prefix="sentry-")
-    os.unlink(path)
-    return _above_standard(fd)
-
-
 def _open_life_line(opened: list[int]) -> None:
     """Add our end of a pipe, and what the sentry waits on: the other end, and a pidfd of ours where it can wait on that."""
     reader, writer = os.pipe()
-    opened.append(_above_standard(writer))
-    opened.append(_above_standard(reader))
+    opened.append(above_standard(writer))
+    opened.append(above_standard(reader))
     if sentry_choice.choice()[0] is Kind.COMPILED and has_pidfd():
-        opened.append(_above_standard(_pidfd(os.getpid())))
-
-
-def _above_standard(fd: int) -> int:
-    """A descriptor whose number is that of no standard stream, even when ours are closed."""
-    if fd > 2 or sys.platform == "win32":
-        return fd
-    import fcntl
-
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    finally:
-        os.close(fd)
+        opened.append(above_standard(_pidfd(os.getpid())))
 
 
 def _outer_group() -> int:

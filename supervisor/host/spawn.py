@@ -241,8 +241,8 @@ def spawn(
         process = identify(popen.pid)
         pidfd = None if process is None else open_pidfd(process, dead=True)
         exit_queue = None if sys.platform == "linux" else _watch_exit(popen.pid)
-    except BaseException:
-        popen.kill()  # nothing may run that nobody watches
+    except BaseException:  # also an interrupt: nothing may run that nobody watches
+        popen.kill()
         popen.wait()
         if job is not None:
             job.close()
@@ -308,11 +308,11 @@ def _start_in_job(order: _Order) -> tuple[subprocess.Popen[bytes], JobObject | N
         try:
             job.take(popen.pid)
             resume(popen.pid)
-        except BaseException:
+        except BaseException:  # also an interrupt: it is not in the job, or was never resumed
             popen.kill()
             popen.wait()
             raise
-    except BaseException:
+    except BaseException:  # likewise; that ends who is in it
         job.close()
         raise
     return popen, job

@@ -32,6 +32,7 @@ class Tree:
         adopting: Whether orphans come to us, see `reaper.adopt_orphans`.
         group: Its cgroup, None without one. Who is in it belongs to the life, wherever it hangs and whatever it did to its environment.
         settled: Whether the latest look at the orphans was the whole truth: nobody was about to end who could still hand us a child.
+        reaped: When the leaf was reaped, in clock ticks since boot as creation times are; infinite before.
     """
 
     root: ProcessId
@@ -40,9 +41,9 @@ class Tree:
     adopting: bool
     group: Group | None = None
     settled: bool = True
+    reaped: float = math.inf
     _seen: dict[ProcessId, None] = attrs.field(factory=dict)
     _zombies: set[ProcessId] = attrs.field(factory=set)
-    _reaped: float = math.inf
 
     @property
     def last_seen(self) -> tuple[ProcessId, ...]:
@@ -104,7 +105,7 @@ class Tree:
     def root_reaped(self) -> None:
         """The leaf was reaped: from now on its number may be that of another process, and of a group or a session of that."""
         if sys.platform == "linux":
-            self._reaped = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+            self.reaped = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
     def adopted(self) -> list[ProcessId]:
         """The live orphans of this life: our own children by adoption; without adoption, whatever carries the marker."""
@@ -191,7 +192,7 @@ class Tree:
     def claims(self, stat: Stat) -> bool:
         """Whether a process belongs here by what was seen, by its process group or by its session."""
         here = stat.group == self.root.pid or (self.own_session and stat.session == self.root.pid)
-        if here and stat.created < self._reaped:
+        if here and stat.created < self.reaped:
             return True
         process = ProcessId(stat.pid, stat.created)
         return process in self._seen or process in self._zombies

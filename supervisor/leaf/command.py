@@ -154,7 +154,7 @@ class Command(Value):
             )
             own_cgroup = self.cgroup == "auto"
             spawned, group, ungranted, trouble = enclose(marker, self.limits, own_cgroup, lambda settings: start(settings=settings))
-        except BaseException:
+        except BaseException:  # also an interrupt: there is no process, and nobody but us has what was made for it
             if terminal is not None:
                 terminal.give_back(None)
             fittings.close()

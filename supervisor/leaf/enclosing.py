@@ -57,7 +57,7 @@ def enclose(marker: str, limits: Limits | None, own_cgroup: bool, start: Callabl
         if group is None or error.setting != "cgroup" or (limits is not None and limits.needs_cgroup and limits.required):
             raise
         trouble = _refused(error)
-    except BaseException:
+    except BaseException:  # also an interrupt: the process is not there, and nobody else knows of its cgroup
         _remove(group)
         raise
     return Enclosed(start(settings_for(limits, None)), None, dict.fromkeys(all_fields(limits), trouble), trouble)

@@ -167,7 +167,7 @@ class Output:
             output.stdout = output._stream(ticket, "stdout", stdout, count, look, everything, on_terminal)
             if stderr != "stdout":
                 output.stderr = output._stream(ticket, "stderr", stderr, count, look, everything, on_terminal)
-        except BaseException:
+        except BaseException:  # also an interrupt: one stream may be there already
             output.close()
             raise
         return output

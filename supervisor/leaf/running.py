@@ -209,9 +209,11 @@ class RunningCommand:
             await self._watch()
             await self._look_again()
         finally:
+            # after the last look: who is swept there is the sentry's until then
+            self._post.close()
             if self._tree.group is not None:
                 self._tree.group.remove()
-            reaper.release()  # after the report: it may have started the next life at once
+            reaper.release()  # both after the report: it may have started the next life at once, and then neither begins anew
 
     async def _watch(self) -> None:
         try:
@@ -244,8 +246,6 @@ class RunningCommand:
                 self._output.close()
             if self._wait_status is not None:
                 self._report_end(self._wait_status)
-            # after the report: it may have started the next life at once, and then neither begins anew
-            self._post.close()
 
     async def _live(self) -> None:
         """From the spawn to the moment when the whole tree is gone."""
@@ -341,6 +341,7 @@ class RunningCommand:
             return
         try:
             if with_reserve(self._tree.has_strays)():
+                self._post.root_reaped(self._tree.reaped)
                 with reaper.attending(self._tree):
                     swept = await sweep(self._tree.refresh, settled=lambda: self._tree.settled)
                 if swept.killed or swept.left:

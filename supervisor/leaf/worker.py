@@ -360,7 +360,7 @@ class WorkerLife:
                 run = partial(spawn, interpreter(fd), marker=marker, env=sd_notify.hidden(), stdin="null", pass_fds=(fd,))
                 enclosed = enclose(marker, None, True, lambda settings: run(settings=settings))
                 bear(enclosed.spawned, enclosed.group, enclosed.trouble)
-        except BaseException:
+        except BaseException:  # mostly a cancellation: without a process there is nobody else to give this back
             if not born:
                 post.close()
                 reaper.release()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -230,14 +229,3 @@ def sentry_of(guardian: int) -> int:
     children = Path(f"/proc/{guardian}/task/{guardian}/children").read_text().split()
     (found,) = [int(pid) for pid in children if b"sentry" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]]
     return found
-
-
-def kill_unseen(guardian: Program) -> None:
-    """SIGKILL for the sentry of a guardian that is stopped, so that it can start no other, and then for the guardian."""
-    sentry = sentry_of(guardian.pid)
-    guardian.send(signal.SIGSTOP)
-    eventually_sync(lambda: Path(f"/proc/{guardian.pid}/stat").read_text().rpartition(") ")[2].startswith("T"))
-    os.kill(sentry, signal.SIGKILL)
-    eventually_sync(lambda: not runs(sentry), what="the sentry's end")
-    guardian.send(signal.SIGKILL)
-    guardian.wait()

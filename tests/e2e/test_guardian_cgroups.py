@@ -10,8 +10,8 @@ import pytest
 from supervisor import cgroup_support
 
 from ..process.host_support import reported
-from ..support import eventually_sync, run_supervisor, running
-from .guarded import kill_unseen, runs
+from ..support import eventually_sync, kill_unseen, run_supervisor, running
+from .guarded import runs, sentry_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="cgroups are Linux's")
 
@@ -28,7 +28,7 @@ def test_who_hid_from_everything_else_is_swept_by_the_next_start(backend: str, t
         eventually_sync(lambda: len(reported(report)) == 2)
         pids = reported(report)
         cgroups = [line.partition("::")[2] for line in Path(f"/proc/{pids['daemon']}/cgroup").read_text().splitlines()]
-        kill_unseen(guardian)
+        kill_unseen(guardian, sentry_of(guardian.pid))
     eventually_sync(lambda: not runs(pids["leaf"]))
     assert runs(pids["daemon"]) and any("/supervisor-" in cgroup for cgroup in cgroups)
 

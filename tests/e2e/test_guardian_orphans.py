@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ..support import eventually_sync, run_supervisor, running
-from .guarded import Guarded, Tables, actor, guarding, kill_unseen, runs, sentry_of
+from ..support import eventually_sync, kill_unseen, run_supervisor, running
+from .guarded import Guarded, Tables, actor, guarding, runs, sentry_of
 
 LEFT = ("stray", "child:10")
 
@@ -17,7 +17,7 @@ LEFT = ("stray", "child:10")
 def kill(run: Guarded) -> None:
     """SIGKILL for a guardian and its sentry; the leaf dies of that."""
     leaf = run.wait_pid("leaf")
-    kill_unseen(run.program)
+    kill_unseen(run.program, sentry_of(run.program.pid))
     eventually_sync(lambda: not runs(leaf), what="the leaf's end")
 
 

@@ -44,6 +44,11 @@ def running(pid: int) -> bool:
     return stat is not None and not stat.dead
 
 
+def children(pid: int) -> set[int]:
+    """The children of a process, or rather of its first thread."""
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
 def identified(pid: int) -> ProcessId:
     """The identity of a process that must be there."""
     process = identify(pid)
@@ -53,8 +58,7 @@ def identified(pid: int) -> ProcessId:
 
 def zombies() -> list[int]:
     """Our own dead children that nobody has reaped."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    return [pid for pid in map(int, children) if not is_alive(identified(pid))]
+    return [pid for pid in sorted(children(os.getpid())) if not is_alive(identified(pid))]
 
 
 def reap(pid: int) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
+from supervisor.host.cgroup.memory import OomKillWatch
 from supervisor.host.oom import OomKills, close, oom_kills, was_out_of_memory
 
 
@@ -35,3 +38,11 @@ def test_the_kernel_has_a_counter() -> None:
         assert was_out_of_memory(first, oom_kills()) is not True
     finally:
         close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="cgroups are Linux's")
+def test_a_cgroup_that_is_gone_is_not_watched(tmp_path: Path) -> None:
+    """Somebody has removed it: that is no error, and nothing that was opened for it stays open."""
+    before = set(os.listdir("/proc/self/fd"))
+    assert OomKillWatch.open(str(tmp_path)) is None
+    assert set(os.listdir("/proc/self/fd")) == before

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from supervisor.host.spawn import Spawned, spawn
 from supervisor.host.waitstatus import WaitStatus
 
 from ..support import eventually_sync, running
-from .host_support import CHILDREN, PYTHON
+from .host_support import CHILDREN, PYTHON, children
 from .host_support import running as runs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
@@ -321,3 +322,44 @@ def test_exhausted_descriptors_are_an_error_that_leaves_nothing_running() -> Non
     assert 0 not in started
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)  # no child is left, not even a dead one
+
+
+class Interrupted(BaseException):
+    """As a KeyboardInterrupt strikes."""
+
+
+def test_an_interrupt_while_the_helper_works_leaves_nothing(way: Mechanism, tmp_path: Path) -> None:
+    """It has not said yet that the command runs, and never will: it is killed and reaped, and the interrupt goes on."""
+    if way is not Mechanism.HELPER:
+        pytest.skip("a shell is a command that runs")
+    fifo = tmp_path / "tasks"
+    os.mkfifo(fifo)  # it waits for a reader
+    before, main = children(os.getpid()), threading.get_native_id()
+
+    def interrupt() -> None:
+        eventually_sync(lambda: {name(pid) for pid in children(os.getpid()) - before} == {"_launch"} and sleeps(main))
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def strike(number: int, frame: object) -> None:
+        raise Interrupted
+
+    handler = signal.signal(signal.SIGUSR1, strike)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(Interrupted):
+            spawn(("true",), marker=new_marker(("leaf",), 1), settings=Settings(tasks=(str(fifo),)))
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, handler)
+    assert children(os.getpid()) == before
+
+
+def name(pid: int) -> str:
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
+def sleeps(thread: int) -> bool:
+    return Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(") ")[2][0] == "S"

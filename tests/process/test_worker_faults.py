@@ -33,7 +33,7 @@ from supervisor.leaf import link
 from tests.children import working
 from tests.process.host_support import running, zombies
 from tests.process.worker_support import METHODS, child, exits, methods, tree
-from tests.support import ROOT, eventually, eventually_sync
+from tests.support import ROOT, eventually, eventually_sync, no_descriptors
 from tests.support import running as program
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="the fork server needs Linux")]
@@ -335,3 +335,12 @@ async def test_start_and_stop_leave_nothing_behind(method: str) -> None:
             await root.terminate_child("again")
         assert len(os.listdir("/proc/self/fd")) <= len(before)
         assert zombies() == []
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2, 3])
+def test_a_server_that_cannot_be_started_leaves_nothing(spare: int) -> None:
+    """Out of descriptors at every step: orphans are not ours any more than before."""
+    server = fork_server.ForkServer(lambda run, name: pytest.fail("it runs"), "trio")
+    with no_descriptors(spare), pytest.raises(OSError, match="Too many open files"):
+        fork_server._Running.start(server._spawn, server)
+    assert reaper._active is None

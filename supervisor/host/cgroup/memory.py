@@ -42,9 +42,10 @@ class OomKillWatch:
         watch = cls(directory, [])
         try:
             return watch if watch._listen() else None
-        except FileNotFoundError:
+        except FileNotFoundError:  # it is gone, with one of two files open perhaps
+            watch.close()
             return None
-        except BaseException:
+        except BaseException:  # also an interrupt
             watch.close()
             raise
 
