@@ -1,0 +1,24 @@
+"""A fork takes its settings before anything of its own runs, and says which of them the kernel refused."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..core import wire
+from ..host.launch_report import SettingFailed
+from ..host.own_settings import enter, take
+from ..host.settings import Settings
+from .connection import Connection
+
+
+def take_settings(data: dict[str, Any], connection: Connection) -> None:
+    """Take the settings of the first message. Without one that is required this process ends here."""
+    settings = Settings(**{**data, "tasks": tuple(data["tasks"])})
+    for step, required in ((enter, settings.required), (take, True)):
+        try:
+            step(settings)
+        except SettingFailed as error:
+            connection.send(wire.Refused(error.setting, error.errno or 0))
+            if required:
+                os._exit(1)
