@@ -94,8 +94,9 @@ class RunningWorker(RunningCommand):
         if group is not None:
             trouble = f"it was not let into its cgroup: {os.strerror(error.errno or 0)}"  # so it says: no reason to give up cgroups
             self.ungranted = {**self.ungranted, **dict.fromkeys(all_fields(self.limits), trouble)}
-            if group.is_empty():  # by our own look: whoever is in there stays known by it, whatever he says
-                self._tree.group, self._unused = None, group
+            with suppress(OSError):  # by our own look: whoever is in there stays known by it, whatever he says
+                if not group.members():
+                    self._tree.group, self._unused = None, group
             say(self._ticket, self.ungranted, trouble)
         return None
 
