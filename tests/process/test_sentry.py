@@ -21,7 +21,18 @@ import anyio
 import attrs
 import pytest
 
-from supervisor import BRUTAL_KILL, ChildSpec, ProcessId, Restart, SentryLost, StartFailed, Supervisor, command, sentry_in_use
+from supervisor import (
+    BRUTAL_KILL,
+    ChildSpec,
+    ProcessId,
+    Restart,
+    SentryLost,
+    StartFailed,
+    Supervisor,
+    cgroup_support,
+    command,
+    sentry_in_use,
+)
 from supervisor.host import sentry, sentry_choice
 from supervisor.host.marker import VARIABLE
 from supervisor.host.procstat import read_environment, read_stat
@@ -183,6 +194,27 @@ def test_the_sentry_ends_what_a_worker_has_started(tmp_path: Path, backend: str,
         assert len(everybody) == 4 + (method == "fork_server") and all(map(runs, everybody))
         killed.process.kill()
         within(lambda: not any(map(runs, everybody)), PATIENCE, what="the end of all")
+
+
+@COMPILED
+@methods
+def test_the_sentry_ends_what_only_a_workers_cgroup_holds(tmp_path: Path, method: str) -> None:
+    """A daemon in a session of its own, with an empty environment: nothing else says whose it is."""
+    if not cgroup_support().kill:
+        pytest.skip("no cgroups here that can be killed")
+    report = tmp_path / "report"
+    words = [PYTHON, str(CHILDREN / "host_of_worker.py"), "trio", method, "compiled", "hidden", str(report)]
+    with program(*words, env={"PYTHONPATH": str(ROOT)}) as killed:
+        text = within(lambda: killed.stdout if killed.stdout.endswith("\n") else "", PATIENCE)
+        daemon = within(lambda: reported(report), PATIENCE)["daemon"]
+        everybody = [*map(int, text.split()), daemon]
+        assert all(map(runs, everybody))
+        killed.process.kill()
+        try:
+            within(lambda: not any(map(runs, everybody)), PATIENCE, what="the end of all")
+        finally:
+            if runs(daemon):
+                os.kill(daemon, signal.SIGKILL)
 
 
 @BACKENDS
