@@ -93,6 +93,12 @@ def fork(times: int) -> tuple[int, int]:
     return len(children), refused
 
 
+async def leaves_a_mark(path: str, *, task_status: TaskStatus[None]) -> None:
+    """Show that it runs."""
+    Path(path).touch()
+    task_status.started()
+
+
 async def liar(*, task_status: TaskStatus[None]) -> None:
     """Claim that the kernel did not let it into its cgroup."""
     life: Any = CURRENT.get()

@@ -28,11 +28,14 @@ from supervisor import (
     OrphansSwept,
     Restart,
     StartFailed,
+    StartMethodUnavailable,
+    cgroup_directories,
     command,
     subtree,
     worker,
 )
 from supervisor.core.wire import ProtocolError
+from supervisor.host import fork_server
 from supervisor.host.cgroup import files, offer
 from supervisor.host.cgroup.group import Group, Made, make
 from supervisor.host.spawn import SettingFailed
@@ -60,6 +63,9 @@ def life(watched: Watched) -> WorkerLife:
     handle = watched.root.handle("child")
     assert isinstance(handle, WorkerLife)
     return handle
+
+
+MARKS = "tests.children.limited:leaves_a_mark"
 
 
 def name_of(directory: str) -> str:
@@ -221,14 +227,16 @@ async def test_another_user(method: str, group: int | None, cgroup: Any, shared_
     """User and group change, other groups and all capabilities are dropped, none can be gained, and it still dies with its supervisor."""
     if method == "fresh" and not reachable():
         pytest.skip("no interpreter that another user may execute")
-    here = os.getcwd()
-    os.chdir(tmp_path)  # which no other user may enter: it is there all the same, as for a command
+    here, groups = os.getcwd(), os.getgroups()
+    os.setgroups([*groups, 1234])
     try:
-        async with tree() as watched:
+        async with tree(ChildSpec("other", worker("tests.children.working:up", start_method=method))) as watched:  # type: ignore[arg-type]
+            os.chdir(tmp_path)  # which no other user may enter: it is there all the same, as for a command
             spec = limited(method, shared_module, limits=Limits(user="nobody", group=group), cgroup=cgroup)
             said: Any = (await watched.root.start_child(spec)).value
     finally:
         os.chdir(here)
+        os.setgroups(groups)
     uid, gid = 65534, 65534 if group is None else group
     assert (said["users"], said["groups"], said["others"], said["capabilities"]) == ((uid,) * 3, (gid,) * 3, [], 0)
     assert (said["no_new_privileges"], said["death_signal"], said["owner"]) == (1, signal.SIGKILL, uid)
@@ -260,7 +268,9 @@ async def test_only_root_may_change_the_user(method: str, monkeypatch: pytest.Mo
 
 @methods
 @pytest.mark.parametrize("field", ["nofile", "oom_score_adj"])
-async def test_what_the_kernel_refuses_is_a_failed_start_with_its_name(method: str, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_the_kernel_refuses_is_a_failed_start_with_its_name(
+    method: str, field: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Nothing of the worker has run then, and nothing is left of it."""
     limits = Limits(nofile=2**31 - 1)
     if field == "oom_score_adj":
@@ -270,13 +280,13 @@ async def test_what_the_kernel_refuses_is_a_failed_start_with_its_name(method: s
     async with tree() as watched:
         for _ in range(2):
             with pytest.raises(StartFailed) as failed:
-                await watched.root.start_child(limited(method, limits=limits, cgroup="always"))
+                await watched.root.start_child(limited(method, MARKS, str(tmp_path / "mark"), limits=limits, cgroup="always"))
             cause = failed.value.__cause__
             assert isinstance(cause, SettingFailed) and cause.setting == field
             assert f"{field} cannot be set: " in str(failed.value)
             with suppress(Exception):
                 await watched.root.delete_child("child")
-    assert zombies() == []
+    assert zombies() == [] and not (tmp_path / "mark").exists()
 
 
 @methods
@@ -308,8 +318,11 @@ def unusable(marker: str, limits: Limits | None = None, *, gone: bool) -> Made:
     return made
 
 
+@methods
 @pytest.mark.parametrize("gone", [False, True])
-async def test_a_fork_that_cannot_enter_its_cgroup(gone: bool, hierarchy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_cannot_enter_its_cgroup(
+    method: str, gone: bool, hierarchy: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """It does not start, unless it need not be there: then it is told, and what it leaves behind is found as without a cgroup."""
     needs("pids")
     async with tree() as watched:
@@ -317,20 +330,35 @@ async def test_a_fork_that_cannot_enter_its_cgroup(gone: bool, hierarchy: str, m
             patch.setattr(enclosing, "make", partial(unusable, gone=gone))
             for fields in ({"limits": Limits(pids_max=30)}, {"cgroup": "always"}):
                 with pytest.raises(StartFailed) as failed:
-                    await watched.root.start_child(limited("fork_server", **fields))
+                    await watched.root.start_child(limited(method, MARKS, str(tmp_path / "mark"), **fields))
                 assert isinstance(failed.value.__cause__, SettingFailed) and failed.value.__cause__.setting == "cgroup"
-            spec = limited("fork_server", "tests.children.working:up", limits=Limits(pids_max=30, required=False))
+            assert not (tmp_path / "mark").exists()
+            spec = limited(method, "tests.children.working:up", limits=Limits(pids_max=30, required=False))
             await watched.root.start_child(spec)
         handle = life(watched)
         assert handle.cgroup is None and handle.ungranted.keys() == {"pids_max"}
         (event,) = watched.events(CgroupUnavailable)
-        assert event.ungranted == ("pids_max",) and "not let into its cgroup" in event.reason
+        assert event.ungranted == ("pids_max",) and "cgroup" in event.reason
         daemon = await watched.root.call("child", "spawn")
         await watched.root.terminate_child("child")
         assert not running(daemon) and zombies() == []
-    found = offer.offer()
-    assert found.tracking is not None
-    await eventually(lambda: not is_there(found.run_directory(found.tracking)))
+    await eventually(lambda: not any(map(is_there, cgroup_directories())))
+
+
+@pytest.mark.parametrize("method", ["fork_server", "auto"])
+async def test_without_a_fork_server_its_cgroup_is_given_back(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And made anew for an interpreter of its own."""
+    monkeypatch.setattr(fork_server, "_BOOT", f"import sys\nif sys.argv[2]: sys.exit(3)\n{fork_server._BOOT}")
+    async with tree() as watched:
+        if method == "auto":
+            await watched.root.start_child(limited(method, cgroup="always"))
+            directory = life(watched).cgroup
+            assert directory is not None and files.members(directory)[0].pid == life(watched).pid
+        else:
+            with pytest.raises(StartFailed) as failed:
+                await watched.root.start_child(limited(method, cgroup="always"))
+            assert isinstance(failed.value.__cause__, StartMethodUnavailable)
+    await eventually(lambda: not any(map(is_there, cgroup_directories())))
 
 
 async def test_a_worker_cannot_talk_itself_out_of_its_cgroup() -> None:
