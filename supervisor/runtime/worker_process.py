@@ -45,7 +45,7 @@ def settle(start: wire.Start, connection: Connection) -> None:
     if start.cwd:
         with suppress(OSError):  # it was removed; then it is missing here as it is there
             os.chdir(start.cwd)
-    if start.settings is not None:
+    if sys.platform == "linux" and start.settings is not None:
         from .worker_settings import take_settings  # here: most workers have none
 
         take_settings(start.settings, connection)  # before a second thread, and before the death signal, which a change of user takes back

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from ..core import wire
 from ..host.launch_report import SettingFailed
-from ..host.own_settings import enter, take
 from ..host.settings import Settings
 from .connection import Connection
+
+assert sys.platform == "linux", "no process is forked for us elsewhere"
+
+from ..host.own_settings import enter, take  # noqa: E402
 
 
 def take_settings(data: dict[str, Any], connection: Connection) -> None:
