@@ -42,13 +42,10 @@ _PR_SET_PDEATHSIG: Final = 1
 
 def settle(start: wire.Start, connection: Connection) -> None:
     """Become the process that the first message says."""
-    if start.cwd:
-        with suppress(OSError):  # it was removed; then it is missing here as it is there
-            os.chdir(start.cwd)
     if sys.platform == "linux" and start.settings is not None:
         from .worker_settings import take_settings  # here: most workers have none
 
-        take_settings(start.settings, connection)  # before a second thread, and before the death signal, which a change of user takes back
+        take_settings(start, connection)  # before a second thread, and before the death signal, which a change of user takes back
     if sys.platform == "linux":
         _libc().prctl(_PR_SET_PDEATHSIG, start.death_signal, 0, 0, 0)
     if sys.platform != "linux" or not start.death_signal:
@@ -66,6 +63,9 @@ def settle(start: wire.Start, connection: Connection) -> None:
                 os.environ[name] = value
     if start.marker is not None:
         _set_marker(start.marker)
+    if start.cwd:
+        with suppress(OSError):  # it was removed; then it is missing here as it is there
+            os.chdir(start.cwd)
     if start.paths is not None:
         sys.path[:] = start.paths
 
