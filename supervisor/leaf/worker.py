@@ -333,6 +333,7 @@ class WorkerLife:
                 start = pack(self._message(None))  # before there is a process: it may be too large
                 fd = self._theirs.fileno()
                 run = partial(spawn, interpreter(fd), marker=marker, env=sd_notify.hidden(), stdin="null", pass_fds=(fd,))
+                adopting = reaper.adopt_orphans()  # the last server's end may have given that up
                 own, insist = launch.cgroup != "never", launch.cgroup == "always"
                 bear(enclose(marker, launch.limits, own, lambda settings: run(settings=settings), insist=insist))
         except BaseException:
