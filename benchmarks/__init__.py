@@ -23,6 +23,7 @@ SUITE: Final = {
     "command_siblings": "crash of a command to its replacement, alone and among many",
     "command_children": "many commands as children: start, stop, memory, idle CPU, one big tree",
     "worker_start": "a worker in a process of its own: start until it has acknowledged",
+    "worker_limits": "a forked worker with limits, and in a cgroup: start until it has acknowledged",
     "task_children": "tasks as children: start, stop, memory",
     "dynamic_children": "tasks as children of a dynamic supervisor: start one by one, stop",
     "task_restart": "crash of a task to its next life",

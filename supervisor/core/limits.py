@@ -1,4 +1,4 @@
-"""What a command may use of the machine, and as whom it runs."""
+"""What a command or a worker may use of the machine, and as whom it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LAST_ID = 2**32 - 2
 
 @attrs.frozen(repr=False, eq=False, kw_only=True)
 class Limits(Value):
-    """Resources and rights of one command and all its descendants; None everywhere means: as we ourselves.
+    """Resources and rights of one command or worker and all its descendants; None everywhere means: as we ourselves.
 
     The first four hold for the whole tree together, through its cgroup; the others are inherited by each process for itself. There is
     no limit of address space: runtimes such as V8 reserve far more of it than they use.
@@ -40,8 +40,8 @@ class Limits(Value):
         user: Name or id. Groups other than `group` are dropped, and no privileges can be gained any more. Only root may; the
             environment stays what it is, so set ``HOME`` and the like with ``env``.
         group: Name or id; the user's own group by default.
-        required: Whether a start fails when this host cannot give one of the first four. If not, the command runs without, and
-            `RunningCommand.ungranted` says which and why.
+        required: Whether a start fails when this host cannot give one of the first four. If not, it runs without, and `ungranted` of
+            its handle says which and why.
 
     Raises:
         InvalidField: An illegal value.

@@ -51,6 +51,7 @@ class Start(Message):
         log_level: The level of the root logger.
         launch: The `Launch` to be launched.
         watchdog: Seconds within which an `Alive` is expected, again and again; None for none.
+        settings: The fields of the `Settings` that it is to take; None where it has them already.
     """
 
     function: str
@@ -68,11 +69,20 @@ class Start(Message):
     log_level: int = 30
     launch: Any = None
     watchdog: float | None = None
+    settings: dict[str, Any] | None = None
 
 
 @attrs.frozen(repr=False, eq=False)
 class Shutdown(Message):
     """To the worker: unwind."""
+
+
+@attrs.frozen(repr=False, eq=False)
+class Refused(Message):
+    """From the worker, before anything else: the kernel refused one of its settings, with that error number."""
+
+    setting: str
+    error: int
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -185,7 +195,7 @@ class Mirrored(Message):
 
 _KINDS: Final[dict[str, type[Message]]] = {
     kind.__name__.lower(): kind
-    for kind in (Start, Shutdown, Ready, Ignored, Exited, Alive, Extended, Emitted, Logged, Called, Replied, Requested, Mirrored)
+    for kind in (Start, Shutdown, Refused, Ready, Ignored, Exited, Alive, Extended, Emitted, Logged, Called, Replied, Requested, Mirrored)
 }
 _converter: Any = None
 

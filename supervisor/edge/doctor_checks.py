@@ -156,7 +156,7 @@ def cgroups() -> Finding:
     if support.tracking is None:
         return Finding("cgroups", "limited", f"none: {support.reason}", support.remedy)
     kind = "version 2" if support.tracking == "v2" else f"version 1 ({support.tracking})"
-    said = f"{kind}: each leaf has its own, with limits of {', '.join(limits) or 'nothing'}"
+    said = f"{kind}: each command has its own, with limits of {', '.join(limits) or 'nothing'}"
     if support.reason:
         return Finding("cgroups", "limited", f"{said}; {support.reason}", support.remedy)
     return Finding("cgroups", "ok", f"{said}, and is killed at once")
@@ -183,7 +183,8 @@ def workers() -> Finding:
     if sys.platform == "win32":
         return Finding("workers", "limited", "none: no process inherits a socket, so functions run as tasks alone")
     if worker_start_method() == "fork_server":
-        return Finding("workers", "ok", "forked from a server that has everything imported")
+        own = 'in a cgroup of its own only if a limit takes one or cgroup="always" asks for it'
+        return Finding("workers", "ok", f"forked from a server that has everything imported; {own}")
     said = "an interpreter of its own for each: a start takes the time of its imports"
     return Finding("workers", "limited", said, _ADOPTING if sys.platform == "linux" else None)
 

@@ -36,6 +36,11 @@ class SettingFailed(OSError):
         super().__init__(number, f"{setting} cannot be set: {os.strerror(number)}{remedy}")
 
 
+def is_refusal(setting: str, number: int) -> bool:
+    """Whether these can be a `SettingFailed`."""
+    return number in errno.errorcode and (setting == "umask" or setting in FIELDS.values())
+
+
 def command_process(popen: subprocess.Popen[bytes], error_reader: int, path: str) -> subprocess.Popen[bytes] | Sibling:
     """Wait until the helper has executed the command, or has said why it cannot; the command's process.
 

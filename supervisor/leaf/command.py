@@ -24,7 +24,7 @@ from ..host.terminal import borrow, hung_up, is_lent
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit
 from .arguments import WORD, check_environment, check_kill_timeout, check_path, is_word
-from .enclosing import enclose, say
+from .enclosing import check_limits, enclose, say
 from .readiness import LineReadiness, Newline, Probe, Ready, ReadyLine, ReadyProbe, readiness
 from .running import Companion
 from .running import RunningCommand as RunningCommand
@@ -96,16 +96,7 @@ class Command(Value):
             raise BadCombination(outputs, 'an output that is not "null", or there is no line to be read', where=where)
         if self.tail is not None and not (is_count(self.tail) and self.tail <= _LONGEST_TAIL):
             raise InvalidField("tail", self.tail, f"None or a number of lines, at most {_LONGEST_TAIL}", where=where)
-        if self.cgroup not in ("auto", "never"):
-            raise InvalidField("cgroup", self.cgroup, '"auto" or "never"', where=where)
-        if self.limits is not None:
-            from ..core.limits import Limits  # here: most commands have none
-
-            if not isinstance(self.limits, Limits):
-                raise InvalidField("limits", self.limits, "Limits(...)", where=where)
-            if self.cgroup == "never" and self.limits.needs_cgroup:
-                fields = {"cgroup": self.cgroup, "limits": self.limits}
-                raise BadCombination(fields, 'limits of memory, processor and processes take cgroup = "auto"', where=where)
+        check_limits(self.limits, self.cgroup, ("auto", "never"), where=where)
 
     @property
     def type(self) -> ChildType:

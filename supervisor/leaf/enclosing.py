@@ -1,4 +1,4 @@
-"""A command's process is started within a cgroup of its own, with its limits; or without one, where the host has none."""
+"""A leaf's process is started within a cgroup of its own, with its limits; or without one, where the host has none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import errno
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..core.event import CgroupUnavailable
+import attrs
+
+from ..core.errors import BadCombination, InvalidField
+from ..core.event import CgroupUnavailable, jsonable
 from ..host.cgroup.group import Group, Made, make
-from ..host.cgroup.offer import withdraw
+from ..host.cgroup.offer import offer, withdraw
 from ..host.cgroup.quota import all_fields
 from ..host.settings import Settings, settings_for
 from ..host.spawn import SettingFailed, Spawned
@@ -37,7 +40,34 @@ class Enclosed(NamedTuple):
     trouble: str = ""
 
 
-def enclose(marker: str, limits: Limits | None, own_cgroup: bool, start: Callable[[Settings], Spawned]) -> Enclosed:
+def check_limits(limits: object, cgroup: object, choices: tuple[str, ...], *, where: str) -> None:
+    """Refuse what cannot be meant.
+
+    Raises:
+        InvalidField: No limits, or no choice.
+        BadCombination: Limits that take a cgroup, and none is to be had.
+    """
+    if cgroup not in choices:
+        raise InvalidField("cgroup", cgroup, " or ".join(f'"{choice}"' for choice in choices), where=where)
+    if limits is not None:
+        from ..core.limits import Limits  # here: most leaves have none
+
+        if not isinstance(limits, Limits):
+            raise InvalidField("limits", limits, "Limits(...)", where=where)
+        if cgroup == "never" and limits.needs_cgroup:
+            fields = {"cgroup": cgroup, "limits": limits}
+            raise BadCombination(fields, 'limits of memory, processor and processes take cgroup = "auto"', where=where)
+
+
+def described(limits: Limits | None) -> dict[str, object]:
+    """Limits as JSON data, in short."""
+    fields = {} if limits is None else attrs.asdict(limits)
+    return {name: jsonable(value) for name, value in fields.items() if value is not None and name != "required"}
+
+
+def enclose(
+    marker: str, limits: Limits | None, own_cgroup: bool, start: Callable[[Settings], Spawned], *, insist: bool = False
+) -> Enclosed:
     """Make the cgroup, start the process in it, and remove it again if that fails.
 
     Args:
@@ -45,22 +75,55 @@ def enclose(marker: str, limits: Limits | None, own_cgroup: bool, start: Callabl
         limits: What it may use.
         own_cgroup: Whether it is to have a cgroup, if the host has one for it.
         start: Starts the process.
+        insist: Whether it must not run without the cgroup.
 
     Raises:
-        OSError: The start failed, or a limit that is required cannot be had.
+        OSError: The start failed, or the cgroup or a limit that is required cannot be had.
     """
-    group, ungranted, trouble = make(marker, limits) if own_cgroup else Made(None, {})
+    group, ungranted, trouble = _make(marker, limits, insist) if own_cgroup else Made(None, {})
     try:
-        return Enclosed(start(settings_for(limits, group)), group, ungranted, trouble)
+        return Enclosed(start(_settings(limits, group, insist)), group, ungranted, trouble)
     except SettingFailed as error:
-        _remove(group)
-        if group is None or error.setting != "cgroup" or (limits is not None and limits.needs_cgroup and limits.required):
+        remove(group)
+        if group is None or error.setting != "cgroup" or insist or is_required(limits):
             raise
         trouble = _refused(error)
     except BaseException:  # also an interrupt: the process is not there, and nobody else knows of its cgroup
-        _remove(group)
+        remove(group)
         raise
     return Enclosed(start(settings_for(limits, None)), None, dict.fromkeys(all_fields(limits), trouble), trouble)
+
+
+def prepare_fork(marker: str, limits: Limits | None, cgroup: str) -> tuple[Made, Settings | None]:
+    """What a fork takes itself, which is nothing in most cases: to be moved takes it longer than its whole start.
+
+    Args:
+        marker: The mark of the life.
+        limits: What it may use.
+        cgroup: ``"auto"`` for a cgroup if a limit takes one, ``"always"`` or ``"never"``.
+
+    Returns:
+        Its cgroup, to be removed by the caller, and the settings that it is to take; None for none.
+
+    Raises:
+        OSError: The cgroup or a limit that is required cannot be had.
+    """
+    insist = cgroup == "always"
+    if limits is None and not insist:
+        return Made(None, {}), None
+    made = Made(None, {})
+    if insist or (limits is not None and limits.needs_cgroup):
+        made = _make(marker, limits, insist)
+    try:
+        return made, _settings(limits, made.group, insist)
+    except BaseException:
+        remove(made.group)
+        raise
+
+
+def is_required(limits: Limits | None) -> bool:
+    """Whether a leaf with these limits must not run without a cgroup."""
+    return limits is not None and limits.needs_cgroup and limits.required
 
 
 def say(ticket: Ticket, ungranted: Mapping[str, str], trouble: str) -> None:
@@ -78,6 +141,19 @@ def _refused(error: OSError) -> str:
     return reason
 
 
-def _remove(group: Group | None) -> None:
+def remove(group: Group | None) -> None:
+    """Remove the cgroup of a process that did not start."""
     if group is not None:
         group.remove()
+
+
+def _make(marker: str, limits: Limits | None, insist: bool) -> Made:
+    made = make(marker, limits)
+    if made.group is None and insist:
+        raise OSError(errno.ENOTSUP, f"a cgroup cannot be had on this host: {made.trouble or offer().missing.get('', '')}")
+    return made
+
+
+def _settings(limits: Limits | None, group: Group | None, insist: bool) -> Settings:
+    settings = settings_for(limits, group)
+    return settings._replace(required=True) if insist else settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -35,12 +36,14 @@ from ..core.wire import (
     Mirrored,
     ProtocolError,
     Ready,
+    Refused,
     Replied,
     Requested,
     Shutdown,
     pack,
     unpack,
 )
+from ..host.launch_report import SettingFailed, is_refusal
 from .records import emit_record
 from .running import RunningCommand
 from .watchdog import Watchdog, put_down, unheard
@@ -77,6 +80,7 @@ class Link:
         said: How the worker ends by its own word; None before that.
         ignored: Whether it has declined its start.
         image: Of the supervisors that run there; None of a worker that is none.
+        refused: Says how it ends that the kernel refused one of its settings; None where it has none to take.
     """
 
     _ticket: TreeTicket
@@ -85,6 +89,7 @@ class Link:
     said: Exit | None = None
     ignored: bool = False
     image: Image | None = None
+    refused: Callable[[SettingFailed], Exit | None] | None = None
     _frames: Frames = attrs.field(factory=Frames)
     _urgent: deque[bytes] = attrs.field(factory=deque)
     _outbox: deque[bytes] = attrs.field(factory=deque)
@@ -229,6 +234,8 @@ class Link:
                 if self._tasks is not None:
                     self._watchdog.begin(anyio.current_time())
                     self._tasks.start_soon(self._watch, life)
+            case Refused(setting=setting, error=number) if self.refused is not None and not self._ready and is_refusal(setting, number):
+                self.said = self.refused(SettingFailed(number, setting))
             case Ignored() if not self._ready:
                 self.ignored = True
             case Exited():

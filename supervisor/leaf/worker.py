@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 import attrs
@@ -22,31 +19,32 @@ from ..core.extra_errors import StartMethodUnavailable
 from ..core.message import Judge, Request, Stop
 from ..core.mirror import Image
 from ..core.ports import Cancellable, ChildType, Launch, Ticket, TreeTicket
-from ..core.term import NotPortable, encode, modules
+from ..core.term import NotPortable, encode
 from ..core.value import Value
-from ..core.wire import Start, pack
+from ..core.wire import pack
 from ..host import reaper, sd_notify
-from ..host.cgroup.group import Group
-from ..host.fork_server import ForkServer, interpreter, module_path
+from ..host.fork_server import ForkServer, interpreter
 from ..host.identity import ProcessId
-from ..host.marker import VARIABLE, chained, new_marker
+from ..host.marker import new_marker
 from ..host.oom import oom_kills
 from ..host.sentry import watch_over
-from ..host.spare import with_reserve
 from ..host.spawn import Spawned, spawn
 from ..host.start_method import worker_start_method
-from ..host.tree import Tree
-from ..host.waitstatus import AbnormalExit, WaitStatus
 from .arguments import check_kill_timeout, check_kwargs
-from .enclosing import enclose, say
-from .inherited import event_loop, log_level, working_directory
+from .enclosing import Enclosed, check_limits, described, enclose, prepare_fork, remove
+from .first_message import first_message, modules_of
+from .inherited import event_loop
 from .link import Link
-from .running import RunningCommand
+from .running_worker import RunningWorker
 from .task import TaskLaunch
 from .watchdog import Watchdog, check_watchdog
 
+if TYPE_CHECKING:
+    from ..core.limits import Limits
+
 StartMethod = Literal["auto", "fork_server", "fresh"]
 Backend = Literal["auto", "trio", "asyncio"]
+OwnCgroup = Literal["auto", "always", "never"]
 
 _FUNCTION: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -64,6 +62,8 @@ class WorkerLaunch(Value):
     preload: bool = attrs.field(default=False, kw_only=True)
     watchdog: float | None = attrs.field(default=None, kw_only=True)
     kill_timeout: float = attrs.field(default=10.0, kw_only=True)
+    limits: Limits | None = attrs.field(default=None, kw_only=True)
+    cgroup: OwnCgroup = attrs.field(default="auto", kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         where = "worker"
@@ -91,6 +91,7 @@ class WorkerLaunch(Value):
             raise InvalidField("preload", self.preload, "True or False", where=where)
         check_watchdog(self.watchdog, where=where)
         check_kill_timeout(self.kill_timeout, where=where)
+        check_limits(self.limits, self.cgroup, ("auto", "always", "never"), where=where)
 
     @property
     def type(self) -> ChildType:
@@ -114,7 +115,10 @@ class WorkerLaunch(Value):
 
     def describe(self) -> dict[str, Any]:
         """The function's name, without its arguments."""
-        return {"worker": self.function, "start_method": self.start_method}
+        return {"worker": self.function, **self._how()}
+
+    def _how(self) -> dict[str, Any]:
+        return {"start_method": self.start_method, "cgroup": self.cgroup, "limits": described(self.limits)}
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -145,7 +149,7 @@ class PlacedLaunch(WorkerLaunch):
 
     def describe(self) -> dict[str, Any]:
         """What is placed there."""
-        return {**self.start.describe(), "start_method": self.start_method}
+        return {**self.start.describe(), **self._how()}
 
 
 def worker(
@@ -158,6 +162,8 @@ def worker(
     preload: bool = False,
     watchdog: float | None = None,
     kill_timeout: float = 10.0,
+    limits: Limits | None = None,
+    cgroup: OwnCgroup = "auto",
 ) -> WorkerLaunch:
     """An async function as a child in a process of its own.
 
@@ -174,6 +180,9 @@ def worker(
             which it writes to standard error where it is stuck, all of it is killed 5 s later, and its end is abnormal. None for no
             watchdog.
         kill_timeout: Seconds after a kill after which it is given up as unresponsive.
+        limits: What it may use of the machine, and as whom it runs; in force before anything of it is imported. See `Limits`.
+        cgroup: ``"auto"`` gives it a cgroup of its own where that takes no time: in a fresh interpreter; and where a limit needs one.
+            ``"always"`` gives one to a fork too, and the start fails where there is none to be had; ``"never"`` gives none.
 
     Returns:
         The `start` of a `ChildSpec`. Ends mean what they mean for a `task`; an exception arrives as `WorkerFailed`. A process that
@@ -181,6 +190,7 @@ def worker(
 
     Raises:
         InvalidField: An argument has an illegal value, or cannot leave this process.
+        BadCombination: Limits that take a cgroup, and ``cgroup="never"``.
 
     **Cancellation:** the function is cancelled when its supervisor stops it; what is left of its processes after `shutdown` seconds
     is killed.
@@ -193,34 +203,10 @@ def worker(
         "preload": preload,
         "watchdog": watchdog,
         "kill_timeout": kill_timeout,
+        "limits": limits,
+        "cgroup": cgroup,
     }
     return WorkerLaunch(function, args, **rest) if isinstance(function, str) else PlacedLaunch(args, start=function, **rest)
-
-
-@attrs.define(eq=False)
-class RunningWorker(RunningCommand):
-    """The process of a worker: a command that is asked to end over its socket, and that says how it ended."""
-
-    link: Link = attrs.field(kw_only=True)
-
-    def terminate(self) -> None:
-        """Note who belongs to it, then ask it, and nobody else, to unwind."""
-        if self._spawned.reaped:
-            return
-        with suppress(OSError):
-            with_reserve(self._tree.refresh)()  # without descriptors we go by what was seen before
-        self.link.shut_down()
-        if sys.platform != "win32":
-            self._signal_group(signal.SIGCONT)  # a stopped process reads nothing
-
-    def _report_end(self, status: WaitStatus) -> None:
-        said = self.link.said
-        if self._verdict is None and self.link.ignored:
-            self._ticket.ignored()
-        elif said is not None and self._verdict in (None, said):
-            self._ticket.exited(said)
-        else:
-            self._ticket.exited(self._judge(status))
 
 
 @attrs.define(eq=False)
@@ -246,6 +232,16 @@ class WorkerLife:
     def process_id(self) -> ProcessId | None:
         """The identity of its process, None before that is there."""
         return None if self._running is None else self._running.process_id
+
+    @property
+    def cgroup(self) -> str | None:
+        """See `RunningCommand.cgroup`; None before its process is there, too."""
+        return None if self._running is None else self._running.cgroup
+
+    @property
+    def ungranted(self) -> Mapping[str, str]:
+        """See `RunningCommand.ungranted`."""
+        return {} if self._running is None else self._running.ungranted
 
     def members(self) -> tuple[ProcessId, ...]:
         """The live processes of its tree now, the worker first while it lives."""
@@ -317,49 +313,39 @@ class WorkerLife:
         await self._running.watch()
 
     async def _start(self) -> RunningWorker:
-        ticket, method = self._ticket, self.launch.start_method
+        ticket, launch = self._ticket, self.launch
         marker = new_marker(ticket.path, ticket.generation)
         kills = oom_kills()
-        fd = self._theirs.fileno()
         adopting = reaper.adopt_orphans()
         born: list[RunningWorker] = []
-        forked = method == "fork_server" or (method == "auto" and worker_start_method() == "fork_server")
-        server = ticket.shared(_fork_server) if forked else None
-        message = self._message(marker, server)
-        start = pack(message)  # before there is a process: it may be too large
         post = watch_over(marker, ticket)
 
-        def bear(spawned: Spawned, group: Group | None = None, trouble: str = "") -> None:
-            tree = Tree(spawned.id, marker, spawned.own_session, adopting, group)
-            reaper.register(tree)
-            post.runs(spawned.id, own_session=True)
-            words, cwd, link = (self.launch.function or "subtree",), working_directory(), self._link
-            born.append(
-                RunningWorker(
-                    words, cwd, _SIGKILL, AbnormalExit.FAILURE, ticket, spawned, tree, None, kills, (link,), True, link=link, post=post
-                )
-            )  # fmt: skip
-            say(ticket, {}, trouble)
+        def bear(enclosed: Enclosed) -> RunningWorker:
+            words, insists = (launch.function or "subtree",), launch.cgroup == "always"
+            running = RunningWorker.of(words, ticket, enclosed, marker, adopting, kills, self._link, post, launch.limits, insists)
+            born.append(running)
+            return running
 
         try:
-            if server is not None:
+            start = None
+            if launch.start_method == "fork_server" or (launch.start_method == "auto" and worker_start_method() == "fork_server"):
                 try:
-                    # without a cgroup: to move a process into one waits for 10 ms, and no fork of Python's begins in one
-                    await server.fork(fd, marker, bear, _modules_of(message) if self.launch.preload else ())
+                    start = await self._fork(marker, bear)
                 except StartMethodUnavailable as error:
-                    if method != "auto":
+                    if launch.start_method != "auto":
                         raise
                     import logging
 
                     logging.getLogger("supervisor.worker").warning(
                         "%s: %s; it gets an interpreter of its own", "/".join(ticket.path), error
                     )
-            if not born:
-                if server is not None:
-                    start = pack(self._message(marker, None))
+            if start is None:
+                start = pack(first_message(launch, ticket))  # before there is a process: it may be too large
+                fd = self._theirs.fileno()
                 run = partial(spawn, interpreter(fd), marker=marker, env=sd_notify.hidden(), stdin="null", pass_fds=(fd,))
-                enclosed = enclose(marker, None, True, lambda settings: run(settings=settings))
-                bear(enclosed.spawned, enclosed.group, enclosed.trouble)
+                adopting = reaper.adopt_orphans()  # the last server's end may have given that up
+                own, insist = launch.cgroup != "never", launch.cgroup == "always"
+                bear(enclose(marker, launch.limits, own, lambda settings: run(settings=settings), insist=insist))
         except BaseException:  # mostly a cancellation: without a process there is nobody else to give this back
             if not born:
                 post.close()
@@ -369,30 +355,27 @@ class WorkerLife:
         post.host(ticket)
         return born[0]
 
-    def _message(self, marker: str, server: ForkServer | None) -> Start:
-        """What the worker is told first; one that a server forks also what that has from another time."""
-        paths = None if server is None else module_path()
-        return Start(
-            self.launch.function,
-            encode(self.launch.args),
-            encode(dict(self.launch.kwargs)),
-            self._ticket.path,
-            self._ticket.generation,
-            event_loop() if self.launch.backend == "auto" else self.launch.backend,
-            os.getpid(),
-            0 if self.image is not None else _SIGKILL,  # one that can clean up is not killed
-            None if server is None else chained(marker, os.environ.get(VARIABLE)),
-            {} if server is None else server.differences(),
-            None if server is None else working_directory(),
-            None if server is None or paths == server.paths else paths,
-            log_level(),
-            encode(self.launch.start) if isinstance(self.launch, PlacedLaunch) else None,
-            self.launch.watchdog,
-        )
+    async def _fork(self, marker: str, bear: Callable[[Enclosed], RunningWorker]) -> bytes:
+        """Have the worker forked; what it is to be told first."""
+        launch = self.launch
+        made, settings = prepare_fork(marker, launch.limits, launch.cgroup)
 
+        def born(spawned: Spawned) -> None:
+            running = bear(Enclosed(spawned, *made))
+            if settings is not None:
+                self._link.refused = running.refused
 
-def _modules_of(start: Start) -> tuple[str, ...]:
-    return (start.function.partition(":")[0],) if start.launch is None else tuple(dict.fromkeys(modules(start.launch)))
+        try:
+            server = self._ticket.shared(_fork_server)
+            message = first_message(launch, self._ticket, marker, server, settings)
+            start = pack(message)  # before there is a process: it may be too large
+            # the server is who we are, and has no limits: what is to run as somebody else is not imported there
+            preload = launch.preload and (launch.limits is None or launch.limits.user is None)
+            await server.fork(self._theirs.fileno(), marker, born, modules_of(message) if preload else ())
+        except BaseException:  # also a cancellation: without a process nobody else knows of its cgroup
+            remove(made.group)
+            raise
+        return start
 
 
 def _fork_server(spawn_task: Any) -> ForkServer:

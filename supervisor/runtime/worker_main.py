@@ -87,6 +87,8 @@ class ForkServer:
     """Forks for each descriptor that comes."""
 
     def __init__(self, control: socket.socket, backend: str) -> None:
+        from . import worker_settings  # noqa: F401 - a fork that has settings finds it here
+
         self.control, self.backend = control, backend
         gc.disable()
         find_marker()  # while it is where the kernel has put it

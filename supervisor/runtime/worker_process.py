@@ -43,6 +43,10 @@ _PR_SET_PDEATHSIG: Final = 1
 
 def settle(start: wire.Start, connection: Connection) -> None:
     """Become the process that the first message says."""
+    if sys.platform == "linux" and start.settings is not None:
+        from .worker_settings import take_settings  # here: most workers have none
+
+        take_settings(start, connection)  # before a second thread, and before the death signal, which a change of user takes back
     ask_for(start.death_signal)
     if sys.platform != "linux" or not start.death_signal:
         grace = 0.0 if start.death_signal else ORPHANED_TREE

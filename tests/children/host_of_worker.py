@@ -1,9 +1,11 @@
 """A program with one worker, in the place of a supervisor that dies: prints pids, then waits to be killed.
 
 host_of_worker.py BACKEND METHOD SENTRY [busy | family]
+host_of_worker.py BACKEND METHOD SENTRY hidden REPORT
 host_of_worker.py BACKEND subtree SENTRY
 
 SENTRY is ``compiled``, ``sh`` or ``none``; with ``family`` the worker has started two processes, one of them in a session of its own.
+With ``hidden`` it has a cgroup, and has started a daemon that only that can tell to be its own, and that writes its pid to a file.
 With ``subtree`` it is a supervisor with a command, which has a sentry too unless there is to be none.
 """
 
@@ -29,6 +31,13 @@ async def subtree_main() -> None:
         await anyio.sleep(60)
 
 
+async def hidden_main() -> None:
+    launch = worker("tests.children.working:hider", sys.argv[5], start_method=sys.argv[2], cgroup="always")  # type: ignore[arg-type]
+    async with tree(ChildSpec("child", launch)) as watched:
+        print(watched.root.which_child("child").pid, *reaper._servers, *reaper._sentries, flush=True)
+        await anyio.sleep(60)
+
+
 async def main() -> None:
     act = "".join(sys.argv[4:])
     async with tree(child("up", method=sys.argv[2])) as watched:
@@ -45,4 +54,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     sentry_choice._chosen = (sentry_choice.Kind(sys.argv[3]), "as the test wants it")
-    anyio.run(subtree_main if sys.argv[2] == "subtree" else main, backend=sys.argv[1])
+    play = subtree_main if sys.argv[2] == "subtree" else hidden_main if sys.argv[4:5] == ["hidden"] else main
+    anyio.run(play, backend=sys.argv[1])

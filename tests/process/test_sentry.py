@@ -17,7 +17,7 @@ from supervisor.host.procstat import read_stat
 from ..support import ROOT
 from ..support import eventually_sync as within
 from ..support import running as program
-from .host_support import CHILDREN, PYTHON, identified, other
+from .host_support import CHILDREN, PYTHON, identified, other, reported
 from .host_support import running as runs
 from .sentry_support import BACKENDS, COMPILED, KINDS, LINUX_ONLY, PATIENCE, SENTRIES, Host, all_gone, host
 from .worker_support import methods
@@ -88,6 +88,27 @@ def test_the_sentry_ends_what_a_worker_has_started(tmp_path: Path, backend: str,
         assert len(everybody) == 4 + (method == "fork_server") and all(map(runs, everybody))
         killed.process.kill()
         within(lambda: not any(map(runs, everybody)), PATIENCE, what="the end of all")
+
+
+@COMPILED
+@methods
+def test_the_sentry_ends_what_only_a_workers_cgroup_holds(tmp_path: Path, method: str) -> None:
+    """A daemon in a session of its own, with an empty environment: nothing else says whose it is."""
+    if not cgroup_support().kill:
+        pytest.skip("no cgroups here that can be killed")
+    report = tmp_path / "report"
+    words = [PYTHON, str(CHILDREN / "host_of_worker.py"), "trio", method, "compiled", "hidden", str(report)]
+    with program(*words, env={"PYTHONPATH": str(ROOT)}) as killed:
+        text = within(lambda: killed.stdout if killed.stdout.endswith("\n") else "", PATIENCE)
+        daemon = within(lambda: reported(report), PATIENCE)["daemon"]
+        everybody = [*map(int, text.split()), daemon]
+        assert all(map(runs, everybody))
+        killed.process.kill()
+        try:
+            within(lambda: not any(map(runs, everybody)), PATIENCE, what="the end of all")
+        finally:
+            if runs(daemon):
+                os.kill(daemon, signal.SIGKILL)
 
 
 @BACKENDS

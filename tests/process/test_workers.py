@@ -367,7 +367,7 @@ def test_options_are_checked(field: str, value: object) -> None:
 def test_it_is_described_without_its_arguments() -> None:
     """Which can hold secrets."""
     launch: Launch = worker("m:f", "secret", kwargs={"x": "secret"})
-    assert launch.describe() == {"worker": "m:f", "start_method": "auto"}
+    assert launch.describe() == {"worker": "m:f", "start_method": "auto", "cgroup": "auto", "limits": {}}
     assert worker_start_method() == "fork_server"
 
 
