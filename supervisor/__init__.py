@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from .core.extra_errors import TaskTimeout as TaskTimeout
     from .core.extra_errors import Unpicklable as Unpicklable
     from .core.extra_errors import WorkerFailed as WorkerFailed
+    from .core.history import RestartHistory as RestartHistory
+    from .core.history import Spent as Spent
     from .core.limits import Limits as Limits
     from .core.ports import ChildType as ChildType
     from .core.ports import Handle as Handle
@@ -212,6 +214,7 @@ _MODULES = {
         "AlreadyRegistered CallTimeout KeysNotUnique NoPartitions NotAChild NotPartitioned NotRegistered NotServed RegistryError "
         "StartMethodUnavailable TaskExited TaskTimeout Unpicklable WorkerFailed"
     ),
+    "core.history": "RestartHistory Spent",
     "core.limits": "Limits",
     "core.ports": "ChildType Handle Launch Ticket",
     "core.report": "Report Severity report_of",

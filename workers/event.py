@@ -55,6 +55,17 @@ class MemoryLevelChanged(Event):
 
 
 @attrs.frozen(repr=False, eq=False)
+class MemoryFloorChanged(Event):
+    """A restart showed what the leaf weighs from the start, and thresholds moved above that; or it weighs less again (None)."""
+
+    name: ClassVar[str] = "memory_floor_changed"
+    floor_bytes: int | None = None
+    warning_bytes: int = 0
+    critical_bytes: int = 0
+    emergency_bytes: int = 0
+
+
+@attrs.frozen(repr=False, eq=False)
 class MemoryThresholdExceeded(Event):
     """The total passed a threshold on its way up."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -29,6 +30,7 @@ from supervisor import (
     ProcessId,
     Record,
     Restart,
+    RestartHistory,
     StartFailed,
     Strategy,
     Supervisor,
@@ -89,7 +91,19 @@ def guardian(ledger: Ledger) -> Supervisor:
         ChildSpec("watch", subtree(watch, strategy=Strategy.REST_FOR_ONE, **_HOLDING)),
     ]
     run = ledger.run
-    agents = [ChildSpec(leaf.name, protected(leaf.agent, detached=run.detached, dry_run=run.dry_run)) for leaf in ledger.leaves]
+    agents = [
+        ChildSpec(
+            leaf.name,
+            protected(
+                leaf.agent,
+                detached=run.detached,
+                dry_run=run.dry_run,
+                judged=ledger.watches,
+                history=partial(ledger.spent, leaf),
+            ),
+        )
+        for leaf in ledger.leaves
+    ]
     branches = [ChildSpec("services", subtree(services, **_HOLDING))] if ledger.watches else []
     return Supervisor("guardian", [*branches, ChildSpec("agents", subtree(agents, **_HOLDING))], **_HOLDING)
 
@@ -101,8 +115,23 @@ def budgets(run: GuardianRun) -> list[str]:
     return [*describe_worst(cases), *(f"warning: {line}" for line in nested_budgets(cases))]
 
 
-def protected(agent: Agent, *, detached: bool = False, dry_run: bool = False) -> Any:
-    """The supervisor above one leaf: its flags are the agent's restart protection. A dry run restarts nothing, whatever happens."""
+def protected(
+    agent: Agent,
+    *,
+    detached: bool = False,
+    dry_run: bool = False,
+    judged: bool = False,
+    history: Callable[[], RestartHistory] | None = None,
+) -> Any:
+    """The supervisor above one leaf: its flags are the agent's restart protection. A dry run restarts nothing, whatever happens.
+
+    Args:
+        agent: What is run, and its protection.
+        detached: Whether it gets no terminal.
+        dry_run: Whether it is a dry run.
+        judged: Whether somebody judges controlled restarts by the memory of the life that they begin.
+        history: What earlier lives of this supervisor, and earlier runs, have spent.
+    """
     policy, wanted = agent.restart_policy, agent.command
     restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run else wanted.restart]
     leaf = command(
@@ -123,14 +152,29 @@ def protected(agent: Agent, *, detached: bool = False, dry_run: bool = False) ->
         breaker=Breaker(policy.circuit_failures, policy.circuit_reset),
         on_give_up=GiveUp.HOLD,
         stability=policy.stability_period,
+        judged=judged,
+        history=history,
     )
 
 
 def leaves_of(run: GuardianRun) -> list[Leaf]:
     """The leaves of a run, before anything runs."""
-    monitoring = run.config.monitoring
-    policy = decide.Policy(monitoring.critical_samples, monitoring.critical_grace, run.dry_run)
-    return [Leaf(agent, ("guardian", "agents", agent.name, "leaf"), decide.watch(policy, agent.thresholds)) for agent in run.agents]
+    return [
+        Leaf(agent, ("guardian", "agents", agent.name, "leaf"), decide.watch(policy_of(run, agent), agent.thresholds))
+        for agent in run.agents
+    ]
+
+
+def policy_of(run: GuardianRun, agent: Agent) -> decide.Policy:
+    """How the guardian decides about an agent."""
+    monitoring, restarts = run.config.monitoring, agent.restart_policy
+    return decide.Policy(
+        monitoring.critical_samples,
+        monitoring.critical_grace,
+        run.dry_run,
+        stability_period=restarts.stability_period,
+        ineffective_window=restarts.ineffective_window,
+    )
 
 
 @attrs.frozen(repr=False, eq=False)

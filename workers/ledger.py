@@ -26,6 +26,9 @@ from supervisor import (
     Exit,
     NoProc,
     Record,
+    RestartDeferred,
+    RestartHistory,
+    Spent,
     Supervisor,
     SupervisorGaveUp,
     SupervisorRef,
@@ -40,6 +43,7 @@ from .policy.pressure import Intervals
 from .probe import MemorySample
 
 if TYPE_CHECKING:
+    from .state.protection import ProtectionRecord
     from .state.runs import RunClaim
 
 HISTORY: Final = 120
@@ -80,6 +84,10 @@ class Leaf:
         gave_up: Why restart protection gave up on it, until it runs again.
         unrecorded: Whether its processes could not be written down the last time.
         state_file: Where its latest snapshot is.
+        record: Where what restart protection has spent is kept for the next run; None where it is not.
+        spent: What it had spent at `spent_at`, monotonic.
+        kept: What was written down last.
+        unkept: Whether that could not be written down the last time.
     """
 
     agent: Agent
@@ -101,11 +109,21 @@ class Leaf:
     gave_up: str | None = None
     unrecorded: bool = False
     state_file: str | None = None
+    record: ProtectionRecord | None = None
+    spent: RestartHistory = RestartHistory()
+    spent_at: float = -math.inf
+    kept: RestartHistory = RestartHistory()
+    unkept: bool = False
 
     @property
     def name(self) -> str:
         """The agent's id in the tree."""
         return self.agent.name
+
+    @property
+    def is_unkept(self) -> bool:
+        """Whether restart protection has spent something else than what was written down last; time alone changes nothing."""
+        return _substance(self.spent) != _substance(self.kept)
 
     def saw(self, sample: MemorySample) -> None:
         """Take note of a sample."""
@@ -137,6 +155,13 @@ class CaptureRequest:
     done: anyio.Event = attrs.field(factory=anyio.Event)
     ok: bool = False
     overdue: bool = False
+
+
+@attrs.frozen(repr=False, eq=False)
+class SpentRequest(Value):
+    """Write down what restart protection has spent."""
+
+    leaf: Leaf
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -197,7 +222,7 @@ class Ledger:
         self.began = 0.0
         self.interactive = False
         self.news: Channel[News] = Channel()
-        self.captures: Channel[CaptureRequest] = Channel()
+        self.captures: Channel[CaptureRequest | SpentRequest] = Channel()
         self.modes: Channel[ModeRequest] = Channel()
         self.on_sample: Callable[[], object] = lambda: None
         self._look = anyio.Event()
@@ -210,8 +235,11 @@ class Ledger:
         for leaf in self.leaves:
             if event.path == leaf.path:
                 self._observe_leaf(leaf, event, record.time)
+                if isinstance(event, ChildExited | ChildStarted | ChildStartFailed | RestartDeferred):
+                    self.count(leaf)
             elif event.path == leaf.path[:-1] and isinstance(event, SupervisorGaveUp):
                 leaf.gave_up = event.reason
+                self.count(leaf)
                 self._changed.set()
 
     def _observe_leaf(self, leaf: Leaf, event: Event, time: float) -> None:
@@ -265,6 +293,20 @@ class Ledger:
         assert self.tree is not None
         return self.tree.supervisor(*leaf.path[1:-1])
 
+    def count(self, leaf: Leaf) -> None:
+        """Take note of what restart protection has spent, and have it written down if that is something else than before."""
+        try:
+            spent = self.above(leaf).history()
+        except NoProc:
+            return  # its next life is told what this one had spent
+        leaf.spent, leaf.spent_at = spent, anyio.current_time()
+        if leaf.record is not None and leaf.is_unkept:
+            self.captures.put(SpentRequest(leaf))
+
+    def spent(self, leaf: Leaf) -> RestartHistory:
+        """What restart protection has spent as of now, whoever counts it."""
+        return leaf.spent.after(max(0.0, anyio.current_time() - leaf.spent_at)) if leaf.spent_at > -math.inf else leaf.spent
+
     def emit(self, event: Event) -> None:
         """Publish an event."""
         assert self.tree is not None
@@ -292,3 +334,12 @@ class Ledger:
         """The run is over."""
         for channel in (self.news, self.captures, self.modes):
             channel.close()
+
+
+def _substance(history: RestartHistory) -> tuple[tuple[int, int, int, bool], ...]:
+    """What changes by attempts and judgements, and not by time."""
+    return tuple(map(_sum, (history.crashes, history.cycles)))
+
+
+def _sum(spent: Spent) -> tuple[int, int, int, bool]:
+    return len(spent.attempts), spent.streak, spent.failures, spent.reopens_in is not None

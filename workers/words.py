@@ -25,6 +25,7 @@ from .event import (
     MIB,
     CaptureFailed,
     DegradationChanged,
+    MemoryFloorChanged,
     MemoryLevelChanged,
     MemoryWarning,
     MonitoringDegraded,
@@ -71,6 +72,13 @@ def _started(event: MonitoringStarted) -> Line:
 
 def _level(event: MemoryLevelChanged) -> Line:
     return Line(f"memory {format_bytes(event.total_bytes)}: {event.old.value} -> {event.new.value}", TONES[event.new])
+
+
+def _floor(event: MemoryFloorChanged) -> Line:
+    marks = "warning {}, critical {}".format(*map(format_bytes, (event.warning_bytes, event.critical_bytes)))
+    if event.floor_bytes is None:
+        return Line(f"lighter again: {marks}", Tone.GOOD)
+    return Line(f"weighs {format_bytes(event.floor_bytes)} from the start, so a restart frees nothing below: {marks} now", Tone.WARNING)
 
 
 def _initiated(event: RestartInitiated) -> Line:
@@ -122,6 +130,7 @@ WORDS: dict[type[Event], Words] = {
     **{kind: partial(_leaf_or_failure, words=TREE_WORDS[kind]) for kind in (ChildStarted, ChildExited)},
     MonitoringStarted: _started,
     MemoryLevelChanged: _level,
+    MemoryFloorChanged: _floor,
     MemoryWarning: lambda event: Line(f"{event.message}: preparing for a restart", Tone.WARNING),
     RestartInitiated: _initiated,
     RestartCompleted: _completed,

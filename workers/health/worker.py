@@ -10,6 +10,7 @@ import anyio
 from supervisor import CallError
 
 from ..event import (
+    MemoryFloorChanged,
     MemoryLevelChanged,
     MemoryThresholdExceeded,
     MemoryWarning,
@@ -91,6 +92,11 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
             seconds = 0.0 if began is None else round(anyio.current_time() - began, 3)
             ledger.emit(RestartCompleted(path, leaf.restart_reason, mib(total), leaf.attempt, seconds, generation=generation))
             leaf.restarting_since = None
+        case effects.Helped():
+            judged(ledger, leaf, success=True)
+        case effects.FloorChanged(floor_bytes=floor, thresholds=limits):
+            marks = limits.warning_bytes, limits.critical_bytes, limits.emergency_bytes
+            ledger.emit(MemoryFloorChanged(path, floor, *marks, generation=generation))
         case effects.Ineffective(reason=reason, total_bytes=total):
             failed(ledger, leaf, reason, mib(total))
         case effects.Failed(reason=reason):
@@ -106,14 +112,21 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
 
 def failed(ledger: Ledger, leaf: Leaf, reason: str, memory_mb: float | None) -> None:
     """A restart that was admitted did not help: restart protection is told, it counts as a failure."""
-    generation = leaf.guard.generation
-    ledger.emit(RestartFailed(leaf.path, reason, memory_mb, generation=generation))
+    ledger.emit(RestartFailed(leaf.path, reason, memory_mb, generation=leaf.guard.generation))
     leaf.restarting_since = None
-    if generation is not None:
-        try:
-            ledger.above(leaf).judge(leaf.path[-1], generation, success=False)
-        except CallError:
-            pass  # the supervisor above it is gone, and its budget with it
+    judged(ledger, leaf, success=False)
+
+
+def judged(ledger: Ledger, leaf: Leaf, *, success: bool) -> None:
+    """Tell restart protection whether the restart that began the present life helped."""
+    generation = leaf.guard.generation
+    if generation is None:
+        return
+    try:
+        ledger.above(leaf).judge(leaf.path[-1], generation, success=success)
+    except CallError:
+        return  # the supervisor above it is gone
+    ledger.count(leaf)
 
 
 async def prepared(ledger: Ledger, request: CaptureRequest) -> None:

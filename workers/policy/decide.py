@@ -21,7 +21,7 @@ from .effects import (
     Degrade,
     Effect,
     Failed,
-    Ineffective,
+    FloorChanged,
     LevelChanged,
     Prepare,
     Refused,
@@ -49,6 +49,8 @@ from .news import (
 )
 from .pressure import MemoryState, Pressure, Thresholds
 from .pressure import step as feel
+from .probation import Probation, floor_of, observe, raised, said
+from .text import mib as _mib
 
 __all__ = [
     "BROKEN_PAUSE",
@@ -76,7 +78,6 @@ __all__ = [
 
 RETRY_PAUSE: Final = 0.1
 BROKEN_PAUSE: Final = 1.0
-_MIB: Final = 1024 * 1024
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -87,6 +88,8 @@ class Policy(Value):
         critical_samples: Consecutive known samples at level critical or worse that make a restart due, >= 1.
         critical_grace: Seconds for which a due restart waits for an idle moment.
         dry_run: Decide and report, never act.
+        stability_period: Seconds after which a restart is judged by the memory of the life that it began.
+        ineffective_window: Seconds within which that life may not be critical again.
 
     Raises:
         InvalidPolicy: A field is out of range.
@@ -95,12 +98,15 @@ class Policy(Value):
     critical_samples: int = 3
     critical_grace: float = 120.0
     dry_run: bool = False
+    stability_period: float = 30.0
+    ineffective_window: float = 300.0
 
     def __attrs_post_init__(self) -> None:
         if type(self.critical_samples) is not int or self.critical_samples < 1:
             raise InvalidPolicy("critical_samples", self.critical_samples, "an integer >= 1")
-        if not 0 <= self.critical_grace < math.inf:
-            raise InvalidPolicy("critical_grace", self.critical_grace, "seconds >= 0")
+        for name in ("critical_grace", "stability_period", "ineffective_window"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidPolicy(name, getattr(self, name), "seconds >= 0")
 
 
 class Phase(Enum):
@@ -131,6 +137,9 @@ class Guard(Value):
         prepared: Whether this excursion above normal has been prepared for.
         reported: Whether a dry run has said what it would do about this excursion.
         blind: Whether the last sample was unknown.
+        probation: What is known of the present life since it began; None before the first.
+        configured: The thresholds that were asked for; those in force are the pressure's.
+        floor_bytes: What the leaf weighs from the start, where that is above its warning; None where it is not, or is not known.
     """
 
     policy: Policy
@@ -147,6 +156,9 @@ class Guard(Value):
     prepared: bool = False
     reported: bool = False
     blind: bool = False
+    probation: Probation | None = None
+    configured: Thresholds = attrs.field(default=attrs.Factory(lambda guard: guard.pressure.thresholds, takes_self=True))
+    floor_bytes: int | None = None
 
     @property
     def level(self) -> MemoryState:
@@ -182,7 +194,7 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
         case Unread(reason):
             guard = _unread(guard, reason, now, effects)
         case LeafStarted(generation):
-            guard = _started(guard, generation)
+            guard = _started(guard, generation, now)
         case LeafExited(generation):
             guard = _exited(guard, generation, effects)
         case IdleChanged(idle):
@@ -194,7 +206,7 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
         case RestartPostponed(remaining) if guard.phase is Phase.ASKED:
             guard = attrs.evolve(guard, phase=Phase.WATCHING, not_before=now + max(remaining, RETRY_PAUSE))
         case RestartDone(generation) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
-            guard = _done(guard, generation, effects)
+            guard = _done(guard, generation, now, effects)
         case RestartBroken(reason) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
             effects.append(Failed(reason))
             guard = attrs.evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, not_before=now + BROKEN_PAUSE)
@@ -226,8 +238,10 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
     wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples
     due = (now if guard.due_since is None else guard.due_since) if wanted else None
     guard = attrs.evolve(guard, pressure=pressure, critical_run=run, due_since=due, blind=False, reported=guard.reported and critical)
-    if guard.phase is Phase.JUDGING:
-        guard = _judged(guard, sample.total_bytes, effects)
+    first = guard.phase is Phase.JUDGING
+    if first:
+        guard = _up(guard, sample.total_bytes, effects)
+    guard = _judged(guard, sample.total_bytes, now, effects, first=first)
     if level is MemoryState.NORMAL:
         guard = _recovered(attrs.evolve(guard, blocked=False, prepared=False), "memory is back to normal", effects)
     elif guard.ladder.asked_by(Cause.RESTART_REFUSED) is not None:
@@ -235,15 +249,28 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
     return guard
 
 
-def _judged(guard: Guard, total_bytes: int, effects: list[Effect]) -> Guard:
-    critical_bytes = guard.pressure.thresholds.critical_bytes
-    if total_bytes < critical_bytes:
+def _up(guard: Guard, total_bytes: int, effects: list[Effect]) -> Guard:
+    if total_bytes < guard.pressure.thresholds.critical_bytes:
         effects.append(Completed(total_bytes))
-    else:
-        effects.append(
-            Ineffective(f"memory is at {_mib(total_bytes)} right after the restart, critical is {_mib(critical_bytes)}", total_bytes)
-        )
     return attrs.evolve(guard, phase=Phase.WATCHING)
+
+
+def _judged(guard: Guard, total_bytes: int, now: float, effects: list[Effect], *, first: bool) -> Guard:
+    """What the sample says of the restart that began this life, and of what the leaf weighs."""
+    if guard.probation is None:
+        return guard
+    trial, policy = guard.probation, guard.policy
+    # what is critical at its first sample has not helped, however small the window
+    ages = {"stability": policy.stability_period, "window": math.inf if first else policy.ineffective_window}
+    probation, judgement = observe(trial, total_bytes, guard.level, guard.pressure.thresholds, now=now, **ages)
+    if judgement is not None:
+        effects.append(said(judgement, probation, total_bytes, guard.pressure.thresholds, now))
+    floor = floor_of(trial, probation, guard.configured, guard.floor_bytes)
+    if floor != guard.floor_bytes:
+        thresholds = raised(guard.configured, floor)
+        effects.append(FloorChanged(floor, thresholds))
+        guard = attrs.evolve(guard, floor_bytes=floor, pressure=attrs.evolve(guard.pressure, thresholds=thresholds))
+    return attrs.evolve(guard, probation=probation)
 
 
 def _unread(guard: Guard, reason: str, now: float, effects: list[Effect]) -> Guard:
@@ -255,7 +282,7 @@ def _unread(guard: Guard, reason: str, now: float, effects: list[Effect]) -> Gua
     return attrs.evolve(guard, pressure=pressure, blind=True)
 
 
-def _started(guard: Guard, generation: int) -> Guard:
+def _started(guard: Guard, generation: int, now: float) -> Guard:
     if guard.generation is not None and generation <= guard.generation:
         return guard
     return attrs.evolve(
@@ -268,6 +295,7 @@ def _started(guard: Guard, generation: int) -> Guard:
         due_since=None,
         prepared=False,
         reported=False,
+        probation=Probation(now),
     )
 
 
@@ -292,12 +320,13 @@ def _refused(guard: Guard, event: RestartRefused, now: float, effects: list[Effe
     return _degraded(guard, event.reason, effects)
 
 
-def _done(guard: Guard, generation: int, effects: list[Effect]) -> Guard:
-    guard = _started(guard, generation)
+def _done(guard: Guard, generation: int, now: float, effects: list[Effect]) -> Guard:
+    guard = _started(guard, generation, now)
     if not guard.alive:
         effects.append(Failed("the new life ended at once"))
         return attrs.evolve(guard, phase=Phase.WATCHING)
-    return attrs.evolve(guard, phase=Phase.JUDGING)
+    probation = attrs.evolve(guard.probation or Probation(now), controlled=True)
+    return attrs.evolve(guard, phase=Phase.JUDGING, probation=probation)
 
 
 def _degraded(guard: Guard, reason: str, effects: list[Effect]) -> Guard:
@@ -351,7 +380,3 @@ def _ask(guard: Guard, effects: list[Effect]) -> Guard:
         return attrs.evolve(guard, reported=True)
     effects.append(Restart(reason, urgent, level, total))
     return attrs.evolve(guard, phase=Phase.ASKED)
-
-
-def _mib(total_bytes: int | None) -> str:
-    return "unknown" if total_bytes is None else f"{total_bytes / _MIB:.1f} MiB"
