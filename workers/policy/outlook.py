@@ -1,0 +1,104 @@
+"""Whether the next threshold that matters is foreseen, and for how long: what the decision asks a trend."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from supervisor import Value
+
+from .pressure import MemoryState, Pressure
+from .trend import Forecast, Trend, time_to
+from .trend import step as follow
+
+CONFIDENT: Final = 0.7
+"""Confidence from which a forecast is acted upon; scored over recorded traces in ``docs/benchmarks.md``."""
+EVALUATIONS: Final = 2
+"""Consecutive forecasts within the horizon, at least, that make it foreseen."""
+SUSTAINED: Final = 15.0
+"""Seconds that must lie between the first and the last of them, at least: of fast samples, two say no more than one."""
+_MIB: Final = 1024 * 1024
+
+
+@attrs.frozen(repr=False, eq=False)
+class Outlook(Value):
+    """What is foreseen of one life of a leaf.
+
+    Attributes:
+        trend: Its samples.
+        level: The level that is looked for: critical, or emergency where it is critical already; None in an emergency.
+        forecast: When that level will be reached, as of the last known sample; None when that cannot be said.
+        run: How many known samples in a row, up to now, had a confident forecast within the horizon.
+        since: When the first of them was taken; None when there is none.
+        until: When the last of them was taken; None when there is none.
+    """
+
+    trend: Trend = Trend()
+    level: MemoryState | None = MemoryState.CRITICAL
+    forecast: Forecast | None = None
+    run: int = 0
+    since: float | None = None
+    until: float | None = None
+
+    @property
+    def is_foreseen(self) -> bool:
+        """Whether the level will be reached within the horizon, by several confident forecasts in a row."""
+        return self.run >= EVALUATIONS and self.since is not None and self.until is not None and self.until - self.since >= SUSTAINED
+
+    @property
+    def sure(self) -> Forecast | None:
+        """The forecast, if it is a confident one; how far ahead it lies does not matter."""
+        return self.forecast if self.forecast is not None and self.forecast.confidence >= CONFIDENT else None
+
+
+def look_ahead(outlook: Outlook, pressure: Pressure, horizon: float, now: float) -> Outlook:
+    """Take the known sample that `pressure` has just taken.
+
+    Args:
+        outlook: Before the sample.
+        pressure: After the sample.
+        horizon: Seconds ahead within which a forecast counts; 0: nothing is ever forecast.
+        now: When the sample was taken.
+    """
+    total = pressure.total_bytes
+    if horizon <= 0 or total is None:
+        return outlook
+    trend = follow(outlook.trend, total, now)
+    level = _above(pressure.level)
+    forecast = None
+    if level is not None:
+        threshold = pressure.thresholds.enter_bytes(level)
+        # below half of it nothing is within reach, and most leaves stay there: an evaluation costs more than all the rest of a step
+        forecast = time_to(trend, threshold, now) if 2 * total >= threshold else None
+    after = Outlook(trend, level, forecast)
+    if after.sure is None or after.sure.seconds > horizon:
+        return after
+    if outlook.level is level and outlook.since is not None:
+        return attrs.evolve(after, run=outlook.run + 1, since=outlook.since, until=now)
+    return attrs.evolve(after, run=1, since=now, until=now)
+
+
+def in_words(outlook: Outlook) -> str:
+    """A confident forecast for a person: "reaches critical in about 40 s (+12.3 MiB/s)"; empty when there is none."""
+    forecast = outlook.sure
+    if forecast is None or outlook.level is None:
+        return ""
+    rate = forecast.bytes_per_second / _MIB
+    speed = f"+{rate:.1f} MiB/s" if rate >= 0.1 else f"+{rate * 60:.1f} MiB/min"
+    return f"reaches {outlook.level.value} {roughly(forecast.seconds)} ({speed})"
+
+
+def roughly(seconds: float) -> str:
+    """How soon, no more exactly than a forecast is: "at any moment", "in about 40 s", "in about 5 min", "in about 3 h"."""
+    if seconds < 5:
+        return "at any moment"
+    if seconds < 90:
+        return f"in about {round(seconds / 10) * 10 or 10} s"
+    return f"in about {round(seconds / 60)} min" if seconds < 5400 else f"in about {round(seconds / 3600)} h"
+
+
+def _above(level: MemoryState) -> MemoryState | None:
+    if level is MemoryState.EMERGENCY:
+        return None
+    return MemoryState.EMERGENCY if level is MemoryState.CRITICAL else MemoryState.CRITICAL
