@@ -129,7 +129,7 @@ def protected(agent: Agent, *, detached: bool = False, dry_run: bool = False) ->
 def leaves_of(run: GuardianRun) -> list[Leaf]:
     """The leaves of a run, before anything runs."""
     monitoring = run.config.monitoring
-    policy = decide.Policy(monitoring.critical_samples, monitoring.critical_grace, run.dry_run)
+    policy = decide.Policy(monitoring.critical_samples, monitoring.critical_grace, run.dry_run, monitoring.prediction_horizon)
     return [Leaf(agent, ("guardian", "agents", agent.name, "leaf"), decide.watch(policy, agent.thresholds)) for agent in run.agents]
 
 

@@ -37,6 +37,7 @@ from .event import (
 )
 from .ledger import Leaf, Ledger
 from .policy.ladder import DegradationMode
+from .policy.outlook import in_words
 from .policy.pressure import MemoryState
 
 LISTED: Final = 10
@@ -139,7 +140,8 @@ def status(leaf: Leaf) -> str:
     pressure = leaf.guard.pressure
     total = "?" if pressure.total_bytes is None else format_bytes(pressure.total_bytes)
     mode = "" if leaf.mode is DegradationMode.NORMAL else f", {leaf.mode.value}"
-    return f"{leaf.name}: {total} of {format_bytes(pressure.thresholds.critical_bytes)}, {pressure.level.value}{mode}"
+    soon = in_words(leaf.guard.outlook)
+    return f"{leaf.name}: {total} of {format_bytes(pressure.thresholds.critical_bytes)}, {pressure.level.value}{mode}{soon and f', {soon}'}"
 
 
 def summary_rows(ledger: Ledger, summary: Summary) -> list[tuple[str, str | None]]:

@@ -47,6 +47,7 @@ from .news import (
     Tick,
     Unread,
 )
+from .outlook import Outlook, in_words, look_ahead
 from .pressure import MemoryState, Pressure, Thresholds
 from .pressure import step as feel
 
@@ -87,6 +88,8 @@ class Policy(Value):
         critical_samples: Consecutive known samples at level critical or worse that make a restart due, >= 1.
         critical_grace: Seconds for which a due restart waits for an idle moment.
         dry_run: Decide and report, never act.
+        prediction_horizon: Seconds ahead: a restart is due as well when critical, or emergency at level critical, is foreseen within
+            them; 0 foresees nothing.
 
     Raises:
         InvalidPolicy: A field is out of range.
@@ -95,12 +98,15 @@ class Policy(Value):
     critical_samples: int = 3
     critical_grace: float = 120.0
     dry_run: bool = False
+    prediction_horizon: float = 120.0
 
     def __attrs_post_init__(self) -> None:
         if type(self.critical_samples) is not int or self.critical_samples < 1:
             raise InvalidPolicy("critical_samples", self.critical_samples, "an integer >= 1")
-        if not 0 <= self.critical_grace < math.inf:
-            raise InvalidPolicy("critical_grace", self.critical_grace, "seconds >= 0")
+        for name in ("critical_grace", "prediction_horizon"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise InvalidPolicy(name, value, "seconds >= 0")
 
 
 class Phase(Enum):
@@ -129,8 +135,9 @@ class Guard(Value):
         not_before: No request before this time: protection said so.
         blocked: Protection refused and could not say for how long: no request until the level was normal.
         prepared: Whether this excursion above normal has been prepared for.
-        reported: Whether a dry run has said what it would do about this excursion.
+        reported: The level at which a dry run has said what it would do, at most critical; None: it has not about this excursion.
         blind: Whether the last sample was unknown.
+        outlook: What is foreseen of this life.
     """
 
     policy: Policy
@@ -145,8 +152,9 @@ class Guard(Value):
     not_before: float | None = None
     blocked: bool = False
     prepared: bool = False
-    reported: bool = False
+    reported: MemoryState | None = None
     blind: bool = False
+    outlook: Outlook = Outlook()
 
     @property
     def level(self) -> MemoryState:
@@ -198,6 +206,7 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
         case RestartBroken(reason) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
             effects.append(Failed(reason))
             guard = attrs.evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, not_before=now + BROKEN_PAUSE)
+            guard = attrs.evolve(guard, outlook=guard.outlook.anew())
         case _:
             pass
     return _act(guard, now, effects), tuple(effects)
@@ -221,15 +230,20 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
         effects.append(LevelChanged(change.old, level, sample.total_bytes))
         if change.is_rise:
             effects.append(ThresholdExceeded(level, sample.total_bytes, pressure.thresholds.enter_bytes(level)))
+    outlook = look_ahead(guard.outlook, pressure, guard.policy.prediction_horizon, now)
     critical = level.reaches(MemoryState.CRITICAL)
     run = guard.critical_run + 1 if critical else 0
-    wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples
+    # what is foreseen at level normal is prepared for, no more
+    foreseen = outlook.is_foreseen and level is not MemoryState.NORMAL
+    wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples or foreseen
     due = (now if guard.due_since is None else guard.due_since) if wanted else None
-    guard = attrs.evolve(guard, pressure=pressure, critical_run=run, due_since=due, blind=False, reported=guard.reported and critical)
+    reported = guard.reported if guard.reported is not None and level.reaches(guard.reported) else None
+    guard = attrs.evolve(guard, pressure=pressure, outlook=outlook, critical_run=run, due_since=due, blind=False, reported=reported)
     if guard.phase is Phase.JUDGING:
         guard = _judged(guard, sample.total_bytes, effects)
     if level is MemoryState.NORMAL:
-        guard = _recovered(attrs.evolve(guard, blocked=False, prepared=False), "memory is back to normal", effects)
+        prepared = guard.prepared and outlook.is_foreseen
+        guard = _recovered(attrs.evolve(guard, blocked=False, prepared=prepared), "memory is back to normal", effects)
     elif guard.ladder.asked_by(Cause.RESTART_REFUSED) is not None:
         guard = _degraded(guard, "restarts are still refused", effects)
     return guard
@@ -264,10 +278,11 @@ def _started(guard: Guard, generation: int) -> Guard:
         alive=True,
         idle=True,
         pressure=guard.pressure.renewed(),
+        outlook=Outlook(),
         critical_run=0,
         due_since=None,
         prepared=False,
-        reported=False,
+        reported=None,
     )
 
 
@@ -317,18 +332,26 @@ def _moved(guard: Guard, ladder: Ladder, change: ModeChange | None, reason: str,
 
 def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
     """Restart or prepare, if the state after the event calls for it."""
-    if not guard.alive or guard.phase is not Phase.WATCHING or guard.level is MemoryState.NORMAL or guard.pressure.fresh:
+    if not guard.alive or guard.phase is not Phase.WATCHING or guard.pressure.fresh:
+        return guard
+    if guard.level is MemoryState.NORMAL and not guard.outlook.is_foreseen:
         return guard
     if _wants_restart(guard) and not guard.blocked and now >= _moment(guard):
         return _ask(guard, effects)
     if not guard.prepared and not guard.policy.dry_run:
-        effects.append(Prepare(f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}"))
+        soon = in_words(guard.outlook)
+        effects.append(Prepare(f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}{soon and f'; {soon}'}"))
         return attrs.evolve(guard, prepared=True)
     return guard
 
 
 def _wants_restart(guard: Guard) -> bool:
-    return guard.alive and guard.phase is Phase.WATCHING and guard.due_since is not None and not guard.reported
+    return guard.alive and guard.phase is Phase.WATCHING and guard.due_since is not None and not _is_reported(guard)
+
+
+def _is_reported(guard: Guard) -> bool:
+    """A dry run says once that it is foreseen, and once that it is so."""
+    return guard.reported is not None and (guard.reported is MemoryState.CRITICAL or not guard.level.reaches(MemoryState.CRITICAL))
 
 
 def _moment(guard: Guard) -> float:
@@ -344,11 +367,16 @@ def _ask(guard: Guard, effects: list[Effect]) -> Guard:
     assert total is not None
     urgent = level is MemoryState.EMERGENCY
     bound = _mib(guard.pressure.thresholds.enter_bytes(level))
-    sustained = "" if urgent else f" over {guard.critical_run} samples"
-    reason = f"memory is at {_mib(total)}, {level.value} ({bound}){sustained}"
+    if urgent:
+        why = ""
+    elif guard.critical_run >= guard.policy.critical_samples:
+        why = f" over {guard.critical_run} samples"
+    else:
+        why = f": {in_words(guard.outlook)}"
+    reason = f"memory is at {_mib(total)}, {level.value} ({bound}){why}"
     if guard.policy.dry_run:
         effects.append(WouldRestart(reason, urgent, level, total))
-        return attrs.evolve(guard, reported=True)
+        return attrs.evolve(guard, reported=min(level, MemoryState.CRITICAL, key=lambda level: level.rank))
     effects.append(Restart(reason, urgent, level, total))
     return attrs.evolve(guard, phase=Phase.ASKED)
 

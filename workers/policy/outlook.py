@@ -46,6 +46,10 @@ class Outlook(Value):
         """Whether the level will be reached within the horizon, by several confident forecasts in a row."""
         return self.run >= EVALUATIONS and self.since is not None and self.until is not None and self.until - self.since >= SUSTAINED
 
+    def anew(self) -> Outlook:
+        """The same forecast, that has to be confirmed from the beginning."""
+        return attrs.evolve(self, run=0, since=None, until=None)
+
     @property
     def sure(self) -> Forecast | None:
         """The forecast, if it is a confident one; how far ahead it lies does not matter."""

@@ -149,10 +149,10 @@ def growth(trend: Trend) -> Growth | None:
     if trend.since is None or len(recent) < LEAST or len(lows) < LEAST or recent[-1][0] - trend.since < ENOUGH * windows.long:
         return None
     # the lows first: most leaves do not grow, and these are fewer
-    slow, steady = _slope(lows)
+    slow, steady = slope(lows)
     if slow <= 0 or steady <= 0:
         return None
-    fast, rising = _slope(recent)
+    fast, rising = slope(recent)
     if fast <= 0 or rising < RISING:
         return None
     at = recent[-1][0]
@@ -176,7 +176,7 @@ def time_to(trend: Trend, threshold_bytes: int, now: float) -> Forecast | None:
     return Forecast(threshold_bytes, max(0.0, left), found.bytes_per_second, found.confidence)
 
 
-def _slope(points: tuple[Point, ...]) -> tuple[float, float]:
+def slope(points: tuple[Point, ...]) -> tuple[float, float]:
     """Theil and Sen's slope in bytes per second, and Kendall's tau: of all pairs, the share that rises less the share that falls."""
     slopes = sorted([(after - before) / (later - earlier) for (earlier, before), (later, after) in combinations(points, 2)])
     falling, not_rising = bisect_left(slopes, 0.0), bisect_right(slopes, 0.0)
