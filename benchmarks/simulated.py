@@ -134,6 +134,4 @@ def one_step(rng: random.Random) -> Series:
 GROWING: Final[dict[str, Callable[[random.Random], Series]]] = {
     it.__name__: it for it in (line, noisy_line, accelerating, leaking_teeth, stairs, random_stairs)
 }
-STEADY: Final[dict[str, Callable[[random.Random], Series]]] = {
-    it.__name__: it for it in (plateau, wander, waves, teeth, warm_up, one_step)
-}
+STEADY: Final[dict[str, Callable[[random.Random], Series]]] = {it.__name__: it for it in (plateau, wander, waves, teeth, warm_up, one_step)}

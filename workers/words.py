@@ -145,7 +145,7 @@ def status(leaf: Leaf) -> str:
 
 
 def summary_rows(ledger: Ledger, summary: Summary) -> list[tuple[str, str | None]]:
-    """How long, how many restarts and why, peak memory, how each leaf ended, where its state is."""
+    """How long, how many restarts and why, peak memory, thresholds that look wrong, how each leaf ended, where its state is."""
     rows: list[tuple[str, str | None]] = [row for row in summary.rows() if row[0] != "restarts"]
     for leaf in ledger.leaves:
         of = f" of {leaf.name}" if len(ledger.leaves) > 1 else ""
@@ -157,6 +157,9 @@ def summary_rows(ledger: Ledger, summary: Summary) -> list[tuple[str, str | None
             clock = time.strftime("%H:%M:%S", time.localtime(note.time))
             rows.append(("", f"{clock} {'controlled' if note.controlled else 'after a failure'}: {note.reason}"))
         rows.append((f"peak memory{of}", None if peak is None else format_bytes(peak)))
+        suggestion = ledger.suggestion(leaf)
+        if suggestion is not None and (wrong := suggestion.summary()) is not None:
+            rows.append((f"thresholds{of}", wrong))
         rows.append((f"end{of}", leaf.exit.reason if leaf.exit is not None else None))
         rows.append((f"state{of}", leaf.state_file or "nothing was captured"))
     return rows

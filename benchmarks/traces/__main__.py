@@ -19,7 +19,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=480.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="one round for each, since they need about 1.5 GiB together")
     parser.add_argument("--runtimes", choices=RUNTIMES, nargs="+", default=list(RUNTIMES))
-    parser.add_argument("--pace", type=float, default=1.0, help="how many times slower the programs are, and how many seconds pass between readings")
+    parser.add_argument(
+        "--pace", type=float, default=1.0, help="how many times slower the programs are, and how many seconds pass between readings"
+    )
     options = parser.parse_args()
     shapes = options.shapes or [*GROWING, *STEADY]
     unknown = set(shapes) - {*GROWING, *STEADY}

@@ -94,12 +94,15 @@ def in_words(outlook: Outlook) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """How soon, no more exactly than a forecast is: "at any moment", "in about 40 s", "in about 5 min", "in about 3 h"."""
-    if seconds < 5:
-        return "at any moment"
+    """How soon: "at any moment", "in about 40 s"."""
+    return "at any moment" if seconds < 5 else f"in about {about(seconds)}"
+
+
+def about(seconds: float) -> str:
+    """A time no more exactly than a forecast is: "40 s", "5 min", "3 h"."""
     if seconds < 90:
-        return f"in about {round(seconds / 10) * 10 or 10} s"
-    return f"in about {round(seconds / 60)} min" if seconds < 5400 else f"in about {round(seconds / 3600)} h"
+        return f"{max(10, round(seconds / 10) * 10)} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{round(seconds / 3600)} h"
 
 
 def _above(level: MemoryState) -> MemoryState | None:

@@ -123,10 +123,8 @@ def step(trend: Trend, total_bytes: int | None, now: float) -> Trend:
         return trend
     point = (now, total_bytes)
     slot = windows.short / windows.points
-    if len(recent) > 1 and recent[-1][0] - recent[-2][0] < slot:
-        recent = (*recent[:-1], point)
-    else:
-        recent = (*recent, point)
+    crowded = len(recent) > 1 and recent[-1][0] - recent[-2][0] < slot
+    recent = (*(recent[:-1] if crowded else recent), point)
     gone = now - windows.short
     first = 0
     while recent[first][0] < gone:
