@@ -1,6 +1,6 @@
-"""A small program with a memory of its own kind: ``python program.py SHAPE SEED SECONDS [PACE]``. Standard library alone; it ends by itself.
+"""A small program with a memory of its own kind: ``python program.py SHAPE SEED SECONDS [PACE]``.
 
-PACE 2.5 has everything it does take two and a half times as long.
+Standard library alone; it ends by itself. PACE 2.5 has everything it does take two and a half times as long.
 
 What grows keeps what real programs forget to drop: records in a cache that nobody empties. What does not grow allocates as much
 and gives it back. ``program.mjs`` does the same in JavaScript.

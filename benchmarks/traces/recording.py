@@ -37,6 +37,7 @@ def record(names: Sequence[tuple[str, str, int]], seconds: float, folder: Path, 
 
     Args:
         names: Runtime, shape and seed of each.
+        seconds: How long.
         folder: Where the files go.
         pace: How many times slower the programs are.
 

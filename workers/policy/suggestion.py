@@ -103,7 +103,7 @@ class Workload(Value):
         )
 
     def percentile(self, share: float) -> int:
-        """The total that was not exceeded in `share` (0 to 1) of the time, to five percent and never above the peak; 0 when nothing is known."""
+        """The total that was not exceeded in `share` (0 to 1) of the time, to five percent; 0 when nothing is known."""
         left = share * self.seconds
         for bucket, seconds in self.histogram:
             left -= seconds

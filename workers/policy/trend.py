@@ -27,7 +27,8 @@ from .errors import InvalidPolicy
 LEAST: Final = 5
 """Samples, and buckets, without which there is no forecast."""
 ENOUGH: Final = 5 / 6
-"""Share of the long window that a life must have lasted: a program that starts is busy growing, and most of them stop."""
+"""Share of the long window that a life must have lasted: a program that starts is busy growing, and most of them stop. Half of the window
+must have been seen, which is not the same after a time without samples."""
 RISING: Final = 0.4
 """Kendall's tau of the short window from which it counts as rising."""
 
@@ -144,7 +145,9 @@ def step(trend: Trend, total_bytes: int | None, now: float) -> Trend:
 def growth(trend: Trend) -> Growth | None:
     """How memory grows; None: it does not, or too little is known to say."""
     recent, lows, windows = trend.recent, trend.lows, trend.windows
-    if trend.since is None or len(recent) < LEAST or len(lows) < LEAST or recent[-1][0] - trend.since < ENOUGH * windows.long:
+    if trend.since is None or len(recent) < LEAST or len(lows) < LEAST:
+        return None
+    if recent[-1][0] - trend.since < ENOUGH * windows.long or recent[-1][0] - lows[0][0] < windows.long / 2:
         return None
     # the lows first: most leaves do not grow, and these are fewer
     slow, steady = slope(lows)
@@ -168,7 +171,7 @@ def time_to(trend: Trend, threshold_bytes: int, now: float) -> Forecast | None:
         now: Monotonic seconds, not before the last sample.
     """
     found = growth(trend)
-    if found is None:
+    if found is None or now - found.at > trend.windows.short:
         return None
     left = (threshold_bytes - found.edge_bytes) / found.bytes_per_second - (now - found.at)
     return Forecast(threshold_bytes, max(0.0, left), found.bytes_per_second, found.confidence)
