@@ -12,7 +12,7 @@ import attrs
 from workers.policy.outlook import CONFIDENT, Outlook, look_ahead
 from workers.policy.pressure import MemoryState, Pressure, Thresholds
 from workers.policy.pressure import step as feel
-from workers.policy.trend import ENOUGH, Forecast, Point, Trend, Windows, slope, time_to
+from workers.policy.trend import Forecast, Point, Trend, slope, time_to
 from workers.policy.trend import step as follow
 
 from .figures import Effort, Figure, Peer, Summary, at_most
@@ -25,10 +25,10 @@ AHEAD: Final = 60.0
 """Seconds before the crossing at which it must be foreseen."""
 SHARES: Final = (0.6, 0.75, 0.9)
 """Of what a growing trace grows by: where critical is put."""
-ABOVE: Final = (1.05, 1.15, 1.3)
-"""Times the highest total of a steady trace: where critical is put."""
-EARLIEST: Final = 720.0
-"""Crossings before this are left out: forecasts begin at ten minutes, and need time to be made."""
+ABOVE: Final = (1.1, 1.2, 1.3)
+"""Times the highest total of a steady trace: where critical is put. Five percent below a threshold is still within its band."""
+EARLIEST: Final = 840.0
+"""Crossings before this are left out: forecasts begin at twelve minutes, and look two minutes ahead."""
 SCORED: Final = (30.0, 300.0)
 """Seconds before the crossing between which forecasts are compared with what happened."""
 
@@ -63,11 +63,11 @@ class Score:
 
 def measure(effort: Effort) -> list[Figure]:
     strides = effort.pick((1, 6), (2, 6), (30,))
-    sets = {
-        "recorded": [thinned(trace, every) for trace in recorded()[:: effort.pick(1, 1, 9)] for every in strides],
-        "simulated": simulated(effort.pick(25, 8, 1)),
-    }
-    return [*(figure for name, traces in sets.items() for figure in scores(name, traces)), *costs(sets["recorded"], effort)]
+    sets: dict[str, list[Trace]] = {}
+    for trace in recorded()[:: effort.pick(1, 1, 9)]:
+        sets.setdefault(trace.name.partition("/")[0], []).extend(thinned(trace, every) for every in strides)
+    sets["simulated"] = simulated(effort.pick(25, 8, 1))
+    return [*(figure for name, traces in sets.items() for figure in scores(name, traces)), *costs(sets["compressed"], effort)]
 
 
 def scores(name: str, traces: Sequence[Trace]) -> list[Figure]:
@@ -179,7 +179,7 @@ def lows_alone(trend: Trend, threshold: int, now: float) -> Forecast | None:
 
 
 def _alone(trend: Trend, points: tuple[Point, ...], threshold: int) -> Forecast | None:
-    if trend.since is None or len(points) < 5 or points[-1][0] - trend.since < ENOUGH * Windows().long:
+    if trend.since is None or len(points) < 5 or points[-1][0] - trend.since < trend.windows.long:
         return None
     rate, rising = slope(points)
     if rate <= 0:
@@ -202,7 +202,7 @@ def costs(traces: Sequence[Trace], effort: Effort) -> list[Figure]:
             between = perf_counter_ns()
             time_to(trend, total * 2, at)
             steps.append((between - began) / 1000)
-            if at - trace.samples[0][0] > ENOUGH * trend.windows.long:
+            if at - trace.samples[0][0] > trend.windows.long:
                 forecasts.append((perf_counter_ns() - between) / 1000)
     return [
         Figure("one sample taken", "us", Summary.of(steps)),

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.policy.errors import InvalidPolicy
-from workers.policy.trend import ENOUGH, Forecast, Trend, Windows, growth, slope, step, time_to
+from workers.policy.trend import Forecast, Trend, Windows, growth, slope, step, time_to
 
 MIB = 1024 * 1024
 WINDOWS = Windows()
-YOUNG = ENOUGH * WINDOWS.long
+YOUNG = WINDOWS.long
 pauses = st.lists(st.floats(min_value=0.1, max_value=30.0), min_size=1, max_size=40).filter(lambda pauses: sum(pauses) >= len(pauses))
 
 
@@ -43,7 +43,7 @@ def forecast(trend: Trend, threshold: int) -> Forecast:
 
 @given(pauses, st.floats(min_value=0.001, max_value=50.0), st.integers(0, 1 << 40), st.floats(min_value=0.0, max_value=1e7))
 def test_a_line_is_foreseen_exactly(pauses: list[float], rate_mib: float, base: int, begin: float) -> None:
-    """However irregular the samples and whenever they began, steady growth is known with full confidence, and its time to within a percent."""
+    """However irregular the samples and whenever they began: full confidence, and the time to within a percent."""
     rate = rate_mib * MIB
     at = times(pauses, begin=begin)
     trend = follow([(when, base + int(rate * (when - begin))) for when in at])
@@ -161,7 +161,7 @@ def test_a_step_is_no_growth() -> None:
 
 
 def test_a_warm_up_is_not_foreseen() -> None:
-    """What grows for five minutes and then stops is left alone: nothing is said before a life is ten minutes old."""
+    """What grows for five minutes and then stops is left alone: nothing is said before a life is twelve minutes old."""
     trend = Trend()
     for at in range(0, 2000, 5):
         trend = step(trend, min(at, 300) * MIB, float(at))

@@ -12,12 +12,14 @@ from .pressure import MemoryState, Pressure
 from .trend import Forecast, Trend, time_to
 from .trend import step as follow
 
-CONFIDENT: Final = 0.7
+CONFIDENT: Final = 0.65
 """Confidence from which a forecast is acted upon; scored over recorded traces in ``docs/benchmarks.md``."""
 EVALUATIONS: Final = 2
 """Consecutive forecasts within the horizon, at least, that make it foreseen."""
 SUSTAINED: Final = 15.0
 """Seconds that must lie between the first and the last of them, at least: of fast samples, two say no more than one."""
+FAR: Final = 6 * 3600.0
+"""Seconds ahead of which a person is told nothing: twelve minutes do not show a day."""
 _MIB: Final = 1024 * 1024
 
 
@@ -84,9 +86,9 @@ def look_ahead(outlook: Outlook, pressure: Pressure, horizon: float, now: float)
 
 
 def in_words(outlook: Outlook) -> str:
-    """A confident forecast for a person: "reaches critical in about 40 s (+12.3 MiB/s)"; empty when there is none."""
+    """A confident forecast for a person: "reaches critical in about 40 s (+12.3 MiB/s)"; empty when there is none, or when it is far."""
     forecast = outlook.sure
-    if forecast is None or outlook.level is None:
+    if forecast is None or outlook.level is None or forecast.seconds > FAR:
         return ""
     rate = forecast.bytes_per_second / _MIB
     speed = f"+{rate:.1f} MiB/s" if rate >= 0.1 else f"+{rate * 60:.1f} MiB/min"
@@ -99,7 +101,9 @@ def roughly(seconds: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """A time no more exactly than a forecast is: "40 s", "5 min", "3 h"."""
+    """A time no more exactly than a forecast is: "40 s", "5 min", "3 h", "months"."""
+    if seconds >= 1e7:
+        return "months"
     if seconds < 90:
         return f"{max(10, round(seconds / 10) * 10)} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{round(seconds / 3600)} h"

@@ -168,10 +168,11 @@ def suggest(workload: Workload, configured: Thresholds, limit_bytes: int | None 
     if workload.samples < SAMPLES or workload.seconds < OBSERVED:
         return None
     start, half, most = workload.start_bytes, workload.percentile(0.5), workload.percentile(0.99)
-    reasons = [
-        f"half of the time it needs no more than {format_bytes(half)}, 99 % of the time {format_bytes(most)}, at most {format_bytes(workload.peak_bytes)}",
-        f"a new life needs {format_bytes(start)} in its first two minutes",
-    ]
+    seen = (
+        f"half of the time it needs up to {format_bytes(half)}, 99 % of it up to {format_bytes(most)}, "
+        f"and {format_bytes(workload.peak_bytes)} at most"
+    )
+    reasons = [seen, f"a new life needs {format_bytes(start)} in its first two minutes"]
     if workload.growth > 0:
         warning, critical, emergency = _leaking(workload, start, half, limit_bytes, reasons)
     else:

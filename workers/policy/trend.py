@@ -26,11 +26,10 @@ from .errors import InvalidPolicy
 
 LEAST: Final = 5
 """Samples, and buckets, without which there is no forecast."""
-ENOUGH: Final = 5 / 6
-"""Share of the long window that a life must have lasted: a program that starts is busy growing, and most of them stop. Half of the window
-must have been seen, which is not the same after a time without samples."""
-RISING: Final = 0.4
+RISING: Final = 0.2
 """Kendall's tau of the short window from which it counts as rising."""
+NOISE: Final = 0.75
+"""How far the upper edge may be above the line, in parts of what the short window grows by: a tip far above it was an exception."""
 
 Point = tuple[float, int]
 """Monotonic seconds and bytes."""
@@ -90,7 +89,7 @@ class Growth(Value):
         bytes_per_second: How fast, > 0.
         at: The time of the last sample.
         edge_bytes: Where the upper edge of the series is then, garbage and noise included: the line through the samples, moved up to the
-            one furthest above it. It is what reaches a threshold first.
+            one furthest above it, though not by more than `NOISE` allows. It is what reaches a threshold first.
         confidence: 0 to 1: how steadily the lows rise (Kendall's tau), less up to a half where the two slopes differ.
     """
 
@@ -147,7 +146,8 @@ def growth(trend: Trend) -> Growth | None:
     recent, lows, windows = trend.recent, trend.lows, trend.windows
     if trend.since is None or len(recent) < LEAST or len(lows) < LEAST:
         return None
-    if recent[-1][0] - trend.since < ENOUGH * windows.long or recent[-1][0] - lows[0][0] < windows.long / 2:
+    # a program that starts is busy growing, and most of them stop; after a time without samples, half of the window will do
+    if recent[-1][0] - trend.since < windows.long or recent[-1][0] - lows[0][0] < windows.long / 2:
         return None
     # the lows first: most leaves do not grow, and these are fewer
     slow, steady = slope(lows)
@@ -157,9 +157,10 @@ def growth(trend: Trend) -> Growth | None:
     if fast <= 0 or rising < RISING:
         return None
     at = recent[-1][0]
-    edge = max(total - fast * (when - at) for when, total in recent)
+    offsets = sorted([total - fast * (when - at) for when, total in recent])
+    line, tip = _median(offsets), offsets[-1]
     rate, faster = (slow, fast) if slow < fast else (fast, slow)
-    return Growth(rate, at, edge, steady * (1 + rate / faster) / 2)
+    return Growth(rate, at, min(tip, line + NOISE * rate * windows.short), steady * (1 + rate / faster) / 2)
 
 
 def time_to(trend: Trend, threshold_bytes: int, now: float) -> Forecast | None:
