@@ -165,7 +165,7 @@ def told(outlook: Outlook, forecast: Forecast | None, now: float) -> Outlook:
     if forecast is None or forecast.confidence < CONFIDENT or forecast.seconds > HORIZON:
         return Outlook(level=MemoryState.CRITICAL, forecast=forecast)
     since = now if outlook.since is None else outlook.since
-    return Outlook(level=MemoryState.CRITICAL, forecast=forecast, run=outlook.run + 1, since=since, until=now)
+    return Outlook(level=MemoryState.CRITICAL, forecast=forecast, since=since, until=now)
 
 
 def short_alone(trend: Trend, threshold: int, now: float) -> Forecast | None:

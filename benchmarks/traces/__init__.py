@@ -6,6 +6,7 @@ program.py, program.mjs   the programs, in Python and in JavaScript
 recording.py              starts them and reads their memory, with the guardian's own reader
 compressed/               20 minutes of a program's life in 8: RUNTIME-SHAPE-SEED.csv
 whole/                    20 minutes as they are (``--seconds 1200 --pace 2.5``)
+unseen/                   the same, recorded when the constants of forecasts had been chosen by the others
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final
 import attrs
 
 PROGRAMS: Final = Path(__file__).resolve().parent
-PACES: Final = {"compressed": 2.5, "whole": 1.0}
+PACES: Final = {"compressed": 2.5, "whole": 1.0, "unseen": 1.0}
 """By folder: how many times longer what was recorded is in the life that it stands for."""
 RUNTIMES: Final = ("python", "node")
 GROWING: Final = ("line", "stairs", "teeth", "bursts")

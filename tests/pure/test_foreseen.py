@@ -250,6 +250,24 @@ def test_forecasts_are_told_in_words() -> None:
     ]
 
 
+def test_far_below_a_threshold_nothing_is_evaluated() -> None:
+    """Where memory would have to double, there is no forecast; from half of the threshold on there is."""
+    leaf = Leaf()
+    list(leaf.run(lambda at: at / 10, 995))
+    assert leaf.guard.outlook.forecast is None
+    list(leaf.run(lambda at: at / 10, 1000))
+    assert leaf.guard.outlook.forecast is not None
+
+
+def test_the_next_level_is_looked_at_with_a_fresh_eye() -> None:
+    """Even with a horizon that reaches both, the confirmation of emergency begins when the leaf is critical."""
+    leaf = Leaf(Policy(critical_samples=10_000, prediction_horizon=5000.0, dry_run=True))
+    list(leaf.run(line, 1795))
+    assert leaf.guard.outlook.since is not None and leaf.guard.outlook.since < 1100
+    list(leaf.run(line, 1800))
+    assert (leaf.guard.outlook.level, leaf.guard.outlook.since) == (EMERGENCY, 1800)
+
+
 def test_another_level_is_confirmed_anew() -> None:
     """What was foreseen of critical does not count for emergency; in an emergency nothing is left to foresee."""
     leaf = Leaf(Policy(critical_samples=10_000, prediction_horizon=60.0))

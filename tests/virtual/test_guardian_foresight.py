@@ -11,17 +11,17 @@ import anyio
 import attrs
 import pytest
 
-from supervisor import Backoff, ChildSpec, Event, Record, Supervisor, subtree, task
+from supervisor import Backoff, ChildSpec, Event, Record, Summary, Supervisor, subtree, task
 from supervisor.testing import Scripted, settle
 from workers.config import Agent, CommandConfig, GuardianRun, MemoryGuardianConfig, MonitoringConfig, RestartPolicy
-from workers.event import MemoryLevelChanged, MemoryWarning, RestartCompleted, RestartInitiated
+from workers.event import MemoryLevelChanged, MemoryWarning, RestartCompleted, RestartInitiated, RestartRefused
 from workers.guardian import leaves_of
 from workers.health.worker import health
 from workers.ledger import Leaf, Ledger
 from workers.policy import decide
 from workers.policy.pressure import MemoryState, Thresholds
 from workers.probe import MemorySample
-from workers.words import status
+from workers.words import status, summary_rows
 
 pytestmark = pytest.mark.anyio
 
@@ -107,6 +107,7 @@ async def test_a_leak_is_restarted_before_it_is_critical_again_and_again() -> No
     assert all(event.new is not MemoryState.CRITICAL for event in watched.of(MemoryLevelChanged))
     assert any(", warning, reaches critical in about 5 min (+0.1 MiB/s)" in line for line in watched.said)
     assert ledger.leaves[0].workload.growth == pytest.approx(0.1 * MIB, rel=0.05)
+    assert ledger.leaves[0].workload.starts == tuple(pytest.approx((20 + 12) * MIB, rel=0.05) for _ in range(4))
 
 
 async def test_events_carry_the_forecast() -> None:
@@ -128,7 +129,7 @@ async def test_a_dry_run_says_what_it_foresees_and_goes_on() -> None:
     """It says once that it would restart, and once more when it is critical."""
     watched = Watched(leak, dry_run=True)
     await watched.run(2500.0)
-    refused = [record.event for record in watched.records if record.event.name == "restart_refused"]
+    refused = watched.of(RestartRefused)
 
     assert [": reaches critical in about " in event.wanted for event in refused] == [True, False]
     assert not watched.of(RestartInitiated)
@@ -137,12 +138,25 @@ async def test_a_dry_run_says_what_it_foresees_and_goes_on() -> None:
 async def test_without_a_horizon_critical_is_waited_for() -> None:
     """``prediction_horizon = 0`` leaves the leaf alone until it has been critical for long enough, and says nothing of what comes."""
     watched = Watched(leak, MonitoringConfig(prediction_horizon=0.0))
-    await watched.run(2000.0)
+    ledger = await watched.run(2000.0)
     (initiated,) = watched.of(RestartInitiated)
 
+    assert ledger.leaves[0].workload.growth == pytest.approx(0.1 * MIB, rel=0.1)
     assert initiated.level is MemoryState.CRITICAL
     assert all(event.forecast_seconds is None for event in watched.of(MemoryLevelChanged))
     assert not any("reaches" in line for line in watched.said)
+
+
+async def test_thresholds_that_cannot_work_are_named_in_the_summary() -> None:
+    """A leaf that needs more than critical from its first minute on; one whose thresholds fit gets no such line."""
+    wrong = await Watched(lambda at: 250, dry_run=True).run(600.0)
+    right = await Watched(lambda at: 50).run(600.0)
+    row = dict(summary_rows(wrong, Summary())).get("thresholds")
+
+    assert row is not None
+    assert row.startswith("critical (200 MiB) is no more than a new life needs (250 MiB): a restart cannot help; suggested: warning ")
+    assert "thresholds" not in dict(summary_rows(right, Summary()))
+    assert wrong.suggestion(wrong.leaves[0]) is not None
 
 
 @pytest.mark.parametrize(

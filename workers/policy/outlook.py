@@ -14,10 +14,9 @@ from .trend import step as follow
 
 CONFIDENT: Final = 0.65
 """Confidence from which a forecast is acted upon; scored over recorded traces in ``docs/benchmarks.md``."""
-EVALUATIONS: Final = 2
-"""Consecutive forecasts within the horizon, at least, that make it foreseen."""
 SUSTAINED: Final = 15.0
-"""Seconds that must lie between the first and the last of them, at least: of fast samples, two say no more than one."""
+"""Seconds from the first to the last of consecutive forecasts within the horizon that make it foreseen: of fast samples, two say no more
+than one."""
 FAR: Final = 6 * 3600.0
 """Seconds ahead of which a person is told nothing: twelve minutes do not show a day."""
 _MIB: Final = 1024 * 1024
@@ -31,26 +30,25 @@ class Outlook(Value):
         trend: Its samples.
         level: The level that is looked for: critical, or emergency where it is critical already; None in an emergency.
         forecast: When that level will be reached, as of the last known sample; None when that cannot be said.
-        run: How many known samples in a row, up to now, had a confident forecast within the horizon.
-        since: When the first of them was taken; None when there is none.
+        since: When the first of the known samples in a row, up to now, was taken that had a confident forecast within the horizon; None
+            when the last one had none.
         until: When the last of them was taken; None when there is none.
     """
 
     trend: Trend = Trend()
     level: MemoryState | None = MemoryState.CRITICAL
     forecast: Forecast | None = None
-    run: int = 0
     since: float | None = None
     until: float | None = None
 
     @property
     def is_foreseen(self) -> bool:
         """Whether the level will be reached within the horizon, by several confident forecasts in a row."""
-        return self.run >= EVALUATIONS and self.since is not None and self.until is not None and self.until - self.since >= SUSTAINED
+        return self.since is not None and self.until is not None and self.until - self.since >= SUSTAINED
 
     def anew(self) -> Outlook:
         """The same forecast, that has to be confirmed from the beginning."""
-        return attrs.evolve(self, run=0, since=None, until=None)
+        return attrs.evolve(self, since=None, until=None)
 
     @property
     def sure(self) -> Forecast | None:
@@ -80,9 +78,8 @@ def look_ahead(outlook: Outlook, pressure: Pressure, horizon: float, now: float)
     after = Outlook(trend, level, forecast)
     if after.sure is None or after.sure.seconds > horizon:
         return after
-    if outlook.level is level and outlook.since is not None:
-        return attrs.evolve(after, run=outlook.run + 1, since=outlook.since, until=now)
-    return attrs.evolve(after, run=1, since=now, until=now)
+    since = outlook.since if outlook.level is level and outlook.since is not None else now
+    return attrs.evolve(after, since=since, until=now)
 
 
 def in_words(outlook: Outlook) -> str:
