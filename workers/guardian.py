@@ -172,6 +172,7 @@ def policy_of(run: GuardianRun, agent: Agent) -> decide.Policy:
         monitoring.critical_samples,
         monitoring.critical_grace,
         run.dry_run,
+        prediction_horizon=monitoring.prediction_horizon,
         stability_period=restarts.stability_period,
         ineffective_window=restarts.ineffective_window,
     )

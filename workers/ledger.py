@@ -40,6 +40,7 @@ from .policy import decide
 from .policy.effects import Degrade
 from .policy.ladder import DegradationMode
 from .policy.pressure import Intervals
+from .policy.suggestion import Suggestion, Workload, suggest
 from .probe import MemorySample
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Leaf:
         guard: The decision about it.
         claim: The lock on its name, while state is kept.
         history: The latest samples as (monotonic time, bytes).
+        workload: What was observed of all its lives, for suggested thresholds.
         mode: The rung of the degradation ladder it is on.
         watched: Whether it was said that it is watched.
         reader: What reads its memory.
@@ -95,6 +97,7 @@ class Leaf:
     guard: decide.Guard
     claim: RunClaim | None = None
     history: deque[tuple[float, int]] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
+    workload: Workload = Workload()
     mode: DegradationMode = DegradationMode.NORMAL
     watched: bool = False
     reader: str = ""
@@ -130,6 +133,8 @@ class Leaf:
         self.sample = sample
         self.samples += 1
         self.history.append((sample.at, sample.total_bytes))
+        sure = self.guard.outlook.sure
+        self.workload = self.workload.saw(sample.total_bytes, sample.at, 0.0 if sure is None else sure.bytes_per_second)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -246,6 +251,7 @@ class Ledger:
         match event:
             case ChildStarted(generation=int(generation)):
                 leaf.gave_up = None
+                leaf.workload = leaf.workload.renewed()
                 self.tell(leaf, decide.LeafStarted(generation))
             case ChildRestarted(reason=reason, controlled=controlled):
                 leaf.restarts.append(RestartNote(time, reason, controlled))
@@ -306,6 +312,10 @@ class Ledger:
     def spent(self, leaf: Leaf) -> RestartHistory:
         """What restart protection has spent as of now, whoever counts it."""
         return leaf.spent.after(max(0.0, anyio.current_time() - leaf.spent_at)) if leaf.spent_at > -math.inf else leaf.spent
+
+    def suggestion(self, leaf: Leaf) -> Suggestion | None:
+        """The thresholds that the observed workload of a leaf asks for; None while too little was observed."""
+        return suggest(leaf.workload, leaf.agent.thresholds, self.run.limit_bytes)
 
     def emit(self, event: Event) -> None:
         """Publish an event."""

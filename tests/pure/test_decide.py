@@ -560,6 +560,8 @@ def test_a_dry_run_reports_and_never_acts() -> None:
         ({"critical_grace": -1.0}, "critical_grace"),
         ({"critical_grace": math.inf}, "critical_grace"),
         ({"critical_grace": math.nan}, "critical_grace"),
+        ({"prediction_horizon": -1.0}, "prediction_horizon"),
+        ({"prediction_horizon": math.inf}, "prediction_horizon"),
     ],
 )
 def test_absurd_policies_are_refused(change: dict[str, object], field: str) -> None:
@@ -583,7 +585,8 @@ class Decisions(RuleBasedStateMachine):
 
     @initialize(samples=st.integers(1, 4), grace=st.sampled_from([0.0, 5.0, 60.0]), dry=st.sampled_from([False, False, False, True]))
     def begin(self, samples: int, grace: float, dry: bool) -> None:
-        self.policy = Policy(samples, grace, dry)
+        # what is foreseen is test_foreseen.py's
+        self.policy = Policy(samples, grace, dry, prediction_horizon=0.0)
         self.guard = watch(self.policy, LIMITS)
         self.now = 0.0
         self.generation = 0

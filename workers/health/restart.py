@@ -47,6 +47,7 @@ async def admitted(ledger: Ledger, leaf: Leaf, wanted: effects.Restart, attempt:
     """Protection admits it: capture first, then act."""
     ledger.tell(leaf, decide.RestartAdmitted(attempt))
     leaf.attempt, leaf.restarting_since = attempt, anyio.current_time()
+    leaf.workload = leaf.workload.outgrew()
     memory_mb, generation = mib(wanted.total_bytes), leaf.guard.generation
     ledger.emit(RestartInitiated(leaf.path, wanted.reason, memory_mb, attempt, wanted.level, wanted.urgent, generation=generation))
     await capture(ledger, leaf, wanted)

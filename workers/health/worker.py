@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -73,11 +73,12 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
     path, generation = leaf.path, leaf.guard.generation
     match effect:
         case effects.LevelChanged(old=old, new=new, total_bytes=total):
-            ledger.emit(MemoryLevelChanged(path, old, new, total, mib(total), generation=generation))
+            ledger.emit(MemoryLevelChanged(path, old, new, total, mib(total), **foreseen(leaf), generation=generation))
         case effects.ThresholdExceeded(level=level, total_bytes=total, threshold_bytes=threshold):
             ledger.emit(MemoryThresholdExceeded(path, level, total, threshold, mib(total), generation=generation))
         case effects.Prepare(reason=reason):
-            ledger.emit(MemoryWarning(path, reason, mib(leaf.guard.pressure.total_bytes or 0), generation=generation))
+            total = leaf.guard.pressure.total_bytes or 0
+            ledger.emit(MemoryWarning(path, reason, mib(total), **foreseen(leaf), generation=generation))
             request = CaptureRequest(leaf, reason)
             ledger.captures.put(request)
             tasks.start_soon(prepared, ledger, request)
@@ -108,6 +109,20 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
             ledger.emit(MonitoringDegraded(path, True, reason, generation=generation))
         case effects.Sighted():
             ledger.emit(MonitoringDegraded(path, False, "memory can be read again", generation=generation))
+
+
+def foreseen(leaf: Leaf) -> dict[str, Any]:
+    """What events say of the forecast; nothing where there is no confident one."""
+    outlook = leaf.guard.outlook
+    forecast = outlook.sure
+    if forecast is None:
+        return {}
+    return {
+        "forecast_level": outlook.level,
+        "forecast_seconds": round(forecast.seconds, 1),
+        "forecast_confidence": round(forecast.confidence, 2),
+        "growth_bytes_per_second": round(forecast.bytes_per_second),
+    }
 
 
 def failed(ledger: Ledger, leaf: Leaf, reason: str, memory_mb: float | None) -> None:

@@ -47,6 +47,7 @@ from .news import (
     Tick,
     Unread,
 )
+from .outlook import Outlook, in_words, look_ahead
 from .pressure import MemoryState, Pressure, Thresholds
 from .pressure import step as feel
 from .probation import Probation, floor_of, observe, raised, said
@@ -90,6 +91,8 @@ class Policy(Value):
         dry_run: Decide and report, never act.
         stability_period: Seconds after which a restart is judged by the memory of the life that it began.
         ineffective_window: Seconds within which that life may not be critical again.
+        prediction_horizon: Seconds ahead: a restart is due as well when critical, or emergency at level critical, is foreseen within
+            them; 0 foresees nothing.
 
     Raises:
         InvalidPolicy: A field is out of range.
@@ -100,11 +103,12 @@ class Policy(Value):
     dry_run: bool = False
     stability_period: float = 30.0
     ineffective_window: float = 300.0
+    prediction_horizon: float = 120.0
 
     def __attrs_post_init__(self) -> None:
         if type(self.critical_samples) is not int or self.critical_samples < 1:
             raise InvalidPolicy("critical_samples", self.critical_samples, "an integer >= 1")
-        for name in ("critical_grace", "stability_period", "ineffective_window"):
+        for name in ("critical_grace", "stability_period", "ineffective_window", "prediction_horizon"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidPolicy(name, getattr(self, name), "seconds >= 0")
 
@@ -135,11 +139,12 @@ class Guard(Value):
         not_before: No request before this time: protection said so.
         blocked: Protection refused and could not say for how long: no request until the level was normal.
         prepared: Whether this excursion above normal has been prepared for.
-        reported: Whether a dry run has said what it would do about this excursion.
+        reported: The level at which a dry run has said what it would do, at most critical; None: it has not about this excursion.
         blind: Whether the last sample was unknown.
         probation: What is known of the present life since it began; None before the first.
         configured: The thresholds that were asked for; those in force are the pressure's.
         floor_bytes: What the leaf weighs from the start, where that is above its warning; None where it is not, or is not known.
+        outlook: What is foreseen of this life.
     """
 
     policy: Policy
@@ -154,11 +159,12 @@ class Guard(Value):
     not_before: float | None = None
     blocked: bool = False
     prepared: bool = False
-    reported: bool = False
+    reported: MemoryState | None = None
     blind: bool = False
     probation: Probation | None = None
     configured: Thresholds = attrs.field(default=attrs.Factory(lambda guard: guard.pressure.thresholds, takes_self=True))
     floor_bytes: int | None = None
+    outlook: Outlook = Outlook()
 
     @property
     def level(self) -> MemoryState:
@@ -210,6 +216,7 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
         case RestartBroken(reason) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
             effects.append(Failed(reason))
             guard = attrs.evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, not_before=now + BROKEN_PAUSE)
+            guard = attrs.evolve(guard, outlook=guard.outlook.anew())
         case _:
             pass
     return _act(guard, now, effects), tuple(effects)
@@ -233,17 +240,22 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
         effects.append(LevelChanged(change.old, level, sample.total_bytes))
         if change.is_rise:
             effects.append(ThresholdExceeded(level, sample.total_bytes, pressure.thresholds.enter_bytes(level)))
+    outlook = look_ahead(guard.outlook, pressure, guard.policy.prediction_horizon, now)
     critical = level.reaches(MemoryState.CRITICAL)
     run = guard.critical_run + 1 if critical else 0
-    wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples
+    # what is foreseen at level normal is prepared for, no more
+    foreseen = outlook.is_foreseen and level is not MemoryState.NORMAL
+    wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples or foreseen
     due = (now if guard.due_since is None else guard.due_since) if wanted else None
-    guard = attrs.evolve(guard, pressure=pressure, critical_run=run, due_since=due, blind=False, reported=guard.reported and critical)
+    reported = guard.reported if guard.reported is not None and level.reaches(guard.reported) else None
+    guard = attrs.evolve(guard, pressure=pressure, outlook=outlook, critical_run=run, due_since=due, blind=False, reported=reported)
     first = guard.phase is Phase.JUDGING
     if first:
         guard = _up(guard, sample.total_bytes, effects)
     guard = _judged(guard, sample.total_bytes, now, effects, first=first)
     if level is MemoryState.NORMAL:
-        guard = _recovered(attrs.evolve(guard, blocked=False, prepared=False), "memory is back to normal", effects)
+        prepared = guard.prepared and outlook.is_foreseen
+        guard = _recovered(attrs.evolve(guard, blocked=False, prepared=prepared), "memory is back to normal", effects)
     elif guard.ladder.asked_by(Cause.RESTART_REFUSED) is not None:
         guard = _degraded(guard, "restarts are still refused", effects)
     return guard
@@ -291,10 +303,11 @@ def _started(guard: Guard, generation: int, now: float) -> Guard:
         alive=True,
         idle=True,
         pressure=guard.pressure.renewed(),
+        outlook=Outlook(),
         critical_run=0,
         due_since=None,
         prepared=False,
-        reported=False,
+        reported=None,
         probation=Probation(now),
     )
 
@@ -346,18 +359,26 @@ def _moved(guard: Guard, ladder: Ladder, change: ModeChange | None, reason: str,
 
 def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
     """Restart or prepare, if the state after the event calls for it."""
-    if not guard.alive or guard.phase is not Phase.WATCHING or guard.level is MemoryState.NORMAL or guard.pressure.fresh:
+    if not guard.alive or guard.phase is not Phase.WATCHING or guard.pressure.fresh:
+        return guard
+    if guard.level is MemoryState.NORMAL and not guard.outlook.is_foreseen:
         return guard
     if _wants_restart(guard) and not guard.blocked and now >= _moment(guard):
         return _ask(guard, effects)
     if not guard.prepared and not guard.policy.dry_run:
-        effects.append(Prepare(f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}"))
+        soon = in_words(guard.outlook)
+        effects.append(Prepare(f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}{soon and f'; {soon}'}"))
         return attrs.evolve(guard, prepared=True)
     return guard
 
 
 def _wants_restart(guard: Guard) -> bool:
-    return guard.alive and guard.phase is Phase.WATCHING and guard.due_since is not None and not guard.reported
+    return guard.alive and guard.phase is Phase.WATCHING and guard.due_since is not None and not _is_reported(guard)
+
+
+def _is_reported(guard: Guard) -> bool:
+    """A dry run says once that it is foreseen, and once that it is so."""
+    return guard.reported is not None and (guard.reported is MemoryState.CRITICAL or not guard.level.reaches(MemoryState.CRITICAL))
 
 
 def _moment(guard: Guard) -> float:
@@ -373,10 +394,15 @@ def _ask(guard: Guard, effects: list[Effect]) -> Guard:
     assert total is not None
     urgent = level is MemoryState.EMERGENCY
     bound = _mib(guard.pressure.thresholds.enter_bytes(level))
-    sustained = "" if urgent else f" over {guard.critical_run} samples"
-    reason = f"memory is at {_mib(total)}, {level.value} ({bound}){sustained}"
+    if urgent:
+        why = ""
+    elif guard.critical_run >= guard.policy.critical_samples:
+        why = f" over {guard.critical_run} samples"
+    else:
+        why = f": {in_words(guard.outlook)}"
+    reason = f"memory is at {_mib(total)}, {level.value} ({bound}){why}"
     if guard.policy.dry_run:
         effects.append(WouldRestart(reason, urgent, level, total))
-        return attrs.evolve(guard, reported=True)
+        return attrs.evolve(guard, reported=min(level, MemoryState.CRITICAL, key=lambda level: level.rank))
     effects.append(Restart(reason, urgent, level, total))
     return attrs.evolve(guard, phase=Phase.ASKED)
