@@ -42,7 +42,8 @@ from supervisor.core.message import (
     TerminateChild,
     Tick,
 )
-from supervisor.core.mirror import Image, frames, news
+from supervisor.core.image import Image
+from supervisor.core.mirror import frames, news
 from supervisor.core.ports import ChildType
 from supervisor.core.spec import ChildSpec, Restart, Strategy, SupervisorFlags
 from supervisor.core.state import Child, Job, Lifecycle, Phase, Purpose, State, initial, wake_at
