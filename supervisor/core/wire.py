@@ -265,7 +265,7 @@ def unpack(frame: bytes, *, rich: bool = False) -> Message:
             raise ValueError(f"more than {MAX_DEPTH} levels")
         message: Message = _converter.structure(data, _KINDS[data.pop("m")])
     except Exception as error:  # the boundary to another process: garbage has no limits, and is all the same
-        raise ProtocolError(f"no message: {frame[:80]!r}") from error
+        raise ProtocolError(f"no message: {frame[:80]!r} ({error!s:.60})") from error
     return message
 
 
