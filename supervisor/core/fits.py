@@ -25,7 +25,8 @@ def misfit(value: Any) -> str | None:
 
     Only its own fields: attrs values in them are looked at when they are made.
     """
-    for name, check in _checks(type(value)):
+    kind: Any = type(value)
+    for name, check in _checks(kind):
         held = getattr(value, name)
         if not check(held):
             return f"{type(value).__name__}.{name} is {held!r:.80}"

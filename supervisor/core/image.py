@@ -1,5 +1,6 @@
 """The supervisors of another process, as that has told of them with `core.mirror`. It may have lost its way: nothing that it says is
-believed before its types are checked, and what is kept of it is bounded."""
+believed before its types are checked, and what is kept of it is bounded.
+"""
 
 from __future__ import annotations
 
@@ -173,7 +174,7 @@ class Image:
         for path in [path for path in self._sizes if path[: len(top)] == top]:
             self._release(path)
             for known in (self.states, self.ahead, self._begun, self._said):
-                known.pop(path, None)  # type: ignore[attr-defined]
+                known.pop(path, None)
 
 
 def _goes_on(before: Child, after: Child | None) -> bool:

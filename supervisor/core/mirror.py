@@ -26,7 +26,12 @@ ATTEMPTS: Final = 1000
 soonest."""
 ROWS: Final = 100
 _TEXT: Final = 1000
-FIELDS: Final[dict[str, Any]] = {"flags": SupervisorFlags, "lifecycle": Lifecycle, "positions": int, "retries": tuple[tuple[float, str], ...]}
+FIELDS: Final[dict[str, Any]] = {
+    "flags": SupervisorFlags,
+    "lifecycle": Lifecycle,
+    "positions": int,
+    "retries": tuple[tuple[float, str], ...],
+}
 BUDGETS: Final = ("crash", "cycle")
 ROW: Final[dict[str, Any]] = {
     "spec": ChildSpec,

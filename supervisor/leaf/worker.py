@@ -19,8 +19,8 @@ import attrs
 from ..core.errors import InvalidField
 from ..core.exits import Exit
 from ..core.extra_errors import StartMethodUnavailable
-from ..core.message import Judge, Request, Stop
 from ..core.image import Image
+from ..core.message import Judge, Request, Stop
 from ..core.ports import Cancellable, ChildType, Launch, Ticket, TreeTicket
 from ..core.term import NotPortable, encode
 from ..core.value import Value

@@ -9,7 +9,6 @@ import sys
 import time
 from typing import Any
 
-import anyio
 import pytest
 
 from supervisor import (
@@ -183,7 +182,9 @@ async def test_no_such_time_is_an_error_of_who_asks_for_it(place: str) -> None:
         with pytest.raises(StartFailed) as failed:
             await watched.root.start_child(ChildSpec("child", start, restart=Restart.TEMPORARY))
         cause = failed.value.__cause__
-        assert isinstance(cause, InvalidField) or (isinstance(cause, WorkerFailed) and cause.type == "InvalidField") or "seconds" in str(cause)
+        assert (
+            isinstance(cause, InvalidField) or (isinstance(cause, WorkerFailed) and cause.type == "InvalidField") or "seconds" in str(cause)
+        )
 
 
 async def test_values_that_cannot_cross_are_an_error_of_who_sends_them() -> None:

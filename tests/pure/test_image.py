@@ -24,6 +24,11 @@ def said(path: tuple[str, ...] = PATH, rows: list[Any] | None = None, fresh: boo
     return Mirrored(path, ahead, rows or [], fields, fresh=fresh)
 
 
+def take_all(image: Image, messages: list[Mirrored]) -> None:
+    for message in messages:
+        image.take(message)
+
+
 def full(id: str = "a", **fields: Any) -> dict[str, Any]:
     """A row, as it is told first."""
     [message] = news(None, initial(PATH, SupervisorFlags(), (child(id),)), 0.0)
@@ -64,7 +69,7 @@ def full(id: str = "a", **fields: Any) -> dict[str, Any]:
 def test_what_makes_no_sense_is_refused(message: Mirrored) -> None:
     """It is a `ValueError`, whatever it is, and nothing is known that was not known before."""
     image = Image()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="."):
         image.take(message)
     assert image.states == {}
 
@@ -90,8 +95,7 @@ def test_there_is_an_end_to_supervisors() -> None:
     """Paths that a process invents are refused when they fill an image."""
     image = Image(100 * EACH)
     with pytest.raises(ValueError, match="more supervisors and children"):
-        for number in range(101):
-            image.take(said((*PATH, str(number))))
+        take_all(image, [said((*PATH, str(number))) for number in range(101)])
     assert 90 < len(image.states) < 100
 
 
@@ -99,8 +103,7 @@ def test_there_is_an_end_to_rows_and_to_what_they_hold() -> None:
     """Rows, long reasons, long states of a command."""
     image = Image(100 * EACH)
     with pytest.raises(ValueError, match="more supervisors and children"):
-        for number in range(101):
-            image.take(said(rows=[[str(number), full(str(number))]], fresh=not number))
+        take_all(image, [said(rows=[[str(number), full(str(number))]], fresh=not number) for number in range(101)])
     image = Image(100 * EACH)
     image.take(said(rows=[["a", full()]]))
     with pytest.raises(ValueError, match="more supervisors and children"):

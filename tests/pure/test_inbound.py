@@ -82,7 +82,11 @@ GARBAGE = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(K
 def test_garbage_of_any_shape(garbage: Any, kind: str) -> None:
     """It is understood, or it is a protocol error."""
     field = {"emitted": "event", "called": "args", "exited": "exception", "mirrored": "rows"}.get(kind, "value")
-    rest = {"called": {"number": 1, "path": [], "name": ""}, "exited": {"kind": "normal", "reason": ""}, "replied": {"number": 1}}
+    rest: dict[str, dict[str, Any]] = {
+        "called": {"number": 1, "path": [], "name": ""},
+        "exited": {"kind": "normal", "reason": ""},
+        "replied": {"number": 1},
+    }
     rest["mirrored"] = {"path": list(TOP), "ahead": 0, "fields": {"crash": garbage, "flags": garbage}}
     try:
         hear({"m": kind, **rest.get(kind, {}), field: garbage})
