@@ -1,5 +1,6 @@
-"""The supervisors of another process, as that has told of them with `core.mirror`. It may have lost its way: nothing that it says is
-believed before its types are checked, and what is kept of it is bounded.
+"""The supervisors of another process, as that has told of them with `core.mirror`.
+
+It may have lost its way: nothing that it says is believed before its types are checked, and what is kept of it is bounded.
 """
 
 from __future__ import annotations

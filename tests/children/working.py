@@ -77,6 +77,7 @@ async def up(value: Any = None, *, task_status: TaskStatus[Any]) -> None:
     serve("exit", os._exit)
     serve("surroundings", surroundings)
     serve("spawn", spawn)
+    serve("spawn_hidden", lambda: subprocess.Popen(["sleep", "60"], start_new_session=True, env={}).pid)
     serve("fork", fork)
     serve("loop", library)
     task_status.started(value)

@@ -69,7 +69,7 @@ def full(id: str = "a", **fields: Any) -> dict[str, Any]:
 def test_what_makes_no_sense_is_refused(message: Mirrored) -> None:
     """It is a `ValueError`, whatever it is, and nothing is known that was not known before."""
     image = Image()
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         image.take(message)
     assert image.states == {}
 
