@@ -28,7 +28,7 @@ from supervisor import (
     worker,
 )
 from supervisor.core.exits import ExitKind
-from supervisor.host import launching, spawn
+from supervisor.host import launching, reaper, spawn
 from supervisor.host.cgroup import files, group, offer
 from supervisor.host.cgroup import run as runs
 from supervisor.host.identity import ProcessId
@@ -338,10 +338,12 @@ async def test_helper_reports_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch)
     await anyio.lowlevel.checkpoint()
 
 
-async def test_who_hid_below_a_killed_supervisor_is_held_by_its_cgroup(hierarchy: str) -> None:
+async def test_who_hid_below_a_killed_supervisor_is_held_by_its_cgroup(hierarchy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session of its own, no environment, and a parent that died with the supervisor: all below a placed one die with it."""
+    monkeypatch.setattr(reaper, "_sole_owner", True)  # dead workers from there lead sessions of their own
     inner = subtree([ChildSpec("spawner", worker("tests.children.working:up"))])
-    async with worker_tree(ChildSpec("far", worker(inner, start_method="fresh"), restart=Restart.TEMPORARY)) as watched:
+    far_spec = ChildSpec("far", worker(inner, start_method="fresh"), restart=Restart.TEMPORARY)
+    async with worker_tree(far_spec, ChildSpec("other", command("sleep", "60"))) as watched:
         far = watched.root.which_child("far").pid
         assert far is not None
         hidden = await watched.root.supervisor("far").call("spawner", "spawn_hidden")
