@@ -14,9 +14,21 @@ from pathlib import Path
 import anyio
 import pytest
 
-from supervisor import CgroupUnavailable, OrphansSwept, Supervisor, cgroup_directories, cgroup_support, command, run_token
+from supervisor import (
+    CgroupUnavailable,
+    ChildSpec,
+    OrphansSwept,
+    Restart,
+    Supervisor,
+    cgroup_directories,
+    cgroup_support,
+    command,
+    run_token,
+    subtree,
+    worker,
+)
 from supervisor.core.exits import ExitKind
-from supervisor.host import launching, spawn
+from supervisor.host import launching, reaper, spawn
 from supervisor.host.cgroup import files, group, offer
 from supervisor.host.cgroup import run as runs
 from supervisor.host.identity import ProcessId
@@ -324,3 +336,17 @@ async def test_helper_reports_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch)
         spawn.spawn(("true",), marker="m", settings=settings)
     assert caught.value.setting == "cgroup"
     await anyio.lowlevel.checkpoint()
+
+
+async def test_who_hid_below_a_killed_supervisor_is_held_by_its_cgroup(hierarchy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session of its own, no environment, and a parent that died with the supervisor: all below a placed one die with it."""
+    monkeypatch.setattr(reaper, "_sole_owner", True)  # dead workers from there lead sessions of their own
+    inner = subtree([ChildSpec("spawner", worker("tests.children.working:up"))])
+    far_spec = ChildSpec("far", worker(inner, start_method="fresh"), restart=Restart.TEMPORARY)
+    async with worker_tree(far_spec, ChildSpec("other", command("sleep", "60"))) as watched:
+        far = watched.root.which_child("far").pid
+        assert far is not None
+        hidden = await watched.root.supervisor("far").call("spawner", "spawn_hidden")
+        assert running(hidden)
+        os.kill(far, signal.SIGKILL)
+        await eventually(lambda: not running(hidden))
