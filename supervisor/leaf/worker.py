@@ -358,7 +358,8 @@ class WorkerLife:
     async def _fork(self, marker: str, bear: Callable[[Enclosed], RunningWorker]) -> bytes:
         """Have the worker forked; what it is to be told first."""
         launch = self.launch
-        made, settings = prepare_fork(marker, launch.limits, launch.cgroup)
+        supervises = launch.type is ChildType.SUPERVISOR
+        made, settings = prepare_fork(marker, launch.limits, launch.cgroup, supervises=supervises)
 
         def born(spawned: Spawned) -> None:
             running = bear(Enclosed(spawned, *made))
