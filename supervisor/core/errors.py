@@ -102,8 +102,11 @@ class DuplicateChildName(SpecError):
 
 
 def is_duration(value: object) -> bool:
-    """Whether a value is a number of seconds >= 0 (infinity included, NaN and booleans not)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    """Whether a value is a number of seconds >= 0 (infinity included; NaN, booleans and what is too long for a float not)."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and float(value) >= 0
+    except OverflowError:
+        return False
 
 
 def is_name(value: object) -> bool:

@@ -15,6 +15,10 @@ class Window(Value):
     """The restarts that still count. Source: `add_restart/1` and `can_restart/4` of OTP's ``supervisor.erl``.
 
     A restart at time t counts until t + period, inclusive, as in OTP; times are float seconds where OTP rounds to whole ones.
+
+    Attributes:
+        times: Of the restarts, oldest first.
+        size: How many they are. Where more, as of a window in another process, those without a time count until the oldest is out.
     """
 
     times: Queue[float] = EMPTY_QUEUE
@@ -24,7 +28,8 @@ class Window(Value):
         """Without the restarts that are out of the window at `now`. Amortised constant time."""
         times, size = self.times, self.size
         while size and times.peek() + period < now:
-            times, size = times.dequeue(), size - 1
+            times = times.dequeue()
+            size = min(size - 1, len(times))
         return self if size == self.size else Window(times, size)
 
     def record(self, now: float) -> Window:

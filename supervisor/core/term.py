@@ -18,7 +18,9 @@ import attrs
 
 from .errors import StartFailed, SupervisorError
 from .event import Event, jsonable
+from .exits import Exit
 from .extra_errors import WorkerFailed
+from .fits import fits, misfit
 from .value import Value
 
 TAG: Final = "!"
@@ -57,23 +59,29 @@ def encode(value: object) -> Any:
     """A value as JSON data.
 
     Raises:
-        NotPortable: It, or something in it, is of a class that cannot cross.
-        RecursionError: It contains itself.
+        NotPortable: It, or something in it, is of a class that cannot cross, holds what its class does not declare, or contains itself.
     """
+    try:
+        return _encode(value)
+    except RecursionError:
+        raise NotPortable(f"{type(value).__name__} cannot leave its process: it contains itself, or too many levels of values") from None
+
+
+def _encode(value: object) -> Any:
     kind: Any = type(value)
     match value:
         case Enum():
-            return {TAG: _name_of(type(value)), "v": encode(value.value)}
+            return {TAG: _name_of(type(value)), "v": _encode(value.value)}
         case None | bool() | int() | float() | str() if type(value) in _PLAIN:
             return value
         case list() if type(value) is list:
-            return [encode(item) for item in value]
+            return [_encode(item) for item in value]
         case dict() if type(value) is dict:
             if TAG not in value and all(type(key) is str for key in value):
-                return {key: encode(item) for key, item in value.items()}
-            return {TAG: "dict", "v": [[encode(key), encode(item)] for key, item in value.items()]}
+                return {key: _encode(item) for key, item in value.items()}
+            return {TAG: "dict", "v": [[_encode(key), _encode(item)] for key, item in value.items()]}
         case tuple() | set() | frozenset() if type(value) in _SEQUENCES.values():
-            return {TAG: type(value).__name__, "v": [encode(item) for item in value]}
+            return {TAG: type(value).__name__, "v": [_encode(item) for item in value]}
         case bytes() if type(value) is bytes:
             return {TAG: "bytes", "v": base64.b64encode(value).decode()}
         case BaseException():
@@ -84,7 +92,9 @@ def encode(value: object) -> Any:
                 raise NotPortable(f"{value!r} cannot leave its process: another one has another __main__; define it in a module")
             return {TAG: "name", "v": name}
         case _ if attrs.has(kind):
-            fields = {field.alias: encode(getattr(value, field.name)) for field in attrs.fields(kind) if field.init}
+            if (wrong := misfit(value)) is not None:
+                raise NotPortable(f"{wrong}, which its class does not declare; it would be refused elsewhere")
+            fields = {field.alias: _encode(getattr(value, field.name)) for field in attrs.fields(kind) if field.init}
             data = {TAG: _name_of(kind), "v": fields}
             if isinstance(value, Event):
                 data |= {"n": value.name, "d": jsonable(value.as_data())}
@@ -162,12 +172,17 @@ def _decode_tagged(tag: Any, data: dict[str, Any]) -> Any:
     if not isinstance(fields, dict):
         raise ValueError(f"{tag!r} has no fields")
     if isinstance(kind, type) and attrs.has(kind):
-        return kind(**fields)
+        return _fitting(kind(**fields))
     if "n" in data:
         named: Any = _named(str(data["n"]))
-        event: Event = named(tuple(fields["path"]), str(tag), dict(data["d"]), generation=fields.get("generation"))
-        return event
+        return _fitting(named(tuple(fields["path"]), str(tag), dict(data["d"]), generation=fields.get("generation")))
     return ForeignValue(str(tag), fields)
+
+
+def _fitting(value: Any) -> Any:
+    if (wrong := misfit(value)) is not None:
+        raise ValueError(wrong)
+    return value
 
 
 _foreign: dict[str, type[ForeignEvent]] = {}
@@ -211,7 +226,7 @@ def _encode_exception(error: BaseException) -> dict[str, Any]:
         return {**data, "type": error.type, "text": error.text, "trace": error.trace}
     if isinstance(error, SupervisorError):
         try:
-            data |= {"of": _name_of(type(error)), "v": encode(dict(vars(error)))}
+            data |= {"of": _name_of(type(error)), "v": _encode(dict(vars(error)))}
         except NotPortable:
             pass  # its type and text still can
     return {**data, "trace": trimmed("".join(traceback.format_exception(error)), TEXT_LIMIT)}
@@ -222,12 +237,37 @@ def _decode_exception(data: dict[str, Any]) -> BaseException:
         kind = _loaded(data["of"])
         if isinstance(kind, type) and issubclass(kind, SupervisorError):
             error = kind.__new__(kind)
-            error.args = (data["text"],)
-            vars(error).update({name: decode(item) for name, item in data["v"].items() if not name.startswith("__")})
+            error.args = (_text(data["text"]),)
+            held = {name: decode(item) for name, item in data["v"].items() if not name.startswith("__")}
+            if kind.__module__.startswith("supervisor."):
+                _check_held(held)
+            vars(error).update(held)
             if isinstance(error, StartFailed):
                 error.__cause__ = error.exit.exception
             return error
     return WorkerFailed(*(_text(data[name]) for name in ("type", "text", "trace")))
+
+
+def _check_held(held: dict[str, Any]) -> None:
+    """Whoever handles an error of ours relies on what it holds."""
+    for name in held.keys() & _HELD.keys():
+        if not _HELD[name](held[name]):
+            raise ValueError(f"an error's {name} is {held[name]!r:.80}")
+
+
+_HELD: Final = {
+    name: fits(kind)
+    for name, kind in {
+        "path": tuple[str, ...],
+        "id": str | None,
+        "exit": Exit,
+        "exits": tuple[tuple[str, Exit], ...],
+        "reason": str | None,
+        "timeout": float,
+        "remaining": float,
+        "retry_in": float | None,
+    }.items()
+}
 
 
 def _text(value: Any) -> str:

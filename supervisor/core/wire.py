@@ -6,6 +6,7 @@ A frame is four bytes of length, most significant first, and as many bytes of JS
 from __future__ import annotations
 
 import json
+import re
 import struct
 from typing import Any, Final
 
@@ -16,7 +17,14 @@ from .value import Value
 MAX_FRAME: Final = 1 << 20
 """Bytes of JSON in one frame, at most."""
 
+MAX_VALUES: Final = 20_000
+"""Values in one frame, at most, keys and containers included: each of them costs whoever reads it some microseconds. Of a `Start` there may
+be more: whoever reads that has nothing else to do."""
+MAX_DEPTH: Final = 200
+"""Containers within each other in one frame, at most: whoever reads it needs a part of his stack for each."""
+
 _LENGTH: Final = struct.Struct(">I")
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
 class ProtocolError(Exception):
@@ -24,11 +32,19 @@ class ProtocolError(Exception):
 
 
 class FrameTooLarge(ValueError):
-    """A message has more than `MAX_FRAME` bytes: hand over large data by name, as a file."""
+    """A message has more than `MAX_FRAME` bytes, `MAX_VALUES` values or `MAX_DEPTH` levels: hand over large data by name, as a file."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         super().__init__(f"a message of {size} bytes; {MAX_FRAME} are the most that cross at a time")
+
+
+class FrameTooRich(FrameTooLarge):
+    """A message has few bytes, but too many values or too many levels."""
+
+    def __init__(self, text: str) -> None:
+        self.size = 0
+        ValueError.__init__(self, text)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -198,6 +214,8 @@ _KINDS: Final[dict[str, type[Message]]] = {
     for kind in (Start, Shutdown, Refused, Ready, Ignored, Exited, Alive, Extended, Emitted, Logged, Called, Replied, Requested, Mirrored)
 }
 _converter: Any = None
+_WORD: Final = 1 << 63
+"""A longer number is none of ours, and a sum of a float and it is none at all."""
 
 
 def prepare() -> None:
@@ -224,25 +242,72 @@ def pack(message: Message) -> bytes:
         ValueError: It holds what is no JSON.
     """
     prepare()
-    data = json.dumps({"m": type(message).__name__.lower(), **_converter.unstructure(message)}, separators=(",", ":")).encode()
+    try:
+        content = {"m": type(message).__name__.lower(), **_converter.unstructure(message)}
+        data = json.dumps(content, separators=(",", ":")).encode()
+    except RecursionError:
+        raise _too_deep() from None
     if len(data) > MAX_FRAME:
         raise FrameTooLarge(len(data))
+    if not isinstance(message, Start) and _is_rich(data):
+        raise FrameTooRich(f"a message of more than {MAX_VALUES} values; so many are the most that cross at a time")
+    if _is_deep(content, data):
+        raise _too_deep()
     return _LENGTH.pack(len(data)) + data
 
 
-def unpack(frame: bytes) -> Message:
-    """The message in a frame, without its length.
+def unpack(frame: bytes, *, rich: bool = False) -> Message:
+    """The message in a frame, without its length. What that costs is bounded, whatever is in the frame.
+
+    Args:
+        frame: The frame.
+        rich: Whether it may hold more than `MAX_VALUES`: a worker's first message may.
 
     Raises:
         ProtocolError: There is none.
     """
     prepare()
     try:
+        if not rich and _is_rich(frame):
+            raise ValueError(f"more than {MAX_VALUES} values")
         data = json.loads(frame)
+        if _is_deep(data, frame):
+            raise ValueError(f"more than {MAX_DEPTH} levels")
         message: Message = _converter.structure(data, _KINDS[data.pop("m")])
     except Exception as error:  # the boundary to another process: garbage has no limits, and is all the same
-        raise ProtocolError(f"no message: {frame[:80]!r}") from error
+        raise ProtocolError(f"no message: {frame[:80]!r} ({error!s:.60})") from error
     return message
+
+
+def weight(frame: bytes) -> int:
+    """About how many values are in a frame, and no fewer; at the price of a look at its bytes."""
+    return frame.count(b",") + frame.count(b"[") + frame.count(b"{") + frame.count(b":") + 1
+
+
+def _is_rich(data: bytes) -> bool:
+    if len(data) <= 2 * MAX_VALUES or weight(data) <= MAX_VALUES:
+        return False
+    # the text of a string may hold any number of these
+    bare, strings = _STRING.subn(b"", data, count=MAX_VALUES + 1)
+    return strings > MAX_VALUES or weight(bare) > MAX_VALUES
+
+
+def _is_deep(content: Any, data: bytes) -> bool:
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return False
+    level = [content]
+    for _ in range(MAX_DEPTH + 1):
+        level = [inner for outer in level for inner in (outer.values() if type(outer) is dict else outer) if type(inner) in _CONTAINERS]
+        if not level:
+            return False
+    return True
+
+
+def _too_deep() -> FrameTooRich:
+    return FrameTooRich(f"a message of values within each other; {MAX_DEPTH} levels are the most that cross")
+
+
+_CONTAINERS: Final = (list, dict, tuple)
 
 
 class Frames:
@@ -284,8 +349,8 @@ class Frames:
 def _strictly(*kinds: type) -> Any:
     def check(value: Any, _kind: Any) -> Any:
         # cattrs converts what it can; a worker that says "1" for 1 has lost its way
-        if type(value) not in kinds:
-            raise ValueError(f"{value!r} is no {kinds[0].__name__}")
+        if type(value) not in kinds or (type(value) is int and not -_WORD <= value < _WORD):
+            raise ValueError(f"{value!r:.80} is no {kinds[0].__name__}")
         return value
 
     return check

@@ -38,6 +38,8 @@ BOOT_TIMEOUT: Final = 30.0
 """Seconds within which the server must have imported what it needs."""
 FORK_TIMEOUT: Final = 5.0
 """Seconds within which it must have forked."""
+PATIENCE: Final = 0.25
+"""Seconds after which we look whether somebody has stopped it, so that it will not answer at all."""
 ROOM: Final = 160
 """Characters by which the server's marker is longer than it must be: a fork writes its own over it."""
 
@@ -239,7 +241,10 @@ class _Running:
 
     async def _reply(self) -> int:
         while not self.gone:
-            await anyio.wait_readable(self.control)
+            with anyio.move_on_after(PATIENCE) as patience:
+                await anyio.wait_readable(self.control)
+            if patience.cancelled_caught and self._is_stopped():
+                raise TimeoutError("the fork server is stopped")
             if self.gone:
                 break  # and the socket closed, in the same turn
             try:
@@ -251,6 +256,10 @@ class _Running:
             number: int = REPLY.unpack(data)[0]
             return number
         raise ConnectionResetError(errno.ECONNRESET, "the fork server is gone")
+
+    def _is_stopped(self) -> bool:
+        stat = with_reserve(read_stat)(self.spawned.pid)
+        return stat is not None and stat.state in (b"T", b"t")
 
     def end(self) -> None:
         """Have it killed and taken away."""

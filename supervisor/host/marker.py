@@ -13,7 +13,11 @@ VARIABLE: Final = "SUPERVISOR_LIFE"
 
 SEPARATOR: Final = ";"
 
+SENTRY: Final = "SUPERVISOR_SENTRY"
+"""In the environment of a sentry and of what it runs."""
+
 _ENTRY: Final = VARIABLE.encode() + b"="
+_SENTRY: Final = b"\0" + SENTRY.encode() + b"="
 _lives = count(1)
 _token: tuple[int, str] | None = None
 
@@ -54,3 +58,8 @@ def value_in(environment: bytes) -> str:
         return ""
     end = environment.find(b"\0", start)
     return environment[start + len(_ENTRY) : end if end >= 0 else None].decode(errors="replace")
+
+
+def is_sentrys(environment: bytes) -> bool:
+    """Whether a raw environment block is that of a sentry."""
+    return _SENTRY in b"\0" + environment

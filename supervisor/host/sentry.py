@@ -25,6 +25,7 @@ from ..core.event import SentryLost
 from ..core.ports import Cancellable, Ticket
 from . import reaper, sentry_choice
 from .identity import ProcessId, has_pidfd
+from .marker import SENTRY
 from .sentry_choice import Kind
 from .sentry_table import LINE, TERMINAL, Table, above_standard
 
@@ -247,7 +248,7 @@ class Sentry:
         passed = (self.table.fd, *self._life[1:])
         try:
             self.process = subprocess.Popen(
-                [*words, *map(str, passed)], executable=program, cwd="/", process_group=0,
+                [*words, *map(str, passed)], executable=program, cwd="/", process_group=0, env={**os.environ, SENTRY: str(os.getpid())},
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=passed,
             )  # fmt: skip
         except OSError as error:

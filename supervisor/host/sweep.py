@@ -3,6 +3,9 @@
 Order matters. First all are stopped, round after round, until a round finds no new one: who is stopped forks no more, and while its
 parent lives a child's descent can be seen, whatever its environment says. Then all are killed, parents before their children.
 Where they have a cgroup the kernel kills those in it at once, or freezes them meanwhile, and the rest is for who has left it.
+
+A supervisor among them that has died has a sentry, which is about to do the same for those that it alone can know. It is let do so: killed
+between its stops and its kills it would leave somebody stopped for ever.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Final, Protocol
 
@@ -21,7 +24,8 @@ import attrs
 from ..core.value import Value
 from . import reaper
 from .identity import ProcessId, has_pidfd, is_alive, open_pidfd, send_signal
-from .procstat import read_bytes, read_stat
+from .marker import is_sentrys
+from .procstat import read_bytes, read_environment, read_stat
 from .spare import with_reserve
 
 BOUND: Final = 2.0
@@ -31,6 +35,8 @@ _ROUNDS: Final = 32
 _WATCHED: Final = 64
 _PAUSE: Final = 0.005
 _MOMENT: Final = 0.001
+SENTRY_TIME: Final = 1.5
+"""Seconds that a sentry has for that; by then it should have ended itself."""
 _STOP: Final = getattr(signal, "SIGSTOP", 0)
 _KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -59,13 +65,18 @@ class Swept(Value):
     left: tuple[ProcessId, ...] = ()
 
 
-def kill_all(members: Members, enclosure: Enclosure | None = None) -> Swept:
+def kill_all(members: Members, enclosure: Enclosure | None = None, *, sentries: bool = False) -> Swept:
     """Stop and kill once; returns without waiting for the deaths.
 
+    Args:
+        members: The processes that are to go.
+        enclosure: The cgroup that they are in.
+        sentries: Whether sentries of theirs go too, which end by themselves once there is nothing left for them to do.
+
     Raises:
-        OSError: Out of descriptors.
+        OSError: Out of descriptors; who was found by then is killed.
     """
-    members = with_reserve(members)
+    members = with_reserve(members) if sentries else _without_sentries(with_reserve(members))
     killed = with_reserve(enclosure.kill)() if enclosure is not None else None
     if killed is not None or enclosure is None or not with_reserve(enclosure.freeze)():
         return _kill_singly(members, dict.fromkeys(killed or ()))
@@ -78,19 +89,25 @@ def kill_all(members: Members, enclosure: Enclosure | None = None) -> Swept:
 def _kill_singly(members: Members, gone: dict[ProcessId, None]) -> Swept:
     found: dict[ProcessId, None] = {}
     denied: dict[ProcessId, None] = {}
-    for _ in range(_ROUNDS):
-        new = [process for process in members() if process not in gone and process not in found and process not in denied]
-        if not new:
-            break
-        for process in new:
-            if sys.platform == "win32":
-                found[process] = None  # nothing to stop it with; a job object has it
-                continue
-            _signal_group(process, _STOP)
-            (found if _signal(process, _STOP) is not None else denied)[process] = None
-    killed = tuple(process for process in found if _signal(process, _KILL))
-    for process in found:
-        _signal_group(process, _KILL)  # who had no time to be found was stopped with it
+    killed: tuple[ProcessId, ...] = ()
+    try:
+        for _ in range(_ROUNDS):
+            new = [process for process in members() if process not in gone and process not in found and process not in denied]
+            if not new:
+                break
+            for process in new:
+                if sys.platform == "win32":
+                    found[process] = None  # nothing to stop it with; a job object has it
+                    continue
+                found[process] = None  # before it is stopped: nobody who is may be left so
+                _signal_group(process, _STOP)
+                if _signal(process, _STOP) is None:
+                    del found[process]
+                    denied[process] = None
+    finally:
+        killed = tuple(process for process in found if _signal(process, _KILL))
+        for process in (*found, *denied):
+            _signal_group(process, _KILL)  # who had no time to be found was stopped with it
     return Swept((*gone, *killed), tuple(process for process in denied if is_alive(process)))
 
 
@@ -126,9 +143,13 @@ async def sweep(
         if not alive:
             await anyio.sleep(_MOMENT)
             continue
-        swept = kill_all(lambda: (process for process in members() if process not in denied), enclosure)
+        late = now >= give_up - bound + SENTRY_TIME
+        swept = kill_all(lambda: (process for process in members() if process not in denied), enclosure, sentries=late)
         killed.update(dict.fromkeys(swept.killed))
         denied.update(swept.left)
+        if not swept.killed:
+            await anyio.sleep(_MOMENT)  # all that is left are sentries at work
+            continue
         with anyio.move_on_after(give_up - now):
             await dead(swept.killed)
 
@@ -173,6 +194,21 @@ def ignores(process: ProcessId, signum: int) -> bool:
         if line.startswith(b"SigIgn:"):
             return bool(int(line.split()[1], 16) >> (signum - 1) & 1)
     return False
+
+
+def _without_sentries(members: Members) -> Members:
+    if sys.platform != "linux":
+        return members
+    sentries: dict[ProcessId, bool] = {}
+
+    def others() -> Iterator[ProcessId]:
+        for process in members():
+            if process not in sentries:
+                sentries[process] = is_sentrys(with_reserve(read_environment)(process.pid))
+            if not sentries[process]:
+                yield process
+
+    return others
 
 
 @with_reserve

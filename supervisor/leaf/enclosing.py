@@ -94,13 +94,16 @@ def enclose(
     return Enclosed(start(settings_for(limits, None)), None, dict.fromkeys(all_fields(limits), trouble), trouble)
 
 
-def prepare_fork(marker: str, limits: Limits | None, cgroup: str) -> tuple[Made, Settings | None]:
+def prepare_fork(marker: str, limits: Limits | None, cgroup: str, *, supervises: bool = False) -> tuple[Made, Settings | None]:
     """What a fork takes itself, which is nothing in most cases: to be moved takes it longer than its whole start.
+
+    A supervisor is moved all the same: what is below it, and hides, has nobody else once it is dead.
 
     Args:
         marker: The mark of the life.
         limits: What it may use.
-        cgroup: ``"auto"`` for a cgroup if a limit takes one, ``"always"`` or ``"never"``.
+        cgroup: ``"auto"`` for a cgroup if a limit takes one or it supervises, ``"always"`` or ``"never"``.
+        supervises: Whether it is a supervisor.
 
     Returns:
         Its cgroup, to be removed by the caller, and the settings that it is to take; None for none.
@@ -109,10 +112,11 @@ def prepare_fork(marker: str, limits: Limits | None, cgroup: str) -> tuple[Made,
         OSError: The cgroup or a limit that is required cannot be had.
     """
     insist = cgroup == "always"
-    if limits is None and not insist:
+    encloses = insist or (supervises and cgroup == "auto")
+    if limits is None and not encloses:
         return Made(None, {}), None
     made = Made(None, {})
-    if insist or (limits is not None and limits.needs_cgroup):
+    if encloses or (limits is not None and limits.needs_cgroup):
         made = _make(marker, limits, insist)
     try:
         return made, _settings(limits, made.group, insist)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,13 +16,13 @@ import anyio.lowlevel
 import attrs
 
 from ..core.errors import InvalidField, NoProc, is_duration
-from ..core.event import Event
-from ..core.exits import Exit, ExitKind
+from ..core.exits import Exit, ExitKind, describe
 from ..core.extra_errors import CallTimeout
+from ..core.image import Image
+from ..core.inbound import heard
 from ..core.message import Judge, Request, Stop
-from ..core.mirror import Image
 from ..core.ports import TreeTicket
-from ..core.term import decode, encode
+from ..core.term import NotPortable, encode
 from ..core.wire import (
     Alive,
     Called,
@@ -29,7 +30,6 @@ from ..core.wire import (
     Exited,
     Extended,
     Frames,
-    FrameTooLarge,
     Ignored,
     Logged,
     Message,
@@ -41,7 +41,6 @@ from ..core.wire import (
     Requested,
     Shutdown,
     pack,
-    unpack,
 )
 from ..host.launch_report import SettingFailed, is_refusal
 from .records import emit_record
@@ -50,13 +49,13 @@ from .watchdog import Watchdog, put_down, unheard
 
 AT_ONCE: Final = 65536
 """Bytes read from a worker in one turn of the event loop."""
-IN_A_ROW: Final = 64
-"""Messages of one worker that are served in one turn."""
+TURN: Final = 0.002
+"""Seconds of one turn in which messages of one worker are served; the one that is being served by then is served."""
 QUEUED: Final = 4 << 20
 """Bytes that wait for a worker to read them; further calls wait for room within their own time."""
 CALLS: Final = 1000
 """Calls of one worker that may be unanswered, either way."""
-LAST_WORDS: Final = 8 << 20
+LAST_WORDS: Final = 1 << 20
 """Bytes that are still read of a worker that has died; more could only come from somebody else who holds its socket."""
 MOMENT: Final = 0.1
 """Seconds in which what a worker has said in time is read, before it counts as silent."""
@@ -66,10 +65,10 @@ LINGER: Final = 5.0
 
 @attrs.define(eq=False)
 class _Waiting:
-    """A call of ours that has no answer yet."""
+    """A call of ours that has no answer yet; of the answer the value, and whether the call has failed with it."""
 
     done: anyio.Event = attrs.field(factory=anyio.Event)
-    reply: Replied | None = None
+    reply: tuple[Any, bool] | None = None
 
 
 @attrs.define(eq=False)
@@ -180,7 +179,7 @@ class Link:
         with suppress(ProtocolError):  # its death says more
             while not self._lost:
                 while (frame := self._frames.next()) is not None:
-                    self._take(unpack(frame), life)
+                    self._hear(frame, life)
                 data = self._receive() if taken < LAST_WORDS else None
                 if not data:
                     return
@@ -206,12 +205,12 @@ class Link:
             if not data:
                 return
             self._frames.feed(data)
-            served = 0
+            turn = time.monotonic() + TURN
             while (frame := self._frames.next()) is not None:
-                self._take(unpack(frame), life)
-                served += 1
-                if served % IN_A_ROW == 0:
+                self._hear(frame, life)
+                if time.monotonic() >= turn:
                     await anyio.lowlevel.checkpoint()
+                    turn = time.monotonic() + TURN
             if self.said is not None or self.ignored:
                 return
 
@@ -224,13 +223,27 @@ class Link:
         except ConnectionError:
             return b""  # it died with unread messages
 
-    def _take(self, message: Message, life: RunningCommand) -> None:
+    def _hear(self, frame: bytes, life: RunningCommand) -> None:
+        """Do what a message says. Whatever comes of that but success is a fault of the worker's, which ends it.
+
+        Raises:
+            ProtocolError: It is no message, or none that may come now, or nothing can be done with it.
+        """
+        message, content = heard(frame, self._ticket.path)
+        try:
+            self._take(message, content, life)
+        except ProtocolError:
+            raise
+        except Exception as error:  # the boundary between a worker and its supervisor: nothing that one says brings down the other
+            raise ProtocolError(f"{type(message).__name__}: {describe(error)}"[:200]) from error
+
+    def _take(self, message: Message, content: Any, life: RunningCommand) -> None:
         if self.said is not None or self.ignored:
             raise ProtocolError(f"{type(message).__name__} after its last word")
         match message:
             case Ready() if not self._ready:
                 self._ready = True
-                self._ticket.started(_value(message.value))
+                self._ticket.started(content)
                 if self._tasks is not None:
                     self._watchdog.begin(anyio.current_time())
                     self._tasks.start_soon(self._watch, life)
@@ -239,40 +252,30 @@ class Link:
             case Ignored() if not self._ready:
                 self.ignored = True
             case Exited():
-                self.said = _exit(message)
+                self.said = content
             case Alive():
                 self._watchdog.ping(anyio.current_time())
             case Extended():
-                seconds = math.inf if message.seconds is None else message.seconds
-                if not is_duration(seconds):
-                    raise ProtocolError(f"no time: {seconds!r:.80}")
-                self._watchdog.extend(anyio.current_time() + seconds)
-                self._ticket.extend(seconds)
+                self._watchdog.extend(anyio.current_time() + content)
+                self._ticket.extend(content)
             case Emitted():
-                event = _value(message.event)
-                if not isinstance(event, Event):
-                    raise ProtocolError(f"no event: {event!r:.80}")
                 if self.image is not None:
-                    self.image.hear(event)
-                self._ticket.emit(event)
+                    self.image.hear(content)
+                self._ticket.emit(content)
             case Logged():
                 emit_record(message, self._ticket.path)
             case Replied():
                 waiting = self._waiting.get(message.number)  # who does not wait any more had too little time
                 if waiting is not None:
-                    _value(message.value, exception=message.failed)
-                    waiting.reply = message
+                    waiting.reply = (content, message.failed)
                     waiting.done.set()
-            case Mirrored(path=path) if self.image is not None and path[: len(self._ticket.path)] == self._ticket.path:
-                try:
-                    self.image.take(message)
-                except ValueError as error:
-                    raise ProtocolError(str(error)) from error
+            case Mirrored() if self.image is not None:
+                self.image.take(content)
                 self._ticket.mirrored(message)
             case Called() if self._upcalls < CALLS:
                 if self._tasks is not None:
                     self._upcalls += 1
-                    self._tasks.start_soon(self._answer, message, _value(message.args))
+                    self._tasks.start_soon(self._answer, message, content)
             case _:
                 raise ProtocolError(f"{type(message).__name__} out of turn")
 
@@ -332,37 +335,14 @@ class Link:
 def _answer(waiting: _Waiting, nobody: NoProc) -> Any:
     if waiting.reply is None:
         raise nobody
-    value = decode(waiting.reply.value)
-    if waiting.reply.failed:
+    value, failed = waiting.reply
+    if failed:
         raise value
     return value
-
-
-def _value(data: Any, *, exception: bool = False) -> Any:
-    try:
-        value = decode(data)
-    except ValueError as error:
-        raise ProtocolError(str(error)) from error
-    if exception and not isinstance(value, BaseException):
-        raise ProtocolError(f"no exception: {value!r:.80}")
-    return value
-
-
-def _exit(message: Exited) -> Exit:
-    exception = _value(message.exception, exception=message.exception is not None)
-    match message.kind:
-        case "normal":
-            return Exit.normal()
-        case "shutdown":
-            return Exit.shutdown(exception=exception)
-        case "abnormal":
-            return Exit(ExitKind.ABNORMAL, message.reason, exception=exception)
-        case _:
-            raise ProtocolError(f"no way to end: {message.kind!r:.80}")
 
 
 def _reply(number: int, value: object, *, failed: bool) -> bytes:
     try:
         return pack(Replied(number, encode(value), failed))
-    except (TypeError, FrameTooLarge, RecursionError) as error:
-        return pack(Replied(number, encode(error), failed=True))
+    except Exception as error:  # the boundary where what cannot cross, or be said at all, becomes an answer that says so
+        return pack(Replied(number, encode(NotPortable(describe(error))), failed=True))

@@ -45,7 +45,8 @@ def emit_record(message: Logged, path: tuple[str, ...]) -> None:
     while name and name not in loggers:
         name = name.rpartition(".")[0]
     logger = logging.getLogger(name or None)
-    if not logger.isEnabledFor(message.level):
+    # not by isEnabledFor, which remembers its answer for each level that was ever asked for
+    if logger.disabled or not max(logger.manager.disable + 1, logger.getEffectiveLevel()) <= message.level:
         return
     child = "/".join(path)
     record = logging.makeLogRecord(

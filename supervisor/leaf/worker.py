@@ -16,8 +16,8 @@ import attrs
 from ..core.errors import InvalidField
 from ..core.exits import Exit
 from ..core.extra_errors import StartMethodUnavailable
+from ..core.image import Image
 from ..core.message import Judge, Request, Stop
-from ..core.mirror import Image
 from ..core.ports import Cancellable, ChildType, Launch, Ticket, TreeTicket
 from ..core.term import NotPortable, encode
 from ..core.value import Value
@@ -77,7 +77,7 @@ class WorkerLaunch(Value):
         for name, value in (("args", self.args), ("kwargs", dict(self.kwargs))):
             try:
                 encode(value)
-            except (NotPortable, RecursionError) as error:
+            except NotPortable as error:
                 raise InvalidField(name, value, "values that can leave this process", where=where) from error
         self._check()
 
@@ -138,7 +138,7 @@ class PlacedLaunch(WorkerLaunch):
             raise InvalidField("args", self.args or self.kwargs, "none: what is placed in a process brings its own", where="worker")
         try:
             encode(start)
-        except (NotPortable, RecursionError) as error:
+        except NotPortable as error:
             raise InvalidField("function", start, "a launch that can leave this process", where="worker") from error
         self._check()
 
@@ -358,7 +358,8 @@ class WorkerLife:
     async def _fork(self, marker: str, bear: Callable[[Enclosed], RunningWorker]) -> bytes:
         """Have the worker forked; what it is to be told first."""
         launch = self.launch
-        made, settings = prepare_fork(marker, launch.limits, launch.cgroup)
+        supervises = launch.type is ChildType.SUPERVISOR
+        made, settings = prepare_fork(marker, launch.limits, launch.cgroup, supervises=supervises)
 
         def born(spawned: Spawned) -> None:
             running = bear(Enclosed(spawned, *made))

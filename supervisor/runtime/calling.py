@@ -52,6 +52,7 @@ def emit(event: Event) -> None:
     Raises:
         NotAChild: The running code belongs to no child; a `Supervisor` has an `emit` of its own.
         TypeError: Something in it cannot leave this process.
+        InvalidField: In a process of a child: the event is about somebody who is neither that child nor below it.
     """
     life = CURRENT.get(None)
     if life is None:

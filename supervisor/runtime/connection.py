@@ -71,7 +71,7 @@ class Connection:
     def next(self) -> wire.Message | None:
         """The next message that has come whole."""
         frame = self._frames.next()
-        return None if frame is None else wire.unpack(frame)
+        return None if frame is None else wire.unpack(frame, rich=True)
 
     async def fill(self) -> bool:
         """Wait until more has come; False at the end."""

@@ -297,7 +297,7 @@ class WorkerProcess:
                 return
             try:
                 self.connection.send(wire.Replied(message.number, encode((reply.id, reply.value))))
-            except (NotPortable, RecursionError, wire.FrameTooLarge):  # what a child has acknowledged with; that it is up is true anyway
+            except (NotPortable, wire.FrameTooLarge):  # what a child has acknowledged with; that it is up is true anyway
                 value = ForeignValue(f"{type(reply.value).__module__}:{type(reply.value).__qualname__}", {})
                 self.connection.send(wire.Replied(message.number, encode((reply.id, value))))
 

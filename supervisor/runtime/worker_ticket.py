@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ..core import wire
-from ..core.errors import NoProc
+from ..core.errors import InvalidField, NoProc
 from ..core.event import Event, jsonable
 from ..core.exits import Exit
 from ..core.mirror import frames, news
@@ -105,6 +105,7 @@ class WorkerTicket:
 
     def emit(self, event: Event) -> None:
         """See `Ticket.emit`."""
+        check_path(event, self.path)
         self.process.connection.send(wire.Emitted(encode(event)))
 
     async def call(self, path: tuple[str, ...], name: str, args: tuple[Any, ...], timeout: float) -> Any:
@@ -147,7 +148,7 @@ class WorkerTree(Tree):
     def __init__(self, ticket: WorkerTicket) -> None:
         self._ticket = ticket
         super().__init__(ticket.process.tasks, run="", sinks=(), fail=self._fail)
-        self.bus = _Outlet(ticket.process.connection, self.clock)
+        self.bus = _Outlet(ticket.process.connection, self.clock, ticket.path)
         self.observe = self._tell
         self.fault: BaseException | None = None
         self._told: dict[Node, State] = {}
@@ -187,15 +188,16 @@ class WorkerTree(Tree):
 class _Outlet(Bus):
     """A bus without sinks and subscriptions: every event goes to the process above, which numbers it."""
 
-    def __init__(self, connection: Connection, clock: Callable[[], float]) -> None:
+    def __init__(self, connection: Connection, clock: Callable[[], float], top: tuple[str, ...]) -> None:
         super().__init__("", clock)
-        self._connection = connection
+        self._connection, self._top = connection, top
 
     def publish(self, event: Event) -> None:
         """Send it on; one that cannot cross as it is arrives as a `ForeignEvent` with its data, abridged."""
+        check_path(event, self._top)
         try:
             self._connection.send(wire.Emitted(encode(event)))
-        except (NotPortable, RecursionError, wire.FrameTooLarge):
+        except (NotPortable, wire.FrameTooLarge):
             kind = type(event)
             fields = {"path": encode(event.path), "generation": event.generation}
             data = {
@@ -208,6 +210,16 @@ class _Outlet(Bus):
                 self._connection.send(wire.Emitted(data))
             except wire.FrameTooLarge as error:
                 logging.getLogger("supervisor.worker").warning("%s: an event %s is lost: %s", "/".join(event.path), event.name, error)
+
+
+def check_path(event: Event, top: tuple[str, ...]) -> None:
+    """Refuse an event that the process above would take for a worker that has lost its way.
+
+    Raises:
+        InvalidField: It is about somebody else than the child that has this process, or whoever is below that.
+    """
+    if event.path[: len(top)] != top:
+        raise InvalidField("path", event.path, f"{'/'.join(top)}, or what is below it: this process speaks for no others", where=event.name)
 
 
 def _abridged(data: Any) -> Any:

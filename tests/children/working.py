@@ -17,10 +17,11 @@ from typing import Any, ClassVar
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import attrs
 from anyio.abc import TaskStatus
 
-from supervisor import ChildSpec, Event, Ignore, call, current_child, emit, extend_timeout, serve, task
+from supervisor import ChildSpec, ChildStatus, Event, Ignore, call, current_child, emit, extend_timeout, serve, task
 from supervisor.runtime.tree import CURRENT
 
 BORN_IN = Path("/proc/self/cgroup").read_text() if sys.platform == "linux" else ""
@@ -69,15 +70,83 @@ async def up(value: Any = None, *, task_status: TaskStatus[Any]) -> None:
     serve("write_raw", write_raw)
     serve("write_message", write_message)
     serve("say_odd", say_odd)
+    serve("write_below", write_below)
+    serve("goes_too_far", goes_too_far)
     serve("start_sibling", start_sibling)
     serve("busy", time.sleep)
     serve("exit", os._exit)
     serve("surroundings", surroundings)
     serve("spawn", spawn)
+    serve("spawn_hidden", lambda: subprocess.Popen(["sleep", "60"], start_new_session=True, env={}).pid)
     serve("fork", fork)
     serve("loop", library)
     task_status.started(value)
     await anyio.sleep_forever()
+
+
+def write_below(data: bytes) -> None:
+    """Write past the library, in the process of a supervisor."""
+    life: Any = CURRENT.get()
+    life.tree._ticket.process.connection._socket.sendall(data)
+
+
+def nested(levels: int) -> list[Any]:
+    """Lists within each other."""
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def goes_too_far(how: str) -> Any:
+    """Say what cannot cross."""
+    if how == "deep":
+        return nested(300)
+    if how == "many":
+        return [0] * 100_000
+    say_as(("root", "other") if how == "of_another" else current_child().path, 5 if how == "misfit" else "x")
+    return None
+
+
+def say_as(path: tuple[str, ...], status: Any) -> None:
+    """Publish the state of a command."""
+    emit(ChildStatus(path, status))
+
+
+async def acknowledges_deep(*, task_status: TaskStatus[Any]) -> None:
+    """Acknowledge past the library, with what nobody can take in."""
+    data = b'{"m":"ready","value":%s%s}' % (b"[" * 1200, b"]" * 1200)
+    write_raw(struct.pack(">I", len(data)) + data)
+    await anyio.sleep_forever()
+
+
+async def last_words(*, task_status: TaskStatus[Any]) -> None:
+    """Say something that nobody can take in, and be dead before it is read."""
+    task_status.started()
+    data = b'{"m":"emitted","event":%s%s}' % (b"[" * 1200, b"]" * 1200)
+    write_raw(struct.pack(">I", len(data)) + data)
+    os._exit(3)
+
+
+async def extends_beyond(*, task_status: TaskStatus[Any]) -> None:
+    """Ask for more time than there is a number for."""
+    extend_timeout(10**400)
+    task_status.started()
+
+
+async def writes_forever(data: str, *, task_status: TaskStatus[Any]) -> None:
+    """Write past the library without end."""
+    task_status.started()
+    end = descriptor()
+
+    def write() -> None:
+        with suppress(OSError):
+            while True:
+                rest = data.encode("latin-1")
+                while rest:
+                    rest = rest[os.write(end, rest) :]
+
+    await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
 
 
 async def up_with_an_object(*, task_status: TaskStatus[Any]) -> None:

@@ -166,7 +166,7 @@ MUTANTS = (
     Mutant(
         "the window begins anew with each period",
         intensity.Window.pruned,
-        "times, size = times.dequeue(), size - 1",
+        "size = min(size - 1, len(times))",
         "times, size = EMPTY_QUEUE, 0",
         suite.test_the_window_slides,
     ),

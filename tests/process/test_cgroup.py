@@ -14,9 +14,21 @@ from pathlib import Path
 import anyio
 import pytest
 
-from supervisor import CgroupUnavailable, OrphansSwept, Supervisor, cgroup_directories, cgroup_support, command, run_token
+from supervisor import (
+    CgroupUnavailable,
+    ChildSpec,
+    OrphansSwept,
+    Restart,
+    Supervisor,
+    cgroup_directories,
+    cgroup_support,
+    command,
+    run_token,
+    subtree,
+    worker,
+)
 from supervisor.core.exits import ExitKind
-from supervisor.host import launching, spawn
+from supervisor.host import launching, reaper, spawn
 from supervisor.host.cgroup import files, group, offer
 from supervisor.host.cgroup import run as runs
 from supervisor.host.identity import ProcessId
@@ -32,7 +44,7 @@ from ..support import eventually
 from ..support_ticket import Life, living
 from .conftest import use_hierarchy
 from .host_support import directory_of, family, is_there, other, reported, running, zombies
-from .worker_support import child
+from .worker_support import child, methods
 from .worker_support import tree as worker_tree
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="cgroups are Linux's")]
@@ -324,3 +336,20 @@ async def test_helper_reports_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch)
         spawn.spawn(("true",), marker="m", settings=settings)
     assert caught.value.setting == "cgroup"
     await anyio.lowlevel.checkpoint()
+
+
+@methods
+async def test_who_hid_below_a_killed_supervisor_is_held_by_its_cgroup(
+    method: str, hierarchy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session of its own, no environment, and a parent that died with the supervisor: all below a placed one die with it."""
+    monkeypatch.setattr(reaper, "_sole_owner", True)  # dead workers from there lead sessions of their own
+    inner = subtree([ChildSpec("spawner", worker("tests.children.working:up"))])
+    far_spec = ChildSpec("far", worker(inner, start_method=method), restart=Restart.TEMPORARY)  # type: ignore[arg-type]
+    async with worker_tree(far_spec, ChildSpec("other", command("sleep", "60"))) as watched:
+        far = watched.root.which_child("far").pid
+        assert far is not None
+        hidden = await watched.root.supervisor("far").call("spawner", "spawn_hidden")
+        assert running(hidden)
+        os.kill(far, signal.SIGKILL)
+        await eventually(lambda: not running(hidden))

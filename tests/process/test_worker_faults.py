@@ -262,9 +262,21 @@ async def test_a_killed_fork_server_is_replaced_when_it_is_needed() -> None:
         assert second != first
 
 
+async def test_a_fork_server_that_is_stopped_is_replaced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is stopped will not answer: that is looked at, not waited out."""
+    monkeypatch.setattr(fork_server, "FORK_TIMEOUT", 600.0)
+    async with tree(child("up")) as watched:
+        (first,) = servers()
+        os.kill(first, signal.SIGSTOP)
+        with anyio.fail_after(60):
+            await watched.root.start_child(child("up", id="next", method="fork_server"))
+        assert first not in servers()
+
+
 async def test_a_fork_server_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A start waits for it so long and no longer, and is then served by another."""
     monkeypatch.setattr(fork_server, "FORK_TIMEOUT", 1.0)
+    monkeypatch.setattr(fork_server, "PATIENCE", 600.0)
     async with tree(child("up")) as watched:
         (first,) = servers()
         os.kill(first, signal.SIGSTOP)

@@ -94,6 +94,10 @@ def make_run(run: str) -> None:
             fd = os.open(run, _FLAGS)
         except FileNotFoundError:
             continue  # another supervisor's tidying has come between
+        except OSError:
+            with suppress(OSError):
+                os.rmdir(run)  # nobody would know that it is ours
+            raise
         if _lock(fd) and _is(fd, run):
             _let_go(run)
             _held[run] = fd
