@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .core.event import ChildStatus as ChildStatus
     from .core.event import ChildTerminated as ChildTerminated
     from .core.event import ChildUnresponsive as ChildUnresponsive
+    from .core.event import ControlUnavailable as ControlUnavailable
     from .core.event import Event as Event
     from .core.event import EventsLost as EventsLost
     from .core.event import NotificationIgnored as NotificationIgnored
@@ -108,6 +109,17 @@ if TYPE_CHECKING:
     from .edge.config import config_table as config_table
     from .edge.config import config_tables as config_tables
     from .edge.config import load_config as load_config
+    from .edge.control.client import Client as Client
+    from .edge.control.client import ControlError as ControlError
+    from .edge.control.commands import CommandContext as CommandContext
+    from .edge.control.commands import ControlCommand as ControlCommand
+    from .edge.control.extension import ControlExtension as ControlExtension
+    from .edge.control.extension import StatusColumn as StatusColumn
+    from .edge.control.listening import Control as Control
+    from .edge.control.method import ControlMethod as ControlMethod
+    from .edge.control.method import ControlParameter as ControlParameter
+    from .edge.control.method import ControlRefused as ControlRefused
+    from .edge.control.method import child_path as child_path
     from .edge.finding import Finding as Finding
     from .edge.kinds import boolean as boolean
     from .edge.kinds import integer as integer
@@ -204,7 +216,7 @@ _MODULES = {
     ),
     "core.event": (
         "CgroupUnavailable ChildExited ChildRestarted ChildStartFailed ChildStarted ChildStatus ChildTerminated ChildUnresponsive "
-        "Event EventsLost NotificationIgnored OomKilled OrphansSwept OutputFailed OutputLine OutputResumed Record RestartDeferred "
+        "ControlUnavailable Event EventsLost NotificationIgnored OomKilled OrphansSwept OutputFailed OutputLine OutputResumed Record RestartDeferred "
         "SentryLost SupervisorGaveUp"
     ),
     "core.exits": "Exit ExitKind describe",
@@ -222,6 +234,11 @@ _MODULES = {
     "core.value": "Value",
     "edge.application": "Session",
     "edge.config": "ConfigSection LoadedConfig config_key config_platforms config_table config_tables load_config",
+    "edge.control.client": "Client ControlError",
+    "edge.control.commands": "CommandContext ControlCommand",
+    "edge.control.extension": "ControlExtension StatusColumn",
+    "edge.control.listening": "Control",
+    "edge.control.method": "ControlMethod ControlParameter ControlRefused child_path",
     "edge.finding": "Finding",
     "edge.kinds": "boolean integer number seconds size text variables word words",
     "edge.render": "Console Line Renderer Summary TREE_WORDS Tone Words block wants_color",

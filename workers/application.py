@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from supervisor import Finding, Session
+    from supervisor import ControlCommand, Finding, Renderer, Session
 
     from .config import GuardianRun
 
@@ -59,6 +59,18 @@ class GuardianApplication:
         from .doctor import checks
 
         return checks(environ)
+
+    def subcommands(self) -> Mapping[str, ControlCommand]:
+        """What can be asked of a running guardian beside what can be asked of every tree."""
+        return {}
+
+    def renderer(self) -> Renderer:
+        """The guardian's words for events."""
+        from supervisor import Renderer
+
+        from .words import WORDS, subject
+
+        return Renderer(WORDS, subject=subject)
 
     async def run(self, configured: GuardianRun, session: Session) -> int:
         """Guard the agents until they end or the session is asked to stop.

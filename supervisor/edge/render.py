@@ -23,6 +23,7 @@ from ..core.event import (
     ChildStatus,
     ChildTerminated,
     ChildUnresponsive,
+    ControlUnavailable,
     Event,
     EventsLost,
     NotificationIgnored,
@@ -87,6 +88,11 @@ class Renderer:
         self._words = {**TREE_WORDS, **(words or {})}
         self._subject = subject
         self._color = color
+
+    @property
+    def kinds(self) -> list[type[Event]]:
+        """The types of events that there are words for."""
+        return list(self._words)
 
     def line(self, record: Record) -> str | None:
         """``12:03:07  claude  memory 15.2 GiB: warning -> critical``, without a newline at the end; None when there is nothing to say."""
@@ -299,5 +305,6 @@ TREE_WORDS: dict[type[Event], Words] = {
         f"{event.stream} goes to {event.target} again, {counted(event.lost_bytes, 'byte', 'bytes')} lost", Tone.WARNING
     ),
     SentryLost: _sentry_lost,
+    ControlUnavailable: lambda event: Line(f"control: {event.reason}", Tone.WARNING),
     EventsLost: lambda event: Line(f"{counted(event.last - event.first + 1, 'event', 'events')} lost", Tone.WARNING),
 }
