@@ -113,6 +113,8 @@ if TYPE_CHECKING:
     from .edge.control.client import ControlError as ControlError
     from .edge.control.commands import CommandContext as CommandContext
     from .edge.control.commands import ControlCommand as ControlCommand
+    from .edge.control.commands import a_child as a_child
+    from .edge.control.commands import add_json as add_json
     from .edge.control.extension import ControlExtension as ControlExtension
     from .edge.control.extension import StatusColumn as StatusColumn
     from .edge.control.listening import Control as Control
@@ -215,9 +217,9 @@ _MODULES = {
         "SimpleOneForOne SpecError StartFailed SupervisorError"
     ),
     "core.event": (
-        "CgroupUnavailable ChildExited ChildRestarted ChildStartFailed ChildStarted ChildStatus ChildTerminated ChildUnresponsive "
-        "ControlUnavailable Event EventsLost NotificationIgnored OomKilled OrphansSwept OutputFailed OutputLine OutputResumed Record RestartDeferred "
-        "SentryLost SupervisorGaveUp"
+        "CgroupUnavailable ChildExited ChildRestarted ChildStartFailed ChildStarted ChildStatus ChildTerminated "
+        "ChildUnresponsive ControlUnavailable Event EventsLost NotificationIgnored OomKilled OrphansSwept OutputFailed "
+        "OutputLine OutputResumed Record RestartDeferred SentryLost SupervisorGaveUp"
     ),
     "core.exits": "Exit ExitKind describe",
     "core.extra_errors": (
@@ -235,7 +237,7 @@ _MODULES = {
     "edge.application": "Session",
     "edge.config": "ConfigSection LoadedConfig config_key config_platforms config_table config_tables load_config",
     "edge.control.client": "Client ControlError",
-    "edge.control.commands": "CommandContext ControlCommand",
+    "edge.control.commands": "CommandContext ControlCommand a_child add_json",
     "edge.control.extension": "ControlExtension StatusColumn",
     "edge.control.listening": "Control",
     "edge.control.method": "ControlMethod ControlParameter ControlRefused child_path",

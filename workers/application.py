@@ -62,7 +62,9 @@ class GuardianApplication:
 
     def subcommands(self) -> Mapping[str, ControlCommand]:
         """What can be asked of a running guardian beside what can be asked of every tree."""
-        return {}
+        from .control_commands import COMMANDS
+
+        return COMMANDS
 
     def renderer(self) -> Renderer:
         """The guardian's words for events."""

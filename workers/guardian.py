@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -55,7 +56,7 @@ from .probe.worker import probe
 from .state.worker import state
 
 if TYPE_CHECKING:
-    from supervisor import Session
+    from supervisor import ControlExtension, Session
 
 USAGE, FAULT, GAVE_UP = 2, 70, 75
 
@@ -103,6 +104,11 @@ def budgets(run: GuardianRun) -> list[str]:
 
 def protected(agent: Agent, *, detached: bool = False, dry_run: bool = False) -> Any:
     """The supervisor above one leaf: its flags are the agent's restart protection. A dry run restarts nothing, whatever happens."""
+    return subtree([leaf_spec(agent, detached=detached, dry_run=dry_run)], **protection(agent))
+
+
+def leaf_spec(agent: Agent, *, detached: bool = False, dry_run: bool = False) -> ChildSpec:
+    """The leaf of an agent."""
     policy, wanted = agent.restart_policy, agent.command
     restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run else wanted.restart]
     leaf = command(
@@ -115,15 +121,20 @@ def protected(agent: Agent, *, detached: bool = False, dry_run: bool = False) ->
         kill_timeout=policy.force_kill_timeout,
         stdin="null" if detached else "inherit",
     )
-    return subtree(
-        [ChildSpec("leaf", leaf, restart=restart, shutdown=policy.graceful_timeout, start_timeout=wanted.start_timeout)],
-        intensity=policy.max_attempts,
-        period=policy.attempt_window,
-        backoff=Backoff(policy.initial_cooldown, policy.cooldown_multiplier, policy.max_cooldown),
-        breaker=Breaker(policy.circuit_failures, policy.circuit_reset),
-        on_give_up=GiveUp.HOLD,
-        stability=policy.stability_period,
-    )
+    return ChildSpec("leaf", leaf, restart=restart, shutdown=policy.graceful_timeout, start_timeout=wanted.start_timeout)
+
+
+def protection(agent: Agent) -> dict[str, Any]:
+    """The flags of the supervisor above a leaf."""
+    policy = agent.restart_policy
+    return {
+        "intensity": policy.max_attempts,
+        "period": policy.attempt_window,
+        "backoff": Backoff(policy.initial_cooldown, policy.cooldown_multiplier, policy.max_cooldown),
+        "breaker": Breaker(policy.circuit_failures, policy.circuit_reset),
+        "on_give_up": GiveUp.HOLD,
+        "stability": policy.stability_period,
+    }
 
 
 def leaves_of(run: GuardianRun) -> list[Leaf]:
@@ -170,35 +181,51 @@ async def run_guardian(
     tree.run_id = session.run
     for sink in (*sinks, ledger.observe):
         tree.add_sink(sink)
+    control = session.control
+    if control is not None:
+        tree.add_sink(control.keep)
     source = "signal"
     failure: Exception | None = None
+    outcome = Outcome(FAULT, "fault")
     async with anyio.create_task_group() as tasks:
         block = anyio.CancelScope()
         tasks.start_soon(stop_when_asked, tree, session, block)
+        if control is not None:
+            tasks.start_soon(control.serve, tree, session.stop, partial(extension, ledger))
         try:
             with block:
                 async with tree:
                     began(ledger, swept)
                     session.service.ready()
+                    if control is not None:
+                        control.began(tree)
                     try:
                         source = await over(ledger)
                     finally:
                         stopped(ledger)
         except Exception as error:  # raised again below, where no task group wraps it
             failure = error
+        if failure is None:
+            outcome = Outcome(code_of(ledger, source, session.stop.signal), source)
+        elif isinstance(failure, StartFailed) and (leaf := ledger.leaf_at(innermost(failure).path)) is not None:
+            outcome = Outcome(USAGE, "command")
+            if (ended := ended_unready(failure)) is not None:
+                leaf.exit, failure, outcome = ended, None, Outcome(exit_code(ended), "command")
+        with suppress(NoProc):  # if not even the tree came about, there is nobody to tell
+            ledger.emit(RunFinished(("guardian",), outcome.code, outcome.source))
+        if control is not None:
+            await control.flushed()
         tasks.cancel_scope.cancel()
-    outcome = Outcome(FAULT, "fault")
-    if failure is None:
-        outcome = Outcome(code_of(ledger, source, session.stop.signal), source)
-    elif isinstance(failure, StartFailed) and (leaf := ledger.leaf_at(innermost(failure).path)) is not None:
-        outcome = Outcome(USAGE, "command")
-        if (ended := ended_unready(failure)) is not None:
-            leaf.exit, failure, outcome = ended, None, Outcome(exit_code(ended), "command")
-    with suppress(NoProc):  # if not even the tree came about, there is nobody to tell
-        ledger.emit(RunFinished(("guardian",), outcome.code, outcome.source))
     if failure is not None:
         raise failure
     return outcome
+
+
+def extension(ledger: Ledger) -> ControlExtension:
+    """What can be asked of a guardian; imported when the first client connects."""
+    from .control import GuardianControl
+
+    return GuardianControl(ledger)
 
 
 def ended_unready(error: StartFailed) -> Exit | None:

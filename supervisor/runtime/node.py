@@ -235,7 +235,8 @@ class Node:
     def status(self, id: str) -> str | None:
         """See `Supervising.status`."""
         life = self.lives.get(id)
-        return None if life is None else getattr(life.handle, "status", None)  # of handles only a command has one
+        said = None if life is None else getattr(life.handle, "status", None)
+        return said if isinstance(said, str) else None  # of handles a command has one, and a supervisor this method
 
     # ------------------------------------------------------------ inputs
 

@@ -70,7 +70,7 @@ application = Application()
 
 TREES = """
 import anyio
-from supervisor import ChildSpec, Supervisor, Restart, RestartIntensityExceeded, subtree, task
+from supervisor import ControlCommand, ChildSpec, Supervisor, Restart, RestartIntensityExceeded, subtree, task
 import trio
 
 assert not hasattr(trio, "hostile")
@@ -521,6 +521,12 @@ class Configured:
 
     def doctor(self, environ: Mapping[str, str]) -> tuple[tuple[str, Callable[[], Finding]], ...]:
         return ()
+
+    def subcommands(self) -> Mapping[str, ControlCommand]:
+        return {}
+
+    def renderer(self) -> Renderer:
+        return Renderer()
 
     async def run(self, configured: object, session: Session) -> int:
         return 99

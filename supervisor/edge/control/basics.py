@@ -58,7 +58,9 @@ class Basics:
             "status": ControlMethod(self._status),
             "tree": ControlMethod(self._whole_tree),
             "events": ControlMethod(
-                self._events, {"since": ControlParameter(integer(0, 1 << 62), 0), "follow": ControlParameter(boolean(), False)}, connected=True
+                self._events,
+                {"since": ControlParameter(integer(0, 1 << 62), 0), "follow": ControlParameter(boolean(), False)},
+                connected=True,
             ),
             "resolve": ControlMethod(self._resolved, {"path": ControlParameter(child_path())}),
             "restart": ControlMethod(self._restart, {"path": ControlParameter(child_path()), "reason": reason}, changes=True),
@@ -126,7 +128,9 @@ class Basics:
     async def _events(self, connection: Connection, since: int, follow: bool) -> dict[str, Any]:
         ring = self._control.ring
         if since > ring.last:
-            raise ControlRefused(INVALID_PARAMS, f"since: the latest event is {ring.last}; numbers begin anew with every run", {"last": ring.last})
+            raise ControlRefused(
+                INVALID_PARAMS, f"since: the latest event is {ring.last}; numbers begin anew with every run", {"last": ring.last}
+            )
         if follow:
             connection.follow(since)
             return {"run": self._control.run, "since": since, "last": ring.last}
@@ -224,5 +228,3 @@ def _next(info: TreeInfo) -> str | None:
 
 def _too_long(value: str) -> str | None:
     return f"expected at most {LONGEST_REASON} characters" if len(value) > LONGEST_REASON else None
-
-

@@ -200,7 +200,9 @@ def chosen(environ: Mapping[str, str], name: str | None, program: str, *, child:
         how = "name one by its child or its run" if child is None else "name one with --guardian"
         raise UsageError([f"several guardians run; {how}: {listed}"])
     assert name is not None
-    raise UsageError([f"no guardian is called {quote(name)}{did_you_mean(name, [n for one in guardians for n in one.names])}; there runs: {listed}"])
+    raise UsageError(
+        [f"no guardian is called {quote(name)}{did_you_mean(name, [n for one in guardians for n in one.names])}; there runs: {listed}"]
+    )
 
 
 def _begins(one: Guardian, name: str) -> bool:

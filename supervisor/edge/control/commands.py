@@ -20,7 +20,6 @@ from .client import Client, ControlError, chosen
 
 if TYPE_CHECKING:
     from ..application import Application
-    from ..render import Renderer
 
 REFUSED: Final = 1
 
@@ -46,10 +45,6 @@ class CommandContext:
     def tell(self, options: argparse.Namespace, data: Any, text: str) -> None:
         """Print an answer: as JSON where that was asked for."""
         say(json.dumps(data) if options.json else text)
-
-    def renderer(self) -> Renderer:
-        """The words for events."""
-        return self.application().renderer()
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -91,7 +86,9 @@ def perform(command: ControlCommand, context: CommandContext, options: argparse.
 def which_guardian(parser: argparse.ArgumentParser) -> None:
     """The options of subcommands about one child: which guardian, if it is not plain, and JSON."""
     parser.add_argument(
-        "--guardian", metavar="NAME", help="of several guardians the one with this child, the beginning of its run's id, its pid or its socket"
+        "--guardian",
+        metavar="NAME",
+        help="of several guardians the one with this child, the beginning of its run's id, its pid or its socket",
     )
     add_json(parser)
 
@@ -148,9 +145,8 @@ def _events(context: CommandContext, options: argparse.Namespace) -> int:
     if not (options.since.isascii() and options.since.isdigit() and len(options.since) < 19):
         raise UsageError([Fault("--since", f"expected the number of an event, got {quote(options.since)}")])
     since = int(options.since)
+    from ..render import Renderer
     from . import told
-
-    renderer = context.renderer()
 
     def tell(event: Mapping[str, Any]) -> None:
         line = json.dumps(event, separators=(",", ":")) if options.json else told.line(event, renderer)
@@ -158,6 +154,8 @@ def _events(context: CommandContext, options: argparse.Namespace) -> int:
             say(line)
 
     with context.connect(options.name) as client:
+        # the application has words for what it runs itself
+        renderer = Renderer() if client.call("version")["kind"] == "app" else context.application().renderer()
         if options.follow:
             client.call("events", since=since, follow=True)
             for event in client.events():
@@ -209,7 +207,9 @@ def _stop(context: CommandContext, options: argparse.Namespace) -> int:
 
 
 COMMANDS: Final[Mapping[str, ControlCommand]] = {
-    "status": ControlCommand("[NAME] [--json]", "Say how a guardian and all its children are, and what happens next.", _one_guardian, _status),
+    "status": ControlCommand(
+        "[NAME] [--json]", "Say how a guardian and all its children are, and what happens next.", _one_guardian, _status
+    ),
     "events": ControlCommand(
         "[NAME] [--follow] [--since N] [--json]", "Say what has happened in a run, and what happens.", _add_events_options, _events
     ),

@@ -55,7 +55,7 @@ class Connection:
 
     @property
     def merit(self) -> tuple[int, float]:
-        """Who has less of it is hung up on first where there are too many: who said nothing yet, who waits for nothing, who was idle longest."""
+        """Who has least is hung up on first: who has said nothing yet, then who waits for nothing, then who was idle longest."""
         busy = self._slots.value < IN_FLIGHT or self.following is not None
         return (0 if self.calls == 0 else 2 if busy and not self.unsent else 1, self.active_at)
 
@@ -125,7 +125,8 @@ class Connection:
             except BlockingIOError:
                 continue
             except OSError:
-                return self.hang_up()
+                self.hang_up()
+                return None
             self.active_at = anyio.current_time()
             return data or None
 
@@ -213,7 +214,11 @@ class Connection:
         import hmac
 
         given = call.params.get("token") if isinstance(call.params, dict) else None
-        if call.method != "authenticate" or not isinstance(given, str) or not hmac.compare_digest(given.encode(), str(self._token).encode()):
+        if (
+            call.method != "authenticate"
+            or not isinstance(given, str)
+            or not hmac.compare_digest(given.encode(), str(self._token).encode())
+        ):
             raise ControlRefused(wire.FORBIDDEN, "the first call is authenticate, with the token of the file that names this port")
         self._token = None
         return True
@@ -234,6 +239,7 @@ class Connection:
                     said = b"".join(map(wire.event, lines))
                 await self._write(said)
                 self.following = reached
+                self.server.sent()
 
     async def _send(self, data: bytes) -> None:
         async with self._sending:
@@ -248,7 +254,8 @@ class Connection:
             except BlockingIOError:
                 await anyio.wait_writable(self._socket)
             except OSError:
-                return self.hang_up()  # it is gone, and whoever reads from it notices as well
+                self.hang_up()  # it is gone, and whoever reads from it notices as well
+                return
             else:
                 rest = rest[count:]
                 self.active_at = anyio.current_time()

@@ -10,7 +10,7 @@ import attrs
 from ...core.value import Value
 from ..kinds import Kind
 from ..usage import did_you_mean, quote
-from .wire import INVALID_PARAMS
+from .wire import INVALID_PARAMS, NOT_FOUND, REFUSED
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -26,6 +26,9 @@ class ControlRefused(Exception):
         message: For a person.
         data: For a program; None for nothing.
     """
+
+    NOT_FOUND: Final = NOT_FOUND
+    REFUSED: Final = REFUSED
 
     def __init__(self, code: int, message: str, data: object = None) -> None:
         self.code, self.message, self.data = code, message, data
@@ -45,8 +48,8 @@ class ControlMethod(Value):
     """One method.
 
     Attributes:
-        function: Called with the parameters by name; what it returns is JSON data. It raises `ControlRefused`, `CallError`, `StartFailed` or
-            `UsageError`; anything else is told as an internal error.
+        function: Called with the parameters by name; what it returns is JSON data. It raises `ControlRefused`, `CallError`,
+            `StartFailed` or `UsageError`; anything else is told as an internal error.
         parameters: In the order of parameters by position.
         changes: Whether it changes anything: it is then refused to who is inside the tree, and may take its time. One that changes
             nothing answers at once.

@@ -153,17 +153,19 @@ def reachable(directory: str, name: str) -> Iterator[str]:
 
 
 def _listen(place: Place, tcp: bool) -> Listener:
-    for attempt in range(3):
+    attempts = 3
+    while True:
+        attempts -= 1
         _make_private(place.directory)
         try:
             listener = _listen_by_port(place) if tcp else _listen_by_path(place)
-            break
         except FileNotFoundError:
             # whoever ended just now has removed the directory as empty
-            if attempt == 2:
+            if not attempts:
                 raise
-    _remove_stale(place.directory)
-    return listener
+        else:
+            _remove_stale(place.directory)
+            return listener
 
 
 def _listen_by_path(place: Place) -> Listener:

@@ -42,7 +42,9 @@ class Server:
         unsent: Bytes that clients have asked for and not taken yet, all together.
     """
 
-    def __init__(self, listener: Listener, ring: Ring, methods: Mapping[str, ControlMethod], faulted: Callable[[Exception], object]) -> None:
+    def __init__(
+        self, listener: Listener, ring: Ring, methods: Mapping[str, ControlMethod], faulted: Callable[[Exception], object]
+    ) -> None:
         self.ring, self.methods = ring, methods
         self._faulted = faulted
         self.connections: set[Connection] = set()
@@ -51,6 +53,7 @@ class Server:
         self._held = 0
         self._pace = Pace()
         self._turns = anyio.Lock()
+        self._sent = anyio.Event()
 
     async def run(self) -> None:
         """Accept and serve clients.
@@ -80,7 +83,12 @@ class Server:
         **Cancellation:** at any time, without effect.
         """
         while any(connection.following not in (None, self.ring.last) for connection in self.connections):
-            await anyio.sleep(0.01)
+            await self._sent.wait()
+
+    def sent(self) -> None:
+        """A follower has been sent what there was."""
+        self._sent.set()
+        self._sent = anyio.Event()
 
     async def turn(self, cost: float) -> None:
         """Wait until it is a client's turn, and charge so many seconds of work for it.
