@@ -17,7 +17,11 @@ from .policy import decide
 
 STOPPING: Final = ("graceful_timeout", "force_kill_timeout")
 """Keys of ``[restart]`` that belong to the leaf itself."""
-FIXED: Final = ("enabled", "auto_start", "persist_state", "state_dir", "workers", "hooks")
+FIXED: Final = {
+    **{key: f"guardian.{key}" for key in ("enabled", "auto_start", "persist_state", "state_dir")},
+    "workers": "workers.isolation",
+    "hooks": "hooks.on_event",
+}
 """What only a new start can change."""
 
 
@@ -40,7 +44,7 @@ async def reload(ledger: Ledger) -> dict[str, Any]:
         raise
     now: list[str] = []
     next_life: list[str] = []
-    next_run = [key for key in differing(run.config, wanted.config) if key in FIXED]
+    next_run = [FIXED[key] for key in differing(run.config, wanted.config) if key in FIXED]
     monitoring = list(differing(run.config.monitoring, wanted.config.monitoring))
     now += [f"monitoring.{key}" for key in monitoring]
     # what a new start is needed for stays as it is: it must not be taken for what is in effect

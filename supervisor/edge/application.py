@@ -101,10 +101,10 @@ class Application(Protocol):
         """What the application itself needs of this host, for ``doctor``: the names of findings, and how each is found."""
 
     def subcommands(self) -> Mapping[str, ControlCommand]:
-        """Subcommands of the application's own, which talk to a run of it, by name."""
+        """Subcommands of the application's own, which talk to a run of it, by name. May be left out where there are none."""
 
     def renderer(self) -> Renderer:
-        """The application's words for events that came from a run of it."""
+        """The application's words for events that came from a run of it. May be left out where it has none."""
 
     async def run(self, configured: Any, session: Session) -> int:
         """Run until the end, or until `session.stop`.

@@ -28,6 +28,7 @@ from .saying import FAULT, Unwritten, complain, flushed, say, unwritten
 from .usage import Fault, UsageError, did_you_mean, quote, raise_all
 
 if TYPE_CHECKING:
+    from .control.commands import ControlCommand
     from .event_file import EventFile
 
 USAGE, GAVE_UP, INTERRUPTED = 2, 75, 130
@@ -147,7 +148,7 @@ class _Program:
 
     def _talk(self, first: str, words: list[str], command: list[str] | None) -> int:
         """A subcommand that talks to a run."""
-        own = self._loaded().subcommands()
+        own = self._subcommands()
         if first not in CONTROL and first not in own:
             raise UsageError([self._no_subcommand([first, *words], command, own)])
         from .control.commands import COMMANDS, CommandContext, perform
@@ -158,6 +159,14 @@ class _Program:
         self._no_command(first, command)
         options = self._parse(parser, words, command, [first])
         return perform(told, CommandContext(self.environ, self.name, self._loaded), options)
+
+    def _subcommands(self) -> Mapping[str, ControlCommand]:
+        """Those of the application; one that cannot be loaded is no answer to a word that nobody knows."""
+        try:
+            # an application may have none
+            return getattr(self._loaded(), "subcommands", dict)()
+        except UsageError:
+            return {}
 
     def _doctor(self, words: list[str], command: list[str] | None) -> int:
         parser = self._parser(

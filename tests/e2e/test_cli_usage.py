@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor import ControlCommand, Renderer
 from supervisor.edge.application import Application, Session
 from supervisor.edge.command_line import LATER, main, split
 from supervisor.edge.finding import Finding
@@ -70,7 +71,7 @@ application = Application()
 
 TREES = """
 import anyio
-from supervisor import ControlCommand, ChildSpec, Supervisor, Restart, RestartIntensityExceeded, subtree, task
+from supervisor import ChildSpec, Supervisor, Restart, RestartIntensityExceeded, subtree, task
 import trio
 
 assert not hasattr(trio, "hostile")

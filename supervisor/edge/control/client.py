@@ -16,7 +16,7 @@ import attrs
 from ...core.value import Value
 from ...host.identity import ProcessId
 from ..usage import UsageError, did_you_mean, quote
-from .place import Place, found, reachable
+from .place import Place, found, reachable, unix_socket
 
 PATIENCE: Final = 5.0
 """Seconds within which a guardian that lives answers what it need not wait for."""
@@ -226,7 +226,7 @@ def _place_of(file: str) -> Place:
 
 def _connected(place: Place, patience: float) -> socket.socket:
     if place.is_socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = unix_socket()
         try:
             connection.settimeout(patience)
             with reachable(place.directory, place.name) as path:

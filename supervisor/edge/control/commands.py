@@ -155,7 +155,7 @@ def _events(context: CommandContext, options: argparse.Namespace) -> int:
 
     with context.connect(options.name) as client:
         # the application has words for what it runs itself
-        renderer = Renderer() if client.call("version")["kind"] == "app" else context.application().renderer()
+        renderer = Renderer() if client.call("version")["kind"] == "app" else getattr(context.application(), "renderer", Renderer)()
         if options.follow:
             client.call("events", since=since, follow=True)
             for event in client.events():

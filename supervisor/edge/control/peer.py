@@ -93,6 +93,8 @@ def of_tcp(connection: socket.socket) -> Peer:
 
 def _living(connection: socket.socket, pid: int) -> ProcessId | None:
     process = identify(pid)
+    if sys.platform == "win32":
+        return process
     try:
         fd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError as error:

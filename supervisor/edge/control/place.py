@@ -132,6 +132,17 @@ def found(environ: Mapping[str, str]) -> list[Place]:
     return sorted(places, key=lambda place: (place.process.created, place.process.pid))
 
 
+def unix_socket() -> socket.socket:
+    """A new socket of the kind that has a path.
+
+    Raises:
+        OSError: There are none here.
+    """
+    if sys.platform == "win32":
+        raise OSError(errno.EAFNOSUPPORT, "there are no sockets in the file system here")
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+
 @contextmanager
 def reachable(directory: str, name: str) -> Iterator[str]:
     """A path of a file that the kernel takes as a socket's, however long its real one is.
@@ -169,7 +180,7 @@ def _listen(place: Place, tcp: bool) -> Listener:
 
 
 def _listen_by_path(place: Place) -> Listener:
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening = unix_socket()
     # under another name until it answers: what is found under its own is never refused
     hidden = f".{place.name}"
     try:
@@ -250,7 +261,7 @@ def _answers(place: Place) -> bool:
     """Whether somebody listens there after all: in another pid namespace a process that lives is nobody here."""
     if not place.is_socket:
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+    with unix_socket() as asking:
         asking.setblocking(False)
         try:
             with reachable(place.directory, place.name) as path:
