@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -23,10 +24,12 @@ JSON = st.recursive(
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     """A stream cut at these places."""
     at = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[one:other] for one, other in zip(at, at[1:], strict=False)]
+    return [data[one:other] for one, other in itertools.pairwise(at)]
 
 
-@given(st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b" ")), max_size=8), st.lists(st.integers(0, 1000), max_size=10))
+@given(
+    st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b" ")), max_size=8), st.lists(st.integers(0, 1000), max_size=10)
+)
 def test_lines_come_out_whole_however_they_are_cut(written: list[bytes], cuts: list[int]) -> None:
     """The same lines come out of every division of the same bytes; blank ones are left out."""
     lines = Lines(longest=40)

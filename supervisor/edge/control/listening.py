@@ -89,13 +89,17 @@ class Control:
             from .extension import ControlExtension
             from .server import Server
 
+            more = ControlExtension() if extension is None else extension()
             async with anyio.create_task_group() as tasks:
-                basics = Basics(self, tree, stop, ControlExtension() if extension is None else extension(), tasks)
+                basics = Basics(self, tree, stop, more, tasks)
                 self._server = Server(self.listener, self.ring, basics.methods(), basics.faulted)
                 await self._server.run()
         except Exception as error:  # the boundary that keeps a fault of the control from the run: it becomes an event, and nobody is served
             self._close()
-            tree.emit(ControlUnavailable((tree.id,), describe(error)))
+            cause: Exception = error
+            while isinstance(cause, ExceptionGroup):
+                cause = cause.exceptions[0]
+            tree.emit(ControlUnavailable((tree.id,), describe(cause)))
         finally:
             self._server = None
 

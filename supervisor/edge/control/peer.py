@@ -15,6 +15,7 @@ import attrs
 from ...core.value import Value
 from ...host.ancestry import is_ours
 from ...host.identity import ProcessId, identify
+from ...host.spare import with_reserve
 
 _SO_PEERPIDFD: Final = 77
 _SOL_LOCAL: Final = 0
@@ -51,7 +52,7 @@ class Peer(Value):
             who = "the process that asks is" if self.pid is None else f"process {self.pid}, which has connected, is"
             return f"{who} gone or cannot be seen, so nobody can tell whether it is one of those that are supervised here"
         try:
-            inside = is_ours(self.process)
+            inside = with_reserve(is_ours)(self.process)
         except OSError as error:
             return f"nobody can tell who asks: {error.strerror}"
         if inside is None:
@@ -69,7 +70,7 @@ def of_unix(connection: socket.socket) -> Peer:
     """
     if sys.platform == "linux":
         pid, uid, _ = struct.unpack("=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return Peer(uid, pid or None, _living(connection, pid) if pid > 0 else None)
+        return Peer(uid, pid or None, _seen(connection, pid) if pid > 0 else None)
     version, uid, *_ = _XUCRED.unpack(connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED.size))
     if version != 0:
         raise OSError(f"credentials of an unknown version {version}")
@@ -89,6 +90,13 @@ def of_tcp(connection: socket.socket) -> Peer:
     except (psutil.Error, OSError):
         pass  # not permitted, as on macOS
     return Peer(None, None, None)
+
+
+def _seen(connection: socket.socket, pid: int) -> ProcessId | None:
+    try:
+        return with_reserve(_living)(connection, pid)
+    except OSError:
+        return None  # out of descriptors: it may ask what it likes, and change nothing
 
 
 def _living(connection: socket.socket, pid: int) -> ProcessId | None:

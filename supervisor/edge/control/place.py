@@ -129,7 +129,7 @@ def found(environ: Mapping[str, str]) -> list[Place]:
         with suppress(OSError):
             _checked(directory)
             places += [place for place in _places(directory) if is_alive(place.process)]
-    return sorted(places, key=lambda place: (place.process.created, place.process.pid))
+    return sorted(places, key=lambda place: (place.process.created, place.process.pid, place.run))
 
 
 def unix_socket() -> socket.socket:
