@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from types import TracebackType
@@ -20,6 +22,7 @@ from .place import Place, found, reachable, unix_socket
 
 PATIENCE: Final = 5.0
 """Seconds within which a guardian that lives answers what it need not wait for."""
+_QUEUED: Final = 0.01
 
 
 class ControlError(Exception):
@@ -52,7 +55,7 @@ class Client:
         self._rest = b""
         with ExitStack() as undo:
             try:
-                self._socket = undo.enter_context(_connected(place, patience))
+                self._socket = undo.enter_context(connected(place, patience))
             except (OSError, ValueError) as error:
                 raise ControlError(f"{place.file}: {getattr(error, 'strerror', None) or error}") from error
             if not place.is_socket:
@@ -224,17 +227,31 @@ def _place_of(file: str) -> Place:
     return Place(directory, name, "", ProcessId(0, 0))
 
 
-def _connected(place: Place, patience: float) -> socket.socket:
+def connected(place: Place, patience: float) -> socket.socket:
+    """A connection to whoever listens there, to be used with its `patience` as timeout in seconds.
+
+    Raises:
+        OSError: Nobody listens there, or nobody has taken the connection in time.
+        ValueError: The file that names a port does not.
+    """
     if place.is_socket:
         connection = unix_socket()
+        until = time.monotonic() + patience
         try:
             connection.settimeout(patience)
             with reachable(place.directory, place.name) as path:
-                connection.connect(path)
+                while True:
+                    try:
+                        connection.connect(path)
+                        return connection
+                    except BlockingIOError:
+                        # its queue is full; a socket with a timeout does not wait for room in it
+                        if time.monotonic() >= until:
+                            raise TimeoutError(errno.ETIMEDOUT, "too many want to connect at the same time") from None
+                        time.sleep(_QUEUED)
         except BaseException:
             connection.close()
             raise
-        return connection
     return socket.create_connection(("127.0.0.1", int(_ticket(place)["port"])), timeout=patience)
 
 
