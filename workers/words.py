@@ -28,13 +28,16 @@ from .event import (
     ConfigurationRejected,
     DegradationChanged,
     MemoryLevelChanged,
+    MemoryThresholdExceeded,
     MemoryWarning,
     MonitoringDegraded,
     MonitoringStarted,
+    MonitoringStopped,
     RestartCompleted,
     RestartFailed,
     RestartInitiated,
     RestartRefused,
+    RunFinished,
     StateCaptured,
 )
 from .ledger import Leaf, Ledger
@@ -133,6 +136,8 @@ WORDS: dict[type[Event], Words] = {
     ChildStartFailed: _start_failed,
     **{kind: partial(_leaf_or_failure, words=TREE_WORDS[kind]) for kind in (ChildStarted, ChildExited)},
     MonitoringStarted: _started,
+    # what other lines have said already
+    **dict.fromkeys((MonitoringStopped, MemoryThresholdExceeded, RunFinished), lambda event: None),
     MemoryLevelChanged: _level,
     MemoryWarning: lambda event: Line(f"{event.message}: preparing for a restart", Tone.WARNING),
     RestartInitiated: _initiated,

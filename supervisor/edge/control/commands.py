@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -129,7 +128,7 @@ def _status(context: CommandContext, options: argparse.Namespace) -> int:
         return 0
     from .status_view import render
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     unicode = (sys.stdout.encoding or "ascii").lower().replace("-", "") in ("utf8", "utf16")
     say(render(status, status.get("notes", ()), width=width, unicode=unicode))
     return 0

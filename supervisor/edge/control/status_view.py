@@ -28,7 +28,7 @@ def render(status: Data, notes: Sequence[str] = (), *, width: int | None = None,
     layout = Layout(
         least=(0, 8, *([6] * more), 5, 8, 5, 8, 0),
         right=(*(2 + index for index, column in enumerate(added) if column["unit"]), more + 2, more + 3, more + 4, more + 5),
-        spared=(more + 2, more + 5, more + 3, more + 4),
+        spared=(more + 2, more + 5, more + 3, more + 4, *range(more + 1, 2, -1)),
         cut=more + 6,
     )
     rows = [header, *_rows(status["tree"], added, "", "", branches(unicode))]
