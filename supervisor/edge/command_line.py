@@ -220,7 +220,6 @@ class _Program:
 
     def _in_loop(self, kind: str, options: argparse.Namespace, run: Callable[[Session], Awaitable[int]]) -> int:
         from ..core.errors import RestartIntensityExceeded, StartFailed
-        from .control.listening import Control
         from .service import ServiceManager
         from .signals import StopRequest, run_with_signals
 
@@ -241,6 +240,8 @@ class _Program:
             )
             if options.no_control:
                 return await service.during(lambda: run(session), stop)
+            from .control.listening import Control
+
             with Control(session.run, kind, backend, environ=self.environ) as control:
                 controlled = attrs.evolve(session, control=control)
                 return await service.during(lambda: run(controlled), stop)

@@ -34,7 +34,7 @@ from supervisor import (
     subtree,
     task,
 )
-from supervisor.edge.control import place
+from supervisor.edge.control import finding, place
 from supervisor.edge.control.client import chosen
 from supervisor.host.identity import ProcessId
 
@@ -497,13 +497,13 @@ def test_a_path_may_be_longer_than_a_socket_s(tmp_path: Path) -> None:
     environ = {"XDG_RUNTIME_DIR": str(deep)}
     listener = place.listen(RUN, environ)
     try:
-        (at,) = place.found(environ)
+        (at,) = finding.found(environ)
         assert at.file == listener.place.file and len(at.file) > 200
         with place.reachable(at.directory, at.name) as path, place.unix_socket() as asking:
             asking.connect(path)
     finally:
         listener.close()
-    assert place.found(environ) == []
+    assert finding.found(environ) == []
 
 
 def test_a_place_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -516,7 +516,7 @@ def test_a_place_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytes
         assert listener.place.directory == str(shared)
         assert stat.S_IMODE(shared.stat().st_mode) == 0o700
         monkeypatch.setattr(os, "geteuid", lambda: 4711)
-        assert place.found({"TMPDIR": str(tmp_path)}) == []
+        assert finding.found({"TMPDIR": str(tmp_path)}) == []
         (tmp_path / "memory-guardian-4711").mkdir()
         with pytest.raises(OSError, match="belongs to somebody else"):
             place.listen(RUN, {"TMPDIR": str(tmp_path)})
@@ -536,10 +536,10 @@ def test_a_living_process_is_told_from_a_dead_one_by_the_name(tmp_path: Path) ->
     """Without connecting: the name has pid and creation time."""
     listener = place.listen(RUN, {"XDG_RUNTIME_DIR": str(tmp_path)})
     try:
-        (at,) = place.found({"XDG_RUNTIME_DIR": str(tmp_path)})
+        (at,) = finding.found({"XDG_RUNTIME_DIR": str(tmp_path)})
         assert at.process.pid == os.getpid() and at.run == RUN[:8]
         os.rename(at.file, Path(at.directory) / f"{RUN[:8]}-{os.getpid()}-{at.process.created + 1}.sock")
-        assert place.found({"XDG_RUNTIME_DIR": str(tmp_path)}) == []
+        assert finding.found({"XDG_RUNTIME_DIR": str(tmp_path)}) == []
         assert ProcessId(os.getpid(), at.process.created) == at.process
     finally:
         listener.close()

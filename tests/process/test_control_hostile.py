@@ -19,7 +19,7 @@ import pytest
 
 from supervisor import ChildSpec, Client, ControlExtension, Event, Supervisor, task
 from supervisor.edge.control import connection as connections
-from supervisor.edge.control import place, server, wire
+from supervisor.edge.control import finding, place, server, wire
 from supervisor.edge.control.client import connected
 
 from ..support import Program, eventually, eventually_sync, supervising
@@ -95,8 +95,8 @@ def attacked(folder: Path, backend: str) -> Iterator[Attacked]:
     runtime.mkdir()
     environ = {"XDG_RUNTIME_DIR": str(runtime)}
     with supervising("app", "attacked:root", "--backend", backend, cwd=folder, env=environ) as program:
-        eventually_sync(lambda: (folder / "late").exists() and bool(place.found(environ)), 20, what=program.stderr)
-        told = Attacked(program, folder, place.found(environ)[0], 0)
+        eventually_sync(lambda: (folder / "late").exists() and bool(finding.found(environ)), 20, what=program.stderr)
+        told = Attacked(program, folder, finding.found(environ)[0], 0)
         with Client(told.at) as client:
             # everything that serves is loaded now
             client.call("status")

@@ -1,7 +1,9 @@
 """Control of a running launcher: a socket on which programs of the same user ask what runs, follow its events, and ask for changes.
 
 listening   what a run has of it while nobody connects: a socket and the events kept; the only part that a run imports at its start
-place       where the sockets are, who may find them, and which guardians run
+place       where the sockets are, and who may find them
+loopback    TCP in their place
+finding     which launchers run
 ring        the events kept, as lines, within a bound
 wire        pure: JSON-RPC 2.0 by line
 pace        pure: how much of the event loop's time all clients together may take

@@ -18,7 +18,8 @@ import attrs
 from ...core.value import Value
 from ...host.identity import ProcessId
 from ..usage import UsageError, did_you_mean, quote
-from .place import Place, found, reachable, unix_socket
+from .finding import found
+from .place import Place, reachable, unix_socket
 
 PATIENCE: Final = 5.0
 """Seconds within which a guardian that lives answers what it need not wait for."""

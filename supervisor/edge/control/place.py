@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 import stat
 import sys
@@ -19,7 +18,7 @@ from typing import Final
 import attrs
 
 from ...core.value import Value
-from ...host.identity import ProcessId, identify, is_alive
+from ...host.identity import ProcessId, identify
 
 SOCKET: Final = ".sock"
 PORT: Final = ".port"
@@ -27,8 +26,6 @@ LONGEST: Final = 107 if sys.platform == "linux" else 103
 """Bytes that the kernel takes as a socket's path, without the NUL at its end."""
 BACKLOG: Final = 64
 HAS_UNIX: Final = hasattr(socket, "AF_UNIX") and sys.platform != "win32"
-
-_NAME: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,10})-([0-9]{1,20})(\.sock|\.port)")
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -122,16 +119,6 @@ def listen(run: str, environ: Mapping[str, str], *, tcp: bool = not HAS_UNIX) ->
     raise OSError(errno.EADDRNOTAVAIL, "; ".join(reasons))
 
 
-def found(environ: Mapping[str, str]) -> list[Place]:
-    """The places of all runs of this user whose process lives, the oldest first; nothing is connected to."""
-    places = []
-    for directory in directories(environ):
-        with suppress(OSError):
-            _checked(directory)
-            places += [place for place in _places(directory) if is_alive(place.process)]
-    return sorted(places, key=lambda place: (place.process.created, place.process.pid, place.run))
-
-
 def unix_socket() -> socket.socket:
     """A new socket of the kind that has a path.
 
@@ -169,13 +156,21 @@ def _listen(place: Place, tcp: bool) -> Listener:
         attempts -= 1
         _make_private(place.directory)
         try:
-            listener = _listen_by_port(place) if tcp else _listen_by_path(place)
+            if tcp:
+                from .loopback import listen_by_port
+
+                listener = listen_by_port(place)
+            else:
+                listener = _listen_by_path(place)
         except FileNotFoundError:
             # whoever ended just now has removed the directory as empty
             if not attempts:
                 raise
         else:
-            _remove_stale(place.directory)
+            if len(os.listdir(place.directory)) > 1:
+                from .finding import remove_stale
+
+                remove_stale(place.directory)
             return listener
 
 
@@ -201,39 +196,15 @@ def _listen_by_path(place: Place) -> Listener:
     return Listener(place, listening)
 
 
-def _listen_by_port(place: Place) -> Listener:
-    import json
-
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    hidden = os.path.join(place.directory, f".{place.name}")
-    token = os.urandom(32).hex()
-    try:
-        listening.setblocking(False)
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(BACKLOG)
-        fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        try:
-            os.write(fd, json.dumps({"port": listening.getsockname()[1], "token": token}).encode())
-        finally:
-            os.close(fd)
-        os.replace(hidden, place.file)
-    except BaseException:
-        listening.close()
-        with suppress(OSError):
-            os.unlink(hidden)
-        raise
-    return Listener(place, listening, token)
-
-
 def _make_private(directory: str) -> None:
     os.makedirs(os.path.dirname(directory), 0o700, exist_ok=True)
     with suppress(FileExistsError):
         os.mkdir(directory, 0o700)
-    if sys.platform != "win32" and stat.S_IMODE(_checked(directory).st_mode) != 0o700:
+    if sys.platform != "win32" and stat.S_IMODE(checked(directory).st_mode) != 0o700:
         os.chmod(directory, 0o700)
 
 
-def _checked(directory: str) -> os.stat_result:
+def checked(directory: str) -> os.stat_result:
     """What is known of a directory that is ours; in a shared place somebody else could have put one, or a link, there."""
     about = os.lstat(directory)
     if not stat.S_ISDIR(about.st_mode):
@@ -241,33 +212,3 @@ def _checked(directory: str) -> os.stat_result:
     if sys.platform != "win32" and about.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, "belongs to somebody else", directory)
     return about
-
-
-def _places(directory: str) -> Iterator[Place]:
-    for name in os.listdir(directory):
-        if (match := _NAME.fullmatch(name)) is not None:
-            yield Place(directory, name, match[1], ProcessId(int(match[2]), int(match[3])))
-
-
-def _remove_stale(directory: str) -> None:
-    with suppress(OSError):
-        for place in _places(directory):
-            if not is_alive(place.process) and not _answers(place):
-                with suppress(FileNotFoundError):
-                    os.unlink(place.file)
-
-
-def _answers(place: Place) -> bool:
-    """Whether somebody listens there after all: in another pid namespace a process that lives is nobody here."""
-    if not place.is_socket:
-        return False
-    with unix_socket() as asking:
-        asking.setblocking(False)
-        try:
-            with reachable(place.directory, place.name) as path:
-                asking.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except OSError:
-            return True  # its queue is full, so there is one
-    return True

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ...core.event import EventsLost, Record
-from ..event_file import as_line, encoded, record_data
 
 if TYPE_CHECKING:
     import anyio
@@ -94,6 +93,8 @@ class Ring:
             await self._waiting.wait()
 
     def _encode_oldest(self) -> None:
+        from ..event_file import encoded
+
         line = encoded(self._fresh.popleft())
         self._lines.append(line)
         self._bytes += len(line)
@@ -101,5 +102,7 @@ class Ring:
             self._bytes -= len(self._lines.popleft())
 
     def _notice(self, first: int, last: int) -> bytes:
+        from ..event_file import as_line, record_data
+
         monotonic, time, root = self._stamp
         return as_line(record_data(Record(self.run, last, monotonic, time, EventsLost(root, first=first, last=last))))
