@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from .core.event import ChildStatus as ChildStatus
     from .core.event import ChildTerminated as ChildTerminated
     from .core.event import ChildUnresponsive as ChildUnresponsive
-    from .core.event import ControlUnavailable as ControlUnavailable
     from .core.event import Event as Event
     from .core.event import EventsLost as EventsLost
     from .core.event import NotificationIgnored as NotificationIgnored
@@ -122,6 +121,7 @@ if TYPE_CHECKING:
     from .edge.control.method import ControlParameter as ControlParameter
     from .edge.control.method import ControlRefused as ControlRefused
     from .edge.control.method import child_path as child_path
+    from .edge.control.unavailable import ControlUnavailable as ControlUnavailable
     from .edge.finding import Finding as Finding
     from .edge.kinds import boolean as boolean
     from .edge.kinds import integer as integer
@@ -218,8 +218,8 @@ _MODULES = {
     ),
     "core.event": (
         "CgroupUnavailable ChildExited ChildRestarted ChildStartFailed ChildStarted ChildStatus ChildTerminated "
-        "ChildUnresponsive ControlUnavailable Event EventsLost NotificationIgnored OomKilled OrphansSwept OutputFailed "
-        "OutputLine OutputResumed Record RestartDeferred SentryLost SupervisorGaveUp"
+        "ChildUnresponsive Event EventsLost NotificationIgnored OomKilled OrphansSwept OutputFailed OutputLine OutputResumed "
+        "Record RestartDeferred SentryLost SupervisorGaveUp"
     ),
     "core.exits": "Exit ExitKind describe",
     "core.extra_errors": (
@@ -241,6 +241,7 @@ _MODULES = {
     "edge.control.extension": "ControlExtension StatusColumn",
     "edge.control.listening": "Control",
     "edge.control.method": "ControlMethod ControlParameter ControlRefused child_path",
+    "edge.control.unavailable": "ControlUnavailable",
     "edge.finding": "Finding",
     "edge.kinds": "boolean integer number seconds size text variables word words",
     "edge.render": "Console Line Renderer Summary TREE_WORDS Tone Words block wants_color",

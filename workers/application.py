@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from supervisor import ControlCommand, Finding, Renderer, Session
+    from supervisor import ControlCommand, Event, Finding, Renderer, Session, Words
 
     from .config import GuardianRun
 
@@ -70,9 +70,11 @@ class GuardianApplication:
         """The guardian's words for events."""
         from supervisor import Renderer
 
+        from .event_config import ConfigurationChanged, ConfigurationRejected
         from .words import WORDS, subject
 
-        return Renderer(WORDS, subject=subject)
+        seldom: dict[type[Event], Words] = {kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected)}
+        return Renderer({**WORDS, **seldom}, subject=subject)
 
     async def run(self, configured: GuardianRun, session: Session) -> int:
         """Guard the agents until they end or the session is asked to stop.

@@ -29,7 +29,8 @@ from supervisor import (
 )
 
 from .config import MemoryThresholds, resolved
-from .event import CaptureFailed, ConfigurationChanged
+from .event import CaptureFailed
+from .event_config import ConfigurationChanged
 from .ledger import CaptureRequest, Leaf, Ledger, RestartRequest
 from .policy import decide
 from .policy.ladder import DegradationMode

@@ -147,30 +147,6 @@ class CaptureFailed(Event):
 
 
 @attrs.frozen(repr=False, eq=False)
-class ConfigurationChanged(Event):
-    """The configuration was changed while running; `source` is ``reload`` or ``request``.
-
-    `changed` is in effect; `next_life` will be when the leaf is next started or stopped; `next_run` needs a new start of the guardian.
-    Keys are as in the file, with the agent's name in front where it is about one: ``claude: thresholds.critical``.
-    """
-
-    name: ClassVar[str] = "configuration_changed"
-    source: str = "reload"
-    changed: tuple[str, ...] = ()
-    next_life: tuple[str, ...] = ()
-    next_run: tuple[str, ...] = ()
-
-
-@attrs.frozen(repr=False, eq=False)
-class ConfigurationRejected(Event):
-    """The configuration file is broken or gone; the last good one stays in effect."""
-
-    name: ClassVar[str] = "configuration_rejected"
-    file: str | None = None
-    faults: tuple[str, ...] = ()
-
-
-@attrs.frozen(repr=False, eq=False)
 class RunFinished(Event):
     """The run is over; `source` says who decided: the command, a signal, restart protection, or a fault of ours."""
 

@@ -141,20 +141,20 @@ class CaptureRequest:
     cause: str = ""
 
 
-@attrs.define(eq=False)
 class RestartRequest:
     """Somebody asks for a controlled restart of a leaf, as the guardian does it: captured first, and judged afterwards.
 
     Attributes:
+        leaf: Which one.
         reason: Why, for the events.
         done: Set when it is over or came to nothing.
         error: Why it came to nothing; None when it did not.
     """
 
-    leaf: Leaf
-    reason: str
-    done: anyio.Event = attrs.field(factory=anyio.Event)
-    error: Exception | None = None
+    def __init__(self, leaf: Leaf, reason: str) -> None:
+        self.leaf, self.reason = leaf, reason
+        self.done = anyio.Event()
+        self.error: Exception | None = None
 
 
 @attrs.frozen(repr=False, eq=False)

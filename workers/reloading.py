@@ -10,7 +10,7 @@ import attrs
 from supervisor import CallError, ChildSpec, UsageError
 
 from .config import Agent
-from .event import ConfigurationChanged, ConfigurationRejected
+from .event_config import ConfigurationChanged, ConfigurationRejected
 from .guardian import leaf_spec, protected, protection
 from .ledger import Leaf, Ledger
 from .policy import decide

@@ -24,8 +24,6 @@ from supervisor import (
 from .event import (
     MIB,
     CaptureFailed,
-    ConfigurationChanged,
-    ConfigurationRejected,
     DegradationChanged,
     MemoryLevelChanged,
     MemoryThresholdExceeded,
@@ -108,16 +106,6 @@ def _sight(event: MonitoringDegraded) -> Line:
     return Line("memory can be read again", Tone.GOOD)
 
 
-def _reconfigured(event: ConfigurationChanged) -> Line:
-    parts = (("now", event.changed), ("from the next start or stop of the leaf on", event.next_life), ("with the next run", event.next_run))
-    said = "; ".join(f"{when}: {', '.join(keys)}" for when, keys in parts if keys)
-    return Line(f"configuration changed: {said or 'nothing'}", Tone.GOOD)
-
-
-def _rejected(event: ConfigurationRejected) -> Line:
-    return Line("configuration rejected, the last good one stays", Tone.BAD, event.faults)
-
-
 def _leaf_or_failure(event: Event, words: Words) -> Line | None:
     """What the tree says of a leaf, and of the guardian's own workers only what is wrong."""
     if event.path[-1:] == ("leaf",) or (isinstance(event, ChildExited) and not event.expected and not event.exit.is_clean):
@@ -148,8 +136,6 @@ WORDS: dict[type[Event], Words] = {
     StateCaptured: lambda event: Line(f"state captured in {duration(event.seconds)}: {event.state_id}"),
     CaptureFailed: lambda event: Line(f"state NOT captured: {event.cause}", Tone.BAD),
     MonitoringDegraded: _sight,
-    ConfigurationChanged: _reconfigured,
-    ConfigurationRejected: _rejected,
 }
 
 

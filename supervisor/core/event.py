@@ -250,14 +250,6 @@ class SentryLost(Event):
 
 
 @attrs.frozen(repr=False, eq=False)
-class ControlUnavailable(Event):
-    """Nobody can ask about this run through its control socket, or somebody could not; the run goes on."""
-
-    name: ClassVar[str] = "control_unavailable"
-    reason: str = ""
-
-
-@attrs.frozen(repr=False, eq=False)
 class EventsLost(Event):
     """A reader was too slow: the records from `first` to `last` (both inclusive sequence numbers) never reached it."""
 

@@ -23,7 +23,6 @@ from ..core.event import (
     ChildStatus,
     ChildTerminated,
     ChildUnresponsive,
-    ControlUnavailable,
     Event,
     EventsLost,
     NotificationIgnored,
@@ -74,6 +73,7 @@ class Renderer:
 
     Args:
         words: For each type of event what to say about it, or None to say nothing; added to those of the tree's events, and over them.
+            A type that is not among them may have its own, as `words`.
         subject: What to call the path of an event.
         color: Whether to use colours, see `wants_color`.
     """
@@ -96,7 +96,8 @@ class Renderer:
 
     def line(self, record: Record) -> str | None:
         """``12:03:07  claude  memory 15.2 GiB: warning -> critical``, without a newline at the end; None when there is nothing to say."""
-        words = self._words.get(type(record.event))
+        kind = type(record.event)
+        words = self._words.get(kind) or getattr(kind, "words", None)
         said = words(record.event) if words else None
         if said is None:
             return None
@@ -305,6 +306,5 @@ TREE_WORDS: dict[type[Event], Words] = {
         f"{event.stream} goes to {event.target} again, {counted(event.lost_bytes, 'byte', 'bytes')} lost", Tone.WARNING
     ),
     SentryLost: _sentry_lost,
-    ControlUnavailable: lambda event: Line(f"control: {event.reason}", Tone.WARNING),
     EventsLost: lambda event: Line(f"{counted(event.last - event.first + 1, 'event', 'events')} lost", Tone.WARNING),
 }

@@ -527,8 +527,8 @@ def test_a_place_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytes
 def test_the_best_place_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runtime directory, then the user's state, then a directory of temporary files."""
     monkeypatch.setattr(sys, "platform", "linux")
-    found = place.directories({"XDG_RUNTIME_DIR": "/run/user/7", "HOME": "/home/u", "TMPDIR": "/var/tmp"})
-    assert found == ["/run/user/7/memory-guardian", "/home/u/.local/state/memory-guardian/run", f"/var/tmp/memory-guardian-{os.geteuid()}"]
+    found = place.directories({"XDG_RUNTIME_DIR": "/run/user/7", "HOME": "/h/u", "TMPDIR": "/var/tmp"})
+    assert found == ["/run/user/7/memory-guardian", "/h/u/.local/state/memory-guardian/run", f"/var/tmp/memory-guardian-{os.geteuid()}"]
     assert place.directories({"XDG_STATE_HOME": "/s"}) == ["/s/memory-guardian/run", f"/tmp/memory-guardian-{os.geteuid()}"]
 
 

@@ -14,6 +14,7 @@ connection  one of them
 basics      the methods that every tree has
 client      the other end, without an event loop
 commands    the launcher's subcommands on it
+unavailable the event of a control that cannot be had
 status_view what ``status`` shows to a person
 
 The control side only asks: the tree's supervisors decide and act. ``docs/control.md`` is the protocol for whoever writes a client.

@@ -11,13 +11,14 @@ import attrs
 
 from ...core.breaker import CircuitState
 from ...core.errors import NoProc
-from ...core.event import ControlUnavailable, jsonable
+from ...core.event import jsonable
 from ...core.exits import describe
 from ...core.text import duration
 from ...runtime.tree_info import TreeInfo
 from ..kinds import boolean, integer, text
 from ..usage import did_you_mean, quote
 from .method import ControlMethod, ControlParameter, ControlRefused, child_path
+from .unavailable import ControlUnavailable
 from .wire import INVALID_PARAMS, NOT_FOUND, REFUSED
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from ...core.event import ControlUnavailable
 from ...core.exits import describe
 from .place import HAS_UNIX, Listener, listen
 from .ring import Ring
@@ -69,7 +68,7 @@ class Control:
     def began(self, tree: Supervisor) -> None:
         """The tree is up: say so if nobody can connect to it."""
         if self._failure is not None:
-            tree.emit(ControlUnavailable((tree.id,), self._failure))
+            self._say(tree, self._failure)
 
     async def serve(self, tree: Supervisor, stop: StopRequest, extension: Callable[[], ControlExtension] | None = None) -> None:
         """Serve clients. Everything that is needed for it is imported when the first one connects.
@@ -99,7 +98,7 @@ class Control:
             cause: Exception = error
             while isinstance(cause, ExceptionGroup):
                 cause = cause.exceptions[0]
-            tree.emit(ControlUnavailable((tree.id,), describe(cause)))
+            self._say(tree, describe(cause))
         finally:
             self._server = None
 
@@ -111,6 +110,12 @@ class Control:
         if self._server is not None:
             with anyio.move_on_after(FLUSH):
                 await self._server.flushed()
+
+    @staticmethod
+    def _say(tree: Supervisor, reason: str) -> None:
+        from .unavailable import ControlUnavailable
+
+        tree.emit(ControlUnavailable((tree.id,), reason))
 
     def _close(self) -> None:
         listener, self.listener = self.listener, None
