@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from .edge.config import load_config as load_config
     from .edge.control.client import Client as Client
     from .edge.control.client import ControlError as ControlError
+    from .edge.control.client import running_guardians as running_guardians
     from .edge.control.commands import CommandContext as CommandContext
     from .edge.control.commands import ControlCommand as ControlCommand
     from .edge.control.commands import a_child as a_child
@@ -236,7 +237,7 @@ _MODULES = {
     "core.value": "Value",
     "edge.application": "Session",
     "edge.config": "ConfigSection LoadedConfig config_key config_platforms config_table config_tables load_config",
-    "edge.control.client": "Client ControlError",
+    "edge.control.client": "Client ControlError running_guardians",
     "edge.control.commands": "CommandContext ControlCommand a_child add_json",
     "edge.control.extension": "ControlExtension StatusColumn",
     "edge.control.listening": "Control",

@@ -42,6 +42,7 @@ async def test_a_tree_at_all_depths(play: Play) -> None:
         "root/many/w",
     ]
     assert {row.state for row in rows} == {"running"}
+    assert {row.status for row in rows} == {None}
     assert all(row.uptime is not None and row.uptime >= 0 for row in rows)
     assert [row.restarts for row in rows] == [0, 0, 0, 1, 0, 0]
     assert [row.generation for row in rows] == [1, 1, 1, 2, 1, 1]

@@ -162,7 +162,7 @@ class Guardian(Value):
         return f"{', '.join(self.about['names'][:5])} (run {self.place.run}, pid {self.about['pid']})"
 
 
-def running(environ: Mapping[str, str]) -> list[Guardian]:
+def running_guardians(environ: Mapping[str, str]) -> list[Guardian]:
     """All launchers of this user that run now, the oldest first; each is asked who it is."""
     guardians = []
     for place in found(environ):
@@ -189,7 +189,7 @@ def chosen(environ: Mapping[str, str], name: str | None, program: str, *, child:
     """
     if name is not None and os.sep in name:
         return Client(_place_of(name))
-    guardians = running(environ)
+    guardians = running_guardians(environ)
     if not guardians:
         raise UsageError([f"no guardian runs; start one: {program} -- COMMAND [ARG ...]"])
     among = guardians

@@ -13,11 +13,8 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
-import attrs
-
-from ...core.value import Value
 from ...host.identity import ProcessId, identify
 
 SOCKET: Final = ".sock"
@@ -28,8 +25,7 @@ BACKLOG: Final = 64
 HAS_UNIX: Final = hasattr(socket, "AF_UNIX") and sys.platform != "win32"
 
 
-@attrs.frozen(repr=False, eq=False)
-class Place(Value):
+class Place(NamedTuple):
     """Where one run listens, or did.
 
     Attributes:
