@@ -198,7 +198,7 @@ async def run_guardian(
                     began(ledger, swept)
                     session.service.ready()
                     if control is not None:
-                        control.began(tree)
+                        control.began()
                     try:
                         source = await over(ledger)
                     finally:

@@ -237,7 +237,7 @@ async def run_tree(tree: Supervisor, session: Session) -> int:
                 async with tree:
                     session.service.ready()
                     if control is not None:
-                        control.began(tree)
+                        control.began()
                     # the tree cancels this when it ends by itself
                     await anyio.sleep_forever()
         except Exception as error:  # raised again below, where no task group wraps it

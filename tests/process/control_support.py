@@ -53,7 +53,8 @@ async def controlled(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(control.serve, tree, told.stop, extension)
             async with tree:
-                control.began(tree)
+                control.began()
+                await control.opened.wait()
                 yield told
             await control.flushed()
             tasks.cancel_scope.cancel()

@@ -356,6 +356,7 @@ async def test_several_runs_are_found_and_told_apart(tmp_path: Path) -> None:
             other = Supervisor("second", [ChildSpec("b", task(forever))])
             async with anyio.create_task_group() as tasks, other:
                 tasks.start_soon(second.serve, other, one.stop)
+                await second.opened.wait()
                 assert second.listener is not None
                 for name in ("second", "ffff", "f" * 32, second.listener.place.file):
                     assert await ask(name) == ["second"]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .extension import ControlExtension
     from .listening import Control
+    from .ring import Ring
 
 PROTOCOL: Final = 1
 PAGE_BYTES: Final = 1 << 18
@@ -40,14 +41,17 @@ class Basics:
 
     Args:
         control: Its control.
+        ring: Its latest events.
         tree: The tree.
         stop: Asks the run to stop.
         extension: What the application adds.
         tasks: Lives as long as clients are served.
     """
 
-    def __init__(self, control: Control, tree: Supervisor, stop: StopRequest, extension: ControlExtension, tasks: TaskGroup) -> None:
-        self._control, self._tree, self._stop, self._extension, self._tasks = control, tree, stop, extension, tasks
+    def __init__(
+        self, control: Control, ring: Ring, tree: Supervisor, stop: StopRequest, extension: ControlExtension, tasks: TaskGroup
+    ) -> None:
+        self._control, self._ring, self._tree, self._stop, self._extension, self._tasks = control, ring, tree, stop, extension, tasks
         self._waits_for_idle = False
 
     def methods(self) -> Mapping[str, ControlMethod]:
@@ -104,7 +108,7 @@ class Basics:
             "backend": self._control.backend,
             "time": time.time(),
             "uptime": tree.uptime,
-            "events": self._control.ring.last,
+            "events": self._ring.last,
             "stopping": "now" if self._stop.requested else "when_idle" if self._waits_for_idle else None,
             **self._extension.facts(),
             "columns": [jsonable(column) for column in self._extension.columns],
@@ -127,7 +131,7 @@ class Basics:
         return self._tree.tree().as_data()
 
     async def _events(self, connection: Connection, since: int, follow: bool) -> dict[str, Any]:
-        ring = self._control.ring
+        ring = self._ring
         if since > ring.last:
             raise ControlRefused(
                 INVALID_PARAMS, f"since: the latest event is {ring.last}; numbers begin anew with every run", {"last": ring.last}
