@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 
+from supervisor import Client, ControlError
+from supervisor.edge.control.finding import found
+
 from ..support import ROOT, Finished, eventually_sync, run_supervisor, supervising
 from .guarded import LEAF, Guarded, configured, guarding
 
@@ -42,17 +45,23 @@ def leaf_of(status: dict[str, Any]) -> dict[str, Any]:
     return leaf
 
 
+def listens(run: Guarded) -> None:
+    """Wait until it can be asked."""
+    run.wait_for("monitoring_started")
+    eventually_sync(lambda: any(place.process.pid == run.program.pid for place in found(os.environ)), 20, what="its socket")
+
+
 def watched(run: Guarded) -> dict[str, Any]:
     """The leaf's row, once its memory is known."""
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
 
     def known() -> bool:
-        found.append(leaf_of(told("status")))
-        return found[-1]["memory_bytes"] is not None
+        rows.append(leaf_of(told("status")))
+        return rows[-1]["memory_bytes"] is not None
 
-    run.wait_for("monitoring_started")
+    listens(run)
     eventually_sync(known, 20)
-    return found[-1]
+    return rows[-1]
 
 
 def test_status_tells_the_tree_its_memory_and_what_comes(tmp_path: Path, backend: str) -> None:
@@ -119,7 +128,7 @@ def on_terminal(words: list[str], width: int) -> str:
 def test_events_are_told_from_the_beginning_and_followed_to_the_end(tmp_path: Path, backend: str) -> None:
     """As JSON line by line what the event file has, ``run_finished`` included; for a person the words of the run itself."""
     with guarding(tmp_path, backend, "stay") as run:
-        run.wait_for("monitoring_started")
+        listens(run)
         with supervising("events", "--follow", "--json") as follower, supervising("events", "--follow") as reader:
             eventually_sync(lambda: "monitoring_started" in follower.stdout, 20)
             eventually_sync(lambda: "watched: warning" in reader.stdout, 20)
@@ -162,9 +171,6 @@ def test_a_restart_is_the_guardian_s_own(tmp_path: Path, backend: str) -> None:
 
 def test_capture_degrade_and_thresholds(tmp_path: Path, backend: str) -> None:
     """A capture names its file; a mode is asked for and taken back; thresholds are judged by the next sample."""
-    from supervisor import Client, ControlError
-    from supervisor.edge.control.finding import found
-
     with guarding(tmp_path, backend, "grow:30", "stay", tables={"monitoring": {"normal_interval": 1000}}) as run:
         watched(run)
         done = told("capture", "actor", "--reason", "to keep")
@@ -264,7 +270,7 @@ def test_stop_ends_the_run_and_returns_when_it_has_ended(tmp_path: Path, backend
         refused = ask("stop", code=2)
         assert "no guardian runs; start one: python -m supervisor -- COMMAND [ARG ...]" in refused.stderr
     with guarding(tmp_path, backend, "answer:4", "stay", tag="-2") as run:
-        run.wait_for("monitoring_started")
+        listens(run)
         assert "is for the whole run" in ask("stop", "actor", "--when-idle", code=2).stderr
         assert ask("stop", "actor").stdout == f"{'/'.join(LEAF)} is stopped\n"
         assert run.finish().returncode == 4
@@ -277,8 +283,8 @@ def test_several_guardians_are_told_apart(tmp_path: Path, backend: str) -> None:
         guarding(tmp_path, backend, "stay", tag="-a") as first,
         guarding(tmp_path, backend, "stay", options=("--name", "other"), tag="-b") as second,
     ):
-        first.wait_for("monitoring_started")
-        second.wait_for("monitoring_started")
+        listens(first)
+        listens(second)
         listed = ask("status", code=2).stderr
         assert "several guardians run; name one by its child or its run: " in listed
         assert f"actor (run {first.events[0]['run'][:8]}, pid {first.program.pid})" in listed
@@ -304,14 +310,14 @@ def test_a_run_without_control_has_none(tmp_path: Path, backend: str) -> None:
 def test_what_a_killed_guardian_left_is_no_guardian(tmp_path: Path, backend: str) -> None:
     """Its socket answers nobody, and the next start removes it."""
     with guarding(tmp_path, backend, "stay") as run:
-        run.wait_for("monitoring_started")
+        listens(run)
         run.program.send(signal.SIGKILL)
         run.program.wait()
     folder = Path(os.environ["XDG_STATE_HOME"]) / "memory-guardian" / "run"
     (left,) = folder.iterdir()
     assert "no guardian runs" in ask("status", code=2).stderr
     with guarding(tmp_path, backend, "stay", tag="-2") as run:
-        run.wait_for("monitoring_started")
+        listens(run)
         assert not left.exists() and len(list(folder.iterdir())) == 1
         run.program.send(signal.SIGTERM)
         run.finish()
