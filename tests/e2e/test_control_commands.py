@@ -318,7 +318,8 @@ def test_what_a_killed_guardian_left_is_no_guardian(tmp_path: Path, backend: str
     assert "no guardian runs" in ask("status", code=2).stderr
     with guarding(tmp_path, backend, "stay", tag="-2") as run:
         listens(run)
-        assert not left.exists() and len(list(folder.iterdir())) == 1
+        eventually_sync(lambda: not left.exists(), what="the end of what was left")
+        assert len(list(folder.iterdir())) == 1
         run.program.send(signal.SIGTERM)
         run.finish()
 
