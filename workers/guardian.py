@@ -57,7 +57,7 @@ from .probe.worker import probe
 from .state.worker import state
 
 if TYPE_CHECKING:
-    from supervisor import Session
+    from supervisor import ControlExtension, Session
 
 USAGE, FAULT, GAVE_UP = 2, 70, 75
 
@@ -91,19 +91,7 @@ def guardian(ledger: Ledger) -> Supervisor:
         ChildSpec("watch", subtree(watch, strategy=Strategy.REST_FOR_ONE, **_HOLDING)),
     ]
     run = ledger.run
-    agents = [
-        ChildSpec(
-            leaf.name,
-            protected(
-                leaf.agent,
-                detached=run.detached,
-                dry_run=run.dry_run,
-                judged=ledger.watches,
-                history=partial(ledger.spent, leaf),
-            ),
-        )
-        for leaf in ledger.leaves
-    ]
+    agents = [agent_spec(ledger, leaf) for leaf in ledger.leaves]
     branches = [ChildSpec("services", subtree(services, **_HOLDING))] if ledger.watches else []
     return Supervisor("guardian", [*branches, ChildSpec("agents", subtree(agents, **_HOLDING))], **_HOLDING)
 
@@ -113,6 +101,14 @@ def budgets(run: GuardianRun) -> list[str]:
     tree = guardian(Ledger(run, leaves_of(run)))
     cases = worst_cases(tree.id, tree.flags, tree.specs)
     return [*describe_worst(cases), *(f"warning: {line}" for line in nested_budgets(cases))]
+
+
+def agent_spec(ledger: Ledger, leaf: Leaf) -> ChildSpec:
+    """What the supervisor of the agents is told of one."""
+    run = ledger.run
+    history = partial(ledger.spent, leaf)
+    above = protected(leaf.agent, detached=run.detached, dry_run=run.dry_run, judged=ledger.watches, history=history)
+    return ChildSpec(leaf.name, above)
 
 
 def protected(
@@ -132,6 +128,11 @@ def protected(
         judged: Whether somebody judges controlled restarts by the memory of the life that they begin.
         history: What earlier lives of this supervisor, and earlier runs, have spent.
     """
+    return subtree([leaf_spec(agent, detached=detached, dry_run=dry_run)], history=history, **protection(agent, judged=judged))
+
+
+def leaf_spec(agent: Agent, *, detached: bool = False, dry_run: bool = False) -> ChildSpec:
+    """The leaf of an agent."""
     policy, wanted = agent.restart_policy, agent.command
     restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run else wanted.restart]
     leaf = command(
@@ -144,17 +145,21 @@ def protected(
         kill_timeout=policy.force_kill_timeout,
         stdin="null" if detached else "inherit",
     )
-    return subtree(
-        [ChildSpec("leaf", leaf, restart=restart, shutdown=policy.graceful_timeout, start_timeout=wanted.start_timeout)],
-        intensity=policy.max_attempts,
-        period=policy.attempt_window,
-        backoff=Backoff(policy.initial_cooldown, policy.cooldown_multiplier, policy.max_cooldown),
-        breaker=Breaker(policy.circuit_failures, policy.circuit_reset),
-        on_give_up=GiveUp.HOLD,
-        stability=policy.stability_period,
-        judged=judged,
-        history=history,
-    )
+    return ChildSpec("leaf", leaf, restart=restart, shutdown=policy.graceful_timeout, start_timeout=wanted.start_timeout)
+
+
+def protection(agent: Agent, *, judged: bool = False) -> dict[str, Any]:
+    """The flags of the supervisor above a leaf."""
+    policy = agent.restart_policy
+    return {
+        "intensity": policy.max_attempts,
+        "period": policy.attempt_window,
+        "backoff": Backoff(policy.initial_cooldown, policy.cooldown_multiplier, policy.max_cooldown),
+        "breaker": Breaker(policy.circuit_failures, policy.circuit_reset),
+        "on_give_up": GiveUp.HOLD,
+        "stability": policy.stability_period,
+        "judged": judged,
+    }
 
 
 def leaves_of(run: GuardianRun) -> list[Leaf]:
@@ -215,35 +220,51 @@ async def run_guardian(
     tree.run_id = session.run
     for sink in (*sinks, ledger.observe):
         tree.add_sink(sink)
+    control = session.control
+    if control is not None:
+        tree.add_sink(control.keep)
     source = "signal"
     failure: Exception | None = None
+    outcome = Outcome(FAULT, "fault")
     async with anyio.create_task_group() as tasks:
         block = anyio.CancelScope()
         tasks.start_soon(stop_when_asked, tree, session, block)
+        if control is not None:
+            tasks.start_soon(control.serve, tree, session.stop, partial(extension, ledger))
         try:
             with block:
                 async with tree:
                     began(ledger, swept)
                     session.service.ready()
+                    if control is not None:
+                        control.began()
                     try:
                         source = await over(ledger)
                     finally:
                         stopped(ledger)
         except Exception as error:  # raised again below, where no task group wraps it
             failure = error
+        if failure is None:
+            outcome = Outcome(code_of(ledger, source, session.stop.signal), source)
+        elif isinstance(failure, StartFailed) and (leaf := ledger.leaf_at(innermost(failure).path)) is not None:
+            outcome = Outcome(USAGE, "command")
+            if (ended := ended_unready(failure)) is not None:
+                leaf.exit, failure, outcome = ended, None, Outcome(exit_code(ended), "command")
+        with suppress(NoProc):  # if not even the tree came about, there is nobody to tell
+            ledger.emit(RunFinished(("guardian",), outcome.code, outcome.source))
+        if control is not None:
+            await control.flushed()
         tasks.cancel_scope.cancel()
-    outcome = Outcome(FAULT, "fault")
-    if failure is None:
-        outcome = Outcome(code_of(ledger, source, session.stop.signal), source)
-    elif isinstance(failure, StartFailed) and (leaf := ledger.leaf_at(innermost(failure).path)) is not None:
-        outcome = Outcome(USAGE, "command")
-        if (ended := ended_unready(failure)) is not None:
-            leaf.exit, failure, outcome = ended, None, Outcome(exit_code(ended), "command")
-    with suppress(NoProc):  # if not even the tree came about, there is nobody to tell
-        ledger.emit(RunFinished(("guardian",), outcome.code, outcome.source))
     if failure is not None:
         raise failure
     return outcome
+
+
+def extension(ledger: Ledger) -> ControlExtension:
+    """What can be asked of a guardian; imported when the first client connects."""
+    from .control import GuardianControl
+
+    return GuardianControl(ledger)
 
 
 def ended_unready(error: StartFailed) -> Exit | None:

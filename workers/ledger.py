@@ -153,6 +153,7 @@ class CaptureRequest:
         reason: Why, for the snapshot.
         done: Set when the capture has ended, `ok` tells how.
         overdue: Whoever asked waits no longer and has said so.
+        cause: Why it failed; empty while it has not.
     """
 
     leaf: Leaf
@@ -160,6 +161,23 @@ class CaptureRequest:
     done: anyio.Event = attrs.field(factory=anyio.Event)
     ok: bool = False
     overdue: bool = False
+    cause: str = ""
+
+
+class RestartRequest:
+    """Somebody asks for a controlled restart of a leaf, as the guardian does it: captured first, and judged afterwards.
+
+    Attributes:
+        leaf: Which one.
+        reason: Why, for the events.
+        done: Set when it is over or came to nothing.
+        error: Why it came to nothing; None when it did not.
+    """
+
+    def __init__(self, leaf: Leaf, reason: str) -> None:
+        self.leaf, self.reason = leaf, reason
+        self.done = anyio.Event()
+        self.error: Exception | None = None
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -211,17 +229,20 @@ class Ledger:
     Attributes:
         run: The checked configuration.
         leaves: In the order of the agents.
+        configured: The agents' names in the configuration, in the same order; a derived one may have got a number since.
         tree: The running tree.
         began: When the run began, monotonic.
         interactive: Whether a person sits at the leaf.
         news: For health.
         captures: For state.
         modes: For degradation.
+        restarts: For health: restarts that somebody asks for.
         on_sample: Called after every sample, for a status line.
     """
 
     def __init__(self, run: GuardianRun, leaves: list[Leaf]) -> None:
         self.run, self.leaves = run, leaves
+        self.configured: tuple[str, ...] = tuple(leaf.name for leaf in leaves)
         self.intervals: Intervals = run.config.monitoring.intervals()
         self.tree: Supervisor | None = None
         self.began = 0.0
@@ -229,6 +250,8 @@ class Ledger:
         self.news: Channel[News] = Channel()
         self.captures: Channel[CaptureRequest | SpentRequest] = Channel()
         self.modes: Channel[ModeRequest] = Channel()
+        self.restarts: Channel[RestartRequest] = Channel()
+        self._turned = anyio.Event()
         self.on_sample: Callable[[], object] = lambda: None
         self._look = anyio.Event()
         self._sleeps_until = -math.inf
@@ -272,6 +295,19 @@ class Ledger:
         """Wait until a leaf ended or was given up."""
         await self._changed.wait()
         self._changed = anyio.Event()
+
+    def turned(self) -> None:
+        """A leaf has begun or ended a turn, or a life."""
+        self._turned.set()
+        self._turned = anyio.Event()
+
+    async def idle(self) -> None:
+        """Wait until no leaf is in the middle of a turn.
+
+        **Cancellation:** at any time, without effect.
+        """
+        while any(leaf.guard.alive and not leaf.guard.idle for leaf in self.leaves):
+            await self._turned.wait()
 
     def child(self, leaf: Leaf) -> ChildInfo | None:
         """The supervisor's row about a leaf; None when there is none."""
@@ -342,7 +378,7 @@ class Ledger:
 
     def close(self) -> None:
         """The run is over."""
-        for channel in (self.news, self.captures, self.modes):
+        for channel in (self.news, self.captures, self.modes, self.restarts):
             channel.close()
 
 

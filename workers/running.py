@@ -56,8 +56,10 @@ async def run(run: GuardianRun, session: Session) -> int:
                     [Fault("", f"{run.scratch!r} cannot be made: {error.strerror}; set TMPDIR to another directory")]
                 ) from error
         taken, swept = await claimed(run, claims)
+        configured = tuple(agent.name for agent in run.agents)
         run = attrs.evolve(run, agents=tuple(agent for agent, _ in taken))
         ledger = Ledger(run, leaves_of(run))
+        ledger.configured = configured
         console = Console(is_terminal=session.stderr_is_terminal, environ=os.environ)
         for leaf, (_, held) in zip(ledger.leaves, taken, strict=True):
             leaf.claim = held

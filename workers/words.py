@@ -27,13 +27,16 @@ from .event import (
     DegradationChanged,
     MemoryFloorChanged,
     MemoryLevelChanged,
+    MemoryThresholdExceeded,
     MemoryWarning,
     MonitoringDegraded,
     MonitoringStarted,
+    MonitoringStopped,
     RestartCompleted,
     RestartFailed,
     RestartInitiated,
     RestartRefused,
+    RunFinished,
     StateCaptured,
 )
 from .ledger import Leaf, Ledger
@@ -130,6 +133,8 @@ WORDS: dict[type[Event], Words] = {
     ChildStartFailed: _start_failed,
     **{kind: partial(_leaf_or_failure, words=TREE_WORDS[kind]) for kind in (ChildStarted, ChildExited)},
     MonitoringStarted: _started,
+    # what other lines have said already
+    **dict.fromkeys((MonitoringStopped, MemoryThresholdExceeded, RunFinished), lambda event: None),
     MemoryLevelChanged: _level,
     MemoryFloorChanged: _floor,
     MemoryWarning: lambda event: Line(f"{event.message}: preparing for a restart", Tone.WARNING),

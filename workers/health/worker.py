@@ -23,7 +23,7 @@ from ..event import (
 from ..ledger import CaptureRequest, Leaf, Ledger, ModeRequest
 from ..policy import decide, effects
 from ..policy.pressure import interval
-from .restart import restart
+from .restart import requested, restart
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -42,6 +42,7 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
             if leaf.guard.phase in (decide.Phase.ASKED, decide.Phase.RESTARTING):
                 # whoever carried it out went with this worker's last life
                 decided(ledger, leaf, decide.RestartBroken("the health worker was restarted meanwhile"), tasks)
+        tasks.start_soon(serve_requests, ledger, tasks)
         task_status.started()
         while True:
             wakes = [decide.next_wake(leaf.guard) for leaf in ledger.leaves]
@@ -57,6 +58,10 @@ def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -
     """Take one event about one leaf, and do what follows from it."""
     now = anyio.current_time()
     leaf.guard, wanted = decide.step(leaf.guard, event, now)
+    if isinstance(event, decide.IdleChanged | decide.LeafStarted | decide.LeafExited):
+        ledger.turned()
+    elif isinstance(event, decide.Reconfigured):
+        ledger.look(leaf, now)
     if isinstance(event, decide.Sampled):
         # from the sample on, as the probe reckons: while the interval stays the same, it need not be woken to be told so
         since = now if leaf.sample is None else leaf.sample.at
@@ -66,6 +71,12 @@ def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -
         ledger.look(leaf, now + SETTLING)
     for effect in wanted:
         perform(ledger, leaf, effect, tasks)
+
+
+async def serve_requests(ledger: Ledger, tasks: TaskGroup) -> None:
+    """Carry out the restarts that somebody asks for."""
+    while True:
+        tasks.start_soon(requested, ledger, await ledger.restarts.get())
 
 
 def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup) -> None:

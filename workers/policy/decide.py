@@ -37,7 +37,9 @@ from .news import (
     IdleChanged,
     LeafExited,
     LeafStarted,
+    ModeRequested,
     Prepared,
+    Reconfigured,
     RestartAdmitted,
     RestartBroken,
     RestartDone,
@@ -61,9 +63,11 @@ __all__ = [
     "IdleChanged",
     "LeafExited",
     "LeafStarted",
+    "ModeRequested",
     "Phase",
     "Policy",
     "Prepared",
+    "Reconfigured",
     "RestartAdmitted",
     "RestartBroken",
     "RestartDone",
@@ -205,6 +209,11 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
             guard = _exited(guard, generation, effects)
         case IdleChanged(idle):
             guard = attrs.evolve(guard, idle=idle)
+        case ModeRequested(mode, reason):
+            asked = recover(guard.ladder, Cause.REQUEST) if mode is DegradationMode.NORMAL else degrade(guard.ladder, mode, Cause.REQUEST)
+            guard = _moved(guard, *asked, reason, effects)
+        case Reconfigured():
+            guard = _reconfigured(guard, event)
         case RestartAdmitted():
             guard = _admitted(guard, effects)
         case RestartRefused() if guard.phase is Phase.ASKED:
@@ -320,6 +329,17 @@ def _exited(guard: Guard, generation: int, effects: list[Effect]) -> Guard:
         effects.append(Failed("the new life ended before its memory was known"))
         guard = attrs.evolve(guard, phase=Phase.WATCHING)
     return guard
+
+
+def _reconfigured(guard: Guard, wanted: Reconfigured) -> Guard:
+    policy = guard.policy
+    if wanted.critical_samples is not None:
+        policy = attrs.evolve(policy, critical_samples=wanted.critical_samples)
+    if wanted.critical_grace is not None:
+        policy = attrs.evolve(policy, critical_grace=wanted.critical_grace)
+    configured = guard.configured if wanted.thresholds is None else wanted.thresholds
+    pressure = attrs.evolve(guard.pressure, thresholds=raised(configured, guard.floor_bytes))
+    return attrs.evolve(guard, policy=policy, configured=configured, pressure=pressure)
 
 
 def _admitted(guard: Guard, effects: list[Effect]) -> Guard:

@@ -88,6 +88,7 @@ async def served(ledger: Ledger, request: CaptureRequest) -> None:
 
 def failed(ledger: Ledger, request: CaptureRequest, cause: str) -> None:
     """Say that nothing was captured, unless whoever asked waited no longer and has said so."""
+    request.cause = cause
     if not request.overdue:
         leaf = request.leaf
         ledger.emit(CaptureFailed(leaf.path, request.reason, cause, generation=leaf.guard.generation))
