@@ -90,7 +90,6 @@ def guardian(ledger: Ledger) -> Supervisor:
         ChildSpec("state", task(state, ledger)),
         ChildSpec("watch", subtree(watch, strategy=Strategy.REST_FOR_ONE, **_HOLDING)),
     ]
-    run = ledger.run
     agents = [agent_spec(ledger, leaf) for leaf in ledger.leaves]
     branches = [ChildSpec("services", subtree(services, **_HOLDING))] if ledger.watches else []
     return Supervisor("guardian", [*branches, ChildSpec("agents", subtree(agents, **_HOLDING))], **_HOLDING)
