@@ -37,19 +37,19 @@ class Enclosed(NamedTuple):
     trouble: str = ""
 
 
-def enclose(marker: str, limits: Limits | None, own_cgroup: bool, start: Callable[[Settings], Spawned]) -> Enclosed:
+def enclose(marker: str, limits: Limits | None, cgroup: str, start: Callable[[Settings], Spawned]) -> Enclosed:
     """Make the cgroup, start the process in it, and remove it again if that fails.
 
     Args:
         marker: The mark of the life.
         limits: What it may use.
-        own_cgroup: Whether it is to have a cgroup, if the host has one for it.
+        cgroup: ``auto`` for one of its own, if the host has one for it; ``memory`` for one that counts its memory as well; or ``never``.
         start: Starts the process.
 
     Raises:
         OSError: The start failed, or a limit that is required cannot be had.
     """
-    group, ungranted, trouble = make(marker, limits) if own_cgroup else Made(None, {})
+    group, ungranted, trouble = Made(None, {}) if cgroup == "never" else make(marker, limits, memory=cgroup == "memory")
     try:
         return Enclosed(start(settings_for(limits, group)), group, ungranted, trouble)
     except SettingFailed as error:

@@ -344,7 +344,7 @@ class WorkerLife:
             if not born:
                 start = pack(self._message(None))
                 run = partial(spawn, interpreter(fd), marker=marker, env=sd_notify.hidden(), stdin="null", pass_fds=(fd,))
-                enclosed = enclose(marker, None, True, lambda settings: run(settings=settings))
+                enclosed = enclose(marker, None, "auto", lambda settings: run(settings=settings))
                 bear(enclosed.spawned, enclosed.group, enclosed.trouble)
         except BaseException:
             if not born:
