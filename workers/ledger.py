@@ -40,6 +40,7 @@ from .policy.pressure import Intervals
 from .probe import MemorySample
 
 if TYPE_CHECKING:
+    from .probe.hold import LeafHold
     from .state.runs import RunClaim
 
 HISTORY: Final = 120
@@ -69,9 +70,13 @@ class Leaf:
         mode: The rung of the degradation ladder it is on.
         watched: Whether it was said that it is watched.
         reader: What reads its memory.
+        hold: What can hold its present life; None while nobody watches it.
+        events: What tells of crossings at once; empty when only the intervals do.
         sample: The latest sample.
         samples: How many were taken, over all lives.
         due: When the next sample is due, monotonic.
+        slack: Seconds by which it may be taken sooner, together with another leaf's.
+        stirred: Whether its life has changed since the probe looked at that.
         restarting_since: When the controlled restart under way was admitted; None when none is.
         restart_reason: Why.
         attempt: Its number within the window.
@@ -90,9 +95,13 @@ class Leaf:
     mode: DegradationMode = DegradationMode.NORMAL
     watched: bool = False
     reader: str = ""
+    hold: LeafHold | None = None
+    events: str = ""
     sample: MemorySample | None = None
     samples: int = 0
     due: float = -math.inf
+    slack: float = 0.0
+    stirred: bool = True
     restarting_since: float | None = None
     restart_reason: str = ""
     attempt: int = 0
@@ -215,6 +224,7 @@ class Ledger:
                 self._changed.set()
 
     def _observe_leaf(self, leaf: Leaf, event: Event, time: float) -> None:
+        leaf.stirred = True
         match event:
             case ChildStarted(generation=int(generation)):
                 leaf.gave_up = None
@@ -224,6 +234,7 @@ class Ledger:
             case ChildExited(generation=int(generation), exit=exit):
                 leaf.exit = exit
                 self.tell(leaf, decide.LeafExited(generation))
+                self.look(leaf, -math.inf)  # what was opened for this life is given back
                 self._changed.set()
             case ChildStartFailed() | ChildTerminated():
                 self._changed.set()
@@ -277,6 +288,10 @@ class Ledger:
     def look(self, leaf: Leaf, at: float) -> None:
         """The next sample of a leaf is due at `at`; the probe is woken if it sleeps past that."""
         leaf.due = at
+        self.wake(at)
+
+    def wake(self, at: float) -> None:
+        """The probe has something to do at `at`; it is woken if it sleeps past that."""
         if at < self._sleeps_until:
             self._look.set()
 

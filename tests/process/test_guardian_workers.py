@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,8 @@ from workers.ledger import CaptureRequest, Leaf, Ledger, ModeRequest, News
 from workers.policy.effects import Degrade
 from workers.policy.ladder import DegradationMode
 from workers.policy.pressure import MemoryState, Thresholds
-from workers.probe.reader import MemoryReader, MemorySample, open_reader
+from workers.probe import MemoryReader, MemorySample, ReaderChain, open_reader
+from workers.probe.reader import Strays
 
 from ..support import eventually
 
@@ -37,10 +38,7 @@ class FailingReader:
 
     def __init__(self, inner: MemoryReader, failures: list[Exception]) -> None:
         self.inner, self.failures = inner, failures
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
+        self.name, self.refresh_period = inner.name, inner.refresh_period
 
     def read(self, now: float, refresh: bool = True) -> MemorySample | None:
         if self.failures:
@@ -124,8 +122,9 @@ async def test_a_probe_that_fails_comes_back(tmp_path: Path, monkeypatch: pytest
     """
     failures: list[Exception] = []
 
-    def opened(root: ProcessId, strays: Callable[[], Iterable[int]] | None = None) -> MemoryReader:
-        return FailingReader(open_reader(root, strays), failures)
+    def opened(root: ProcessId, strays: Strays | None = None, cgroup: str | None = None) -> ReaderChain:
+        inner = open_reader(root, strays, cgroup)
+        return ReaderChain([(inner.name, lambda: FailingReader(inner, failures))])
 
     monkeypatch.setattr("workers.probe.worker.open_reader", opened)
     async with inside(tmp_path, "grow:45", "await:on", "grow:70", "stay", "/", "stay") as run:

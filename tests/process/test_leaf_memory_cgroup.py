@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from supervisor import Limits, cgroup_support, command
 from supervisor.core.errors import BadCombination, InvalidField
 from supervisor.core.exits import ExitKind
+from supervisor.host.cgroup import files
 from supervisor.host.cgroup import group as groups
 from supervisor.host.cgroup.layout import Hierarchy
 from supervisor.host.cgroup.offer import Offer
@@ -21,6 +21,7 @@ from supervisor.host.launching import Mechanism
 from ..support import eventually
 from ..support_ticket import Life, living
 from .conftest import Enclosed
+from .host_support import is_there
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="cgroups are Linux's")]
 
@@ -49,11 +50,10 @@ async def test_its_memory_is_counted_from_the_first_page_on(way: Mechanism) -> N
         directory = memory_of(life)
         stat = Path(directory, "memory.stat")
         await eventually(lambda: counted(stat) > 64 << 20)
-        pids = {int(pid) for pid in Path(directory, "cgroup.procs").read_text().split()}
-        assert pids == {member.pid for member in life.handle.members()}
+        assert {member.pid for member in files.members(directory)} == {member.pid for member in life.handle.members()}
         life.handle.kill()
         await life.ticket.wait_exit()
-        assert not os.path.exists(directory)
+        assert not is_there(directory)
 
 
 async def test_it_is_counted_only_where_that_was_asked_for() -> None:

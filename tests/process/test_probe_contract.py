@@ -13,7 +13,8 @@ import pytest
 
 from supervisor import ProcessId, identify
 from tests.support import eventually_sync
-from workers.probe.reader import PROCFS, PSUTIL, MemoryReader, MemorySample, Strays, reader_name
+from workers.probe.choice import reader_name
+from workers.probe.reader import PROCFS, PSUTIL, MemoryReader, MemorySample, Strays
 
 from .probe_support import MIB, Allocator, allocator
 

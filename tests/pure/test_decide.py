@@ -530,7 +530,7 @@ class Decisions(RuleBasedStateMachine):
                     assert self.alive
                     assert level is self.level
                     assert level.reaches(CRITICAL)
-                    assert total >= LIMITS.leave_bytes(CRITICAL)
+                    assert total is not None and total >= LIMITS.leave_bytes(CRITICAL)
                     assert urgent is (level is EMERGENCY)
                     assert self.now >= self.forbidden_until
                     assert not self.blocked
@@ -547,7 +547,7 @@ class Decisions(RuleBasedStateMachine):
                     self.prepared = True
                 case fx.Completed(total):
                     assert self.judging
-                    assert total < LIMITS.critical_bytes
+                    assert self.guard.blind if total is None else total < LIMITS.critical_bytes
                     self.judging = False
                 case fx.Ineffective(total_bytes=total):
                     assert self.judging

@@ -11,6 +11,7 @@ from supervisor import CallError, NoProc, Refused, Restart, RestartDeferred, Sta
 from ..event import CaptureFailed, RestartInitiated, mib
 from ..ledger import CaptureRequest, Leaf, Ledger
 from ..policy import decide
+from .holding import let_end
 
 if TYPE_CHECKING:
     from ..policy import effects
@@ -47,9 +48,10 @@ async def admitted(ledger: Ledger, leaf: Leaf, wanted: effects.Restart, attempt:
     """Protection admits it: capture first, then act."""
     ledger.tell(leaf, decide.RestartAdmitted(attempt))
     leaf.attempt, leaf.restarting_since = attempt, anyio.current_time()
-    memory_mb, generation = mib(wanted.total_bytes), leaf.guard.generation
+    memory_mb, generation = None if wanted.total_bytes is None else mib(wanted.total_bytes), leaf.guard.generation
     ledger.emit(RestartInitiated(leaf.path, wanted.reason, memory_mb, attempt, wanted.level, wanted.urgent, generation=generation))
     await capture(ledger, leaf, wanted)
+    let_end(leaf, urgent=wanted.urgent)
     try:
         life = await ledger.above(leaf).cycle_child(leaf.path[-1], reason=wanted.reason)
     except (CallError, StartFailed) as error:  # a refusal, too: it was admitted, and something came in between while state was captured

@@ -22,6 +22,7 @@ from ..event import (
 from ..ledger import CaptureRequest, Leaf, Ledger, ModeRequest
 from ..policy import decide, effects
 from ..policy.pressure import interval
+from .holding import hold, limited, release, stop
 from .restart import restart
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
         case effects.Completed(total_bytes=total):
             began = leaf.restarting_since
             seconds = 0.0 if began is None else round(anyio.current_time() - began, 3)
-            ledger.emit(RestartCompleted(path, leaf.restart_reason, mib(total), leaf.attempt, seconds, generation=generation))
+            memory_mb = None if total is None else mib(total)
+            ledger.emit(RestartCompleted(path, leaf.restart_reason, memory_mb, leaf.attempt, seconds, generation=generation))
             leaf.restarting_since = None
         case effects.Ineffective(reason=reason, total_bytes=total):
             failed(ledger, leaf, reason, mib(total))
@@ -99,9 +101,17 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
             leaf.mode = effect.mode
             ledger.modes.put(ModeRequest(leaf, effect))
         case effects.Blinded(reason=reason):
-            ledger.emit(MonitoringDegraded(path, True, reason, generation=generation))
+            ledger.emit(MonitoringDegraded(path, True, reason, leaf.reader or None, None, generation=generation))
+            limited(leaf, blind=True)
         case effects.Sighted():
-            ledger.emit(MonitoringDegraded(path, False, "memory can be read again", generation=generation))
+            ledger.emit(MonitoringDegraded(path, False, "memory can be read again", None, leaf.reader, generation=generation))
+            limited(leaf, blind=False)
+        case effects.Hold():
+            hold(ledger, leaf, effect)
+        case effects.Release(reason=reason):
+            release(ledger, leaf, reason)
+        case effects.Stop(reason=reason):
+            tasks.start_soon(stop, ledger, leaf, reason)
 
 
 def failed(ledger: Ledger, leaf: Leaf, reason: str, memory_mb: float | None) -> None:

@@ -15,6 +15,7 @@ import attrs
 
 from supervisor import Value
 
+from . import blindness, holding
 from .effects import (
     Blinded,
     Completed,
@@ -86,6 +87,9 @@ class Policy(Value):
     Attributes:
         critical_samples: Consecutive known samples at level critical or worse that make a restart due, >= 1.
         critical_grace: Seconds for which a due restart waits for an idle moment.
+        hold_for: Seconds for which a leaf in an emergency is held at most; 0 for never.
+        host_reserve: Bytes: a leaf in an emergency that may not be restarted is stopped when the host has less; 0 for never.
+        blind_restart_after: Seconds without a known sample after which a restart is due; 0 for never.
         dry_run: Decide and report, never act.
 
     Raises:
@@ -95,12 +99,18 @@ class Policy(Value):
     critical_samples: int = 3
     critical_grace: float = 120.0
     dry_run: bool = False
+    hold_for: float = 0.0
+    host_reserve: int = 0
+    blind_restart_after: float = 0.0
 
     def __attrs_post_init__(self) -> None:
         if type(self.critical_samples) is not int or self.critical_samples < 1:
             raise InvalidPolicy("critical_samples", self.critical_samples, "an integer >= 1")
         if not 0 <= self.critical_grace < math.inf:
             raise InvalidPolicy("critical_grace", self.critical_grace, "seconds >= 0")
+        for name, expected in (("hold_for", "seconds >= 0"), ("host_reserve", "bytes >= 0"), ("blind_restart_after", "seconds >= 0")):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidPolicy(name, getattr(self, name), expected)
 
 
 class Phase(Enum):
@@ -131,6 +141,8 @@ class Guard(Value):
         prepared: Whether this excursion above normal has been prepared for.
         reported: Whether a dry run has said what it would do about this excursion.
         blind: Whether the last sample was unknown.
+        blind_since: Since when this life cannot be seen; None when it can.
+        holding: What is remembered of holding it.
     """
 
     policy: Policy
@@ -147,6 +159,8 @@ class Guard(Value):
     prepared: bool = False
     reported: bool = False
     blind: bool = False
+    blind_since: float | None = None
+    holding: holding.Holding = holding.Holding()
 
     @property
     def level(self) -> MemoryState:
@@ -200,14 +214,14 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
             guard = attrs.evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, not_before=now + BROKEN_PAUSE)
         case _:
             pass
+    guard = holding.step(blindness.noted(guard, event, now), event, now, effects)
     return _act(guard, now, effects), tuple(effects)
 
 
 def next_wake(guard: Guard) -> float | None:
     """When a `Tick` is needed if nothing else happens before; None: not at all."""
-    if guard.blocked or not _wants_restart(guard):
-        return None
-    return _moment(guard)
+    restart = None if guard.blocked or not _wants_restart(guard) else _moment(guard)
+    return min((at for at in (restart, holding.wake(guard), blindness.wake(guard)) if at is not None), default=None)
 
 
 def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -> Guard:
@@ -251,6 +265,9 @@ def _unread(guard: Guard, reason: str, now: float, effects: list[Effect]) -> Gua
         return guard
     if not guard.blind:
         effects.append(Blinded(reason))
+    elif guard.phase is Phase.JUDGING:
+        effects.append(Completed(None))  # nobody can say more of it
+        guard = attrs.evolve(guard, phase=Phase.WATCHING)
     pressure, _ = feel(guard.pressure, None, now)
     return attrs.evolve(guard, pressure=pressure, blind=True)
 
@@ -317,6 +334,8 @@ def _moved(guard: Guard, ladder: Ladder, change: ModeChange | None, reason: str,
 
 def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
     """Restart or prepare, if the state after the event calls for it."""
+    if blindness.is_due(guard, now):
+        return _request(guard, blindness.reason(guard, now), False, effects)
     if not guard.alive or guard.phase is not Phase.WATCHING or guard.level is MemoryState.NORMAL or guard.pressure.fresh:
         return guard
     if _wants_restart(guard) and not guard.blocked and now >= _moment(guard):
@@ -346,6 +365,11 @@ def _ask(guard: Guard, effects: list[Effect]) -> Guard:
     bound = _mib(guard.pressure.thresholds.enter_bytes(level))
     sustained = "" if urgent else f" over {guard.critical_run} samples"
     reason = f"memory is at {_mib(total)}, {level.value} ({bound}){sustained}"
+    return _request(guard, reason, urgent, effects)
+
+
+def _request(guard: Guard, reason: str, urgent: bool, effects: list[Effect]) -> Guard:
+    total, level = None if guard.blind else guard.pressure.total_bytes, guard.level
     if guard.policy.dry_run:
         effects.append(WouldRestart(reason, urgent, level, total))
         return attrs.evolve(guard, reported=True)

@@ -81,6 +81,11 @@ class Group:
         found.update(dict.fromkeys(self.members()))  # who was forked in between: it is dying, but listed until it is dead
         return list(found)
 
+    @property
+    def can_freeze(self) -> bool:
+        """Whether the kernel can freeze it."""
+        return files.can_freeze(self.directory)
+
     def freeze(self) -> bool:
         """Let nothing in it run any further, where the kernel can; whether it can. Who is in it can still be killed."""
         self.is_frozen = files.freeze(self.directory)
