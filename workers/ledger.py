@@ -193,9 +193,11 @@ class Ledger:
         tree: The running tree.
         began: When the run began, monotonic.
         interactive: Whether a person sits at the leaf.
+        listens: Whether the kernel's word about memory is listened to; if not there are the intervals alone.
         news: For health.
         captures: For state.
         modes: For degradation.
+        listens: Whether the kernel's words about memory are listened to; without that there are the intervals alone.
         on_sample: Called after every sample, for a status line.
     """
 
@@ -205,6 +207,7 @@ class Ledger:
         self.tree: Supervisor | None = None
         self.began = 0.0
         self.interactive = False
+        self.listens = True
         self.news: Channel[News] = Channel()
         self.captures: Channel[CaptureRequest] = Channel()
         self.modes: Channel[ModeRequest] = Channel()
@@ -234,7 +237,7 @@ class Ledger:
             case ChildExited(generation=int(generation), exit=exit):
                 leaf.exit = exit
                 self.tell(leaf, decide.LeafExited(generation))
-                self.look(leaf, -math.inf)  # what was opened for this life is given back
+                self.wake(-math.inf)  # what was opened for this life is given back
                 self._changed.set()
             case ChildStartFailed() | ChildTerminated():
                 self._changed.set()

@@ -43,14 +43,20 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
                 # whoever carried it out went with this worker's last life
                 decided(ledger, leaf, decide.RestartBroken("the health worker was restarted meanwhile"), tasks)
         task_status.started()
+        wakes = {leaf.name: at for leaf in ledger.leaves if (at := decide.next_wake(leaf.guard)) is not None}
         while True:
-            wakes = [decide.next_wake(leaf.guard) for leaf in ledger.leaves]
-            with anyio.CancelScope(deadline=min((at for at in wakes if at is not None), default=math.inf)) as waiting:
+            heard = ledger.leaves
+            with anyio.CancelScope(deadline=min(wakes.values(), default=math.inf)) as waiting:
                 news = await ledger.news.get()
                 decided(ledger, news.leaf, news.event, tasks)
+                heard = [news.leaf]
             if waiting.cancelled_caught:
                 for leaf in ledger.leaves:
                     decided(ledger, leaf, decide.Tick(), tasks)
+            for leaf in heard:  # of a thousand leaves few ever wait for a time
+                wakes.pop(leaf.name, None)
+                if (at := decide.next_wake(leaf.guard)) is not None:
+                    wakes[leaf.name] = at
 
 
 def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -> None:

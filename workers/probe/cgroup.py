@@ -32,6 +32,8 @@ assert sys.platform != "win32", "cgroups are Linux's"
 class CgroupReader:
     """See `MemoryReader`. Out of descriptors the total is still right; the members are those that were known before."""
 
+    # a thousand leaves are not in the processor's caches: each object less is
+    __slots__ = ("_account", "_directory", "_fd", "_looked", "_seen", "_total", "_tree", "_usage", "name")
     refresh_period: Final = 5.0
 
     def __init__(self, name: str, root: ProcessId, directory: str, strays: Strays | None = None) -> None:
@@ -43,6 +45,7 @@ class CgroupReader:
         self._usage: bytes = b""
         self._seen: tuple[ProcessMemory, ...] = ()
         self._total = 0
+        self._fd = -1
 
     def read(self, now: float, refresh: bool = True) -> MemorySample | None:
         """See `MemoryReader.read`.
@@ -50,14 +53,21 @@ class CgroupReader:
         Raises:
             OSError: It cannot be read now, or a member of the tree has left the cgroup.
         """
-        if self._tree.is_closed:
-            return None
-        self._account.open()
-        members = self._refreshed(now) if refresh or not self._seen else self._tree.members()
+        if refresh or not self._seen:
+            if self._tree.is_closed:
+                return None
+            self._account.open()
+            self._fd = self._account.usage
+            members = self._refreshed(now)
+        elif os.pread(self._fd, 64, 0) == self._usage:
+            # nothing was charged or given back, but for what the kernel charges in advance: of an idle leaf this is the only look
+            return MemorySample(now, self._total, self._seen, self.name)
+        else:
+            members = self._tree.members()
         if members is None:
             self.close()
             return None
-        usage = self._account.usage()
+        usage = os.pread(self._fd, 64, 0)
         # of an idle tree neither has changed, and the third file is the dearest
         if members is not self._seen or usage != self._usage:
             self._total = self._account.total()
@@ -68,6 +78,8 @@ class CgroupReader:
         """See `MemoryReader.close`."""
         self._tree.close()
         self._account.close()
+        self._fd = -1
+        self._seen = ()
 
     def _refreshed(self, now: float) -> tuple[ProcessMemory, ...] | None:
         try:
@@ -96,12 +108,12 @@ class CgroupReader:
 
 
 class Account1:
-    """The files of version 1."""
+    """The files of version 1; `usage` is the descriptor of the one that says all that is charged to the cgroup."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._stat = -1
-        self._usage = -1
+        self.usage = -1
 
     def open(self) -> None:
         """Open them, once.
@@ -109,13 +121,9 @@ class Account1:
         Raises:
             OSError: One cannot be.
         """
-        if self._usage < 0:
+        if self.usage < 0:
             self._stat = _open(self._stat, f"{self._directory}/memory.stat")
-            self._usage = _open(self._usage, f"{self._directory}/memory.usage_in_bytes")
-
-    def usage(self) -> bytes:
-        """All that is charged to the cgroup, as the kernel writes it."""
-        return os.pread(self._usage, 64, 0)
+            self.usage = _open(self.usage, f"{self._directory}/memory.usage_in_bytes")
 
     def total(self) -> int:
         """Bytes that count."""
@@ -124,19 +132,19 @@ class Account1:
 
     def close(self) -> None:
         """Give back the descriptors."""
-        for fd in (self._stat, self._usage):
+        for fd in (self._stat, self.usage):
             if fd >= 0:
                 os.close(fd)
-        self._stat = self._usage = -1
+        self._stat = self.usage = -1
 
 
 class Account2:
-    """The files of version 2."""
+    """The files of version 2, likewise."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._stat = -1
-        self._usage = -1
+        self.usage = -1
         self._swap = -1
 
     def open(self) -> None:
@@ -145,15 +153,11 @@ class Account2:
         Raises:
             OSError: One cannot be.
         """
-        if self._usage < 0:
+        if self.usage < 0:
             self._stat = _open(self._stat, f"{self._directory}/memory.stat")
             if os.path.exists(f"{self._directory}/memory.swap.current"):  # not where swap is not accounted
                 self._swap = _open(self._swap, f"{self._directory}/memory.swap.current")
-            self._usage = _open(self._usage, f"{self._directory}/memory.current")
-
-    def usage(self) -> bytes:
-        """All that is charged to the cgroup, as the kernel writes it."""
-        return os.pread(self._usage, 64, 0)
+            self.usage = _open(self.usage, f"{self._directory}/memory.current")
 
     def total(self) -> int:
         """Bytes that count."""
@@ -162,10 +166,10 @@ class Account2:
 
     def close(self) -> None:
         """Give back the descriptors."""
-        for fd in (self._stat, self._usage, self._swap):
+        for fd in (self._stat, self.usage, self._swap):
             if fd >= 0:
                 os.close(fd)
-        self._stat = self._usage = self._swap = -1
+        self._stat = self.usage = self._swap = -1
 
 
 def pids_in(directory: str) -> set[int]:

@@ -38,11 +38,14 @@ class ReaderChain:
         changes: What became of them since somebody took it away.
     """
 
+    __slots__ = ("_best", "_gone", "_makers", "_open", "_reasons", "_state", "changes")
+
     def __init__(self, makers: Sequence[tuple[str, Maker]]) -> None:
         self._makers = makers
         self._open: dict[int, MemoryReader] = {}
         self._state = succession.succession(len(makers))
         self._reasons = dict.fromkeys(range(len(makers)), "")
+        self._best: MemoryReader | None = None
         self._gone = False
         self.changes: list[ReaderChange] = []
 
@@ -63,20 +66,28 @@ class ReaderChain:
         Raises:
             OSError: None of them can read now; the text holds the reasons of all.
         """
+        places: Sequence[int]
+        if self._best is not None:
+            try:
+                return self._best.read(now, refresh)  # as nearly always
+            except _FAILURES as error:
+                self._failed(0, error, now)
+            places = range(1, len(self._makers))
+        else:
+            places = succession.order(self._state, now)
         if self._gone:
             return None
         before = self._state.current
-        # nearly always the best one works
-        for place in succession.order(self._state, now) if before else range(len(self._makers)):
+        for place in places:
             try:
                 reader = self._open.get(place) or self._opened(place)
                 sample = reader.read(now, refresh or place != before)
             except _FAILURES as error:
-                self._reasons[place] = f"{self._makers[place][0]}: {_said(error)}"
-                self._state = succession.failed(self._state, place, now)
-                self._drop(place)
+                self._failed(place, error, now)
                 continue
             self._state = succession.worked(self._state, place, now)
+            if place == 0 and not self._state.records[0].pause:
+                self._best = reader
             if place != before:
                 self._changed(before, place)
             return sample
@@ -86,8 +97,15 @@ class ReaderChain:
     def close(self) -> None:
         """See `MemoryReader.close`."""
         self._gone = True
+        self._best = None
         for place in list(self._open):
             self._drop(place)
+
+    def _failed(self, place: int, error: Exception, now: float) -> None:
+        self._best = None
+        self._reasons[place] = f"{self._makers[place][0]}: {_said(error)}"
+        self._state = succession.failed(self._state, place, now)
+        self._drop(place)
 
     def _opened(self, place: int) -> MemoryReader:
         reader = self._open[place] = self._makers[place][1]()

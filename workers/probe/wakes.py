@@ -30,6 +30,9 @@ CHASE: Final = 0.05
 STEP: Final = 0.002
 """For how long, and how often, a leaf is looked at that is about to cross: seconds."""
 
+PRESSURE_PAUSE: Final = 2.0
+"""Seconds between two sweeps because of the host's pressure."""
+
 _PRICE: Final = 8
 """Descriptors that a leaf takes for this."""
 
@@ -76,6 +79,7 @@ class KernelWakes:
         self._queue: list[Source] = []
         self._queued = anyio.Event()
         self._room = _room()
+        self._pressed = -math.inf
 
     def opened(self, watch: Watch) -> None:
         """See `Wakes`. Without descriptors to spare a leaf is looked at by the intervals alone, and cannot be held at a limit."""
@@ -86,7 +90,6 @@ class KernelWakes:
             watch.hold = LeafHold(group)
             if (found := crossings(group.memory)) is not None:
                 self._sources[id(watch)] = Source(watch, found)
-                watch.leaf.events = found.name
 
     def closed(self, watch: Watch) -> None:
         """See `Wakes`."""
@@ -133,9 +136,11 @@ class KernelWakes:
                 for fd in fds:
                     if (source := self._by_fd.get(fd)) is not None:
                         self._heard(source, now)
-                if pressed:
+                if pressed and now - self._pressed >= PRESSURE_PAUSE:
+                    self._pressed = now
                     for leaf in self._sweep.ledger.leaves:
-                        if leaf.due < math.inf:
+                        # what has just started says nothing yet
+                        if not leaf.guard.pressure.fresh and leaf.due < math.inf:
                             self._sweep.sample(leaf, now)
 
     def close(self) -> None:
@@ -225,14 +230,13 @@ class KernelWakes:
                     os.close(fd)
                 source.crossings.close()
         if source.doomed:
-            if self._sources.pop(id(source.watch), None) is not None:
-                source.watch.leaf.events = ""
+            self._sources.pop(id(source.watch), None)
             return
         self._unwatch(source)
         source.crossings.arm(fd)
         self._alarm.add(fd, source.crossings.mask)
         self._by_fd[fd] = source
-        source.armed = wanted
+        source.armed, source.watch.leaf.events = wanted, source.crossings.name
         self._confirm(source, anyio.current_time())  # what was crossed while they were set was not told
         hold, leaf = source.watch.hold, source.watch.leaf
         if hold is not None and hold.is_armed:
@@ -240,7 +244,7 @@ class KernelWakes:
                 hold.arm(leaf.agent.thresholds)
 
     def _unwatch(self, source: Source) -> None:
-        source.armed = None
+        source.armed, source.watch.leaf.events = None, ""
         if source.crossings.fd >= 0 and self._by_fd.pop(source.crossings.fd, None) is not None:
             self._alarm.remove(source.crossings.fd)
 

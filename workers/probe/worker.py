@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
@@ -113,6 +114,8 @@ class Sweep:
             now = anyio.current_time()
             soonest = math.inf
             for leaf in ledger.leaves:
+                if leaf.stirred:
+                    self._tidy(leaf)
                 if leaf.due - leaf.slack <= now:
                     self.sample(leaf, now)
                 if leaf.due < soonest:
@@ -182,27 +185,20 @@ class Sweep:
         What is left of a tree that is being stopped says nothing of the memory it needed.
         """
         watch = self.watches.get(leaf.name)
-        if watch is not None and watch.command.is_stopping and watch.hold is not None:
-            watch.hold.release()  # nobody looks at it any more, and it has to be able to end
-        if watch is not None and not leaf.stirred and not watch.command.is_stopping:
+        if watch is not None and watch.command.is_stopping:
+            if watch.hold is not None:
+                with suppress(OSError):  # it is gone already
+                    watch.hold.release()  # nobody looks at it any more, and it has to be able to end
+        elif watch is not None and not leaf.stirred:
             return watch
-        leaf.stirred = False
-        command: object = None
-        generation = 0
-        try:
-            above, id = self.ledger.above(leaf), leaf.path[-1]
-            child = above.which_child(id)
-            if child.state == "running":
-                command, generation = above.handle(id), child.generation
-            if watch is not None and watch.command is command:
-                return watch
-        except CallError:
-            pass  # its supervisor is not up, so neither is it
-        if watch is not None:
+        command, generation = self._running(leaf)
+        if watch is not None and watch.command is not command:
             self._close(self.watches.pop(leaf.name))
-        if not isinstance(command, RunningCommand):
-            return None
-        return self._open(leaf, command, generation)
+            watch = None
+        if watch is None and isinstance(command, RunningCommand):
+            watch = self._open(leaf, command, generation)
+        leaf.stirred = False
+        return watch
 
     def close(self) -> None:
         """Give everything back; leaves that are held are let go."""
@@ -210,6 +206,21 @@ class Sweep:
             self._close(watch)
         if self.wakes is not None:
             self.wakes.close()
+
+    def _tidy(self, leaf: Leaf) -> None:
+        """Give back what is open for a life that is over."""
+        watch = self.watches.get(leaf.name)
+        if watch is not None and self._running(leaf)[0] is not watch.command:
+            self._close(self.watches.pop(leaf.name))
+
+    def _running(self, leaf: Leaf) -> tuple[object, int]:
+        """The handle of a leaf's present life and its number; None when it does not run, or is being stopped."""
+        try:
+            above, id = self.ledger.above(leaf), leaf.path[-1]
+            child = above.which_child(id)
+            return (above.handle(id), child.generation) if child.state == "running" else (None, 0)
+        except CallError:
+            return None, 0  # its supervisor is not up, so neither is it
 
     def _open(self, leaf: Leaf, command: RunningCommand, generation: int) -> Watch:
         group = command.group
@@ -246,7 +257,8 @@ class Sweep:
             hold = watch.hold
             if hold is not None and hold.until is not None:
                 if now >= hold.until + OVERDUE:
-                    hold.release()
+                    with suppress(OSError):  # tried again at the next sweep
+                        hold.release()
                 else:
                     soonest = min(soonest, hold.until + OVERDUE)
         return soonest
@@ -266,7 +278,7 @@ def recorded(ledger: Ledger, leaf: Leaf, members: list[ProcessId]) -> None:
 
 
 def _wakes(sweep: Sweep) -> Wakes | None:
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not sweep.ledger.listens:
         return None
     from .wakes import KernelWakes
 
