@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -150,5 +152,6 @@ def test_one_that_has_ended_is_not_restarted_for_it() -> None:
 def test_policies_are_checked(name: str) -> None:
     """Negative amounts and those without end are refused by name."""
     for value in (-1, float("inf"), float("nan")):
+        given: dict[str, Any] = {name: value}
         with pytest.raises(InvalidPolicy, match=name):
-            attrs.evolve(Policy(), **{name: value})
+            attrs.evolve(Policy(), **given)

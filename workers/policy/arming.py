@@ -32,8 +32,8 @@ class Marks(Value):
     """What the kernel was asked to tell.
 
     Attributes:
-        totals: The totals that are crossed there, ascending.
-        charges: What is charged to the cgroup then, one for each.
+        totals: The totals at which levels begin, ascending.
+        charges: What is charged to the cgroup at these, and where so much was given back that they have to be set anew; ascending.
         besides: What was charged and does not count when they were set.
     """
 
@@ -50,16 +50,19 @@ def marks(thresholds: Thresholds, total: int, charged: int) -> Marks:
     besides = max(0, charged - total)
     totals = tuple(thresholds.enter_bytes(level) for level in LEVELS[1:])
     # the tables of the pages that are still to come are charged too: eight bytes for each
-    charges = tuple(at + besides + LATE + max(0, at - total) // 512 for at in totals)
-    return Marks(totals, charges, besides)
+    charges = [at + besides + LATE + max(0, at - total) // 512 for at in totals]
+    less = total + besides - _tolerance(totals, total)
+    # less page cache than now, and the marks would lie beyond their crossings
+    return Marks(totals, tuple(sorted([less, *charges] if besides and less > 0 else charges)), besides)
 
 
 def has_drifted(armed: Marks, total: int, charged: int) -> bool:
     """Whether a crossing would be told too early or too late by more than it is worth to set the marks again."""
-    gap = next((at - total for at in armed.totals if at > total), None)
-    if gap is None:
-        return False  # nothing is above
-    return abs(max(0, charged - total) - armed.besides) > max(_DRIFT, gap // 8)
+    return abs(max(0, charged - total) - armed.besides) > _tolerance(armed.totals, total)
+
+
+def _tolerance(totals: tuple[int, ...], total: int) -> int:
+    return max(_DRIFT, min((at - total for at in totals if at > total), default=total) // 8)
 
 
 def is_near(thresholds: Thresholds, total: int) -> bool:
