@@ -17,11 +17,13 @@ from typing import Final
 
 from supervisor import ProcessId, is_alive
 
-from .procfs import ProcfsReader
 from .reader import CGROUP2, MemorySample, ProcessMemory, Strays
 
 LOOK_AROUND: Final = 30.0
 """Seconds between walks of the tree, for members that are not in the cgroup; in between its list of members is read alone."""
+
+if sys.platform != "win32":
+    from .procfs import ProcfsReader
 
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)

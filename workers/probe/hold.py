@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 LEEWAY: Final = 32 << 20
 """Bytes beyond emergency, at least, at which the kernel holds a leaf that the guardian was too slow for."""
-
-assert sys.platform != "win32", "cgroups are Linux's"
 
 _NO_LIMIT: Final = b"-1"
 _GONE: Final = (errno.ENOENT, errno.ENODEV)
@@ -94,7 +91,7 @@ class LeafHold:
     @property
     def is_paused(self) -> bool:
         """Whether the kernel has paused it at the limit."""
-        return self._killer >= 0 and not self._kills and b"under_oom 1" in os.pread(self._killer, 256, 0)
+        return self._killer >= 0 and not self._kills and b"under_oom 1" in _get(self._killer)
 
     def arm(self, thresholds: Thresholds) -> None:
         """Have the kernel hold it when it has so much more than emergency; page cache gives way before that. Not while it is held.
@@ -186,10 +183,10 @@ class LeafHold:
         if self._limit < 0 or (charge, kills) == (self._set, self._kills):
             return
         # a higher limit first, or the killer would be let loose on one who is to go on
-        os.pwrite(self._limit, _NO_LIMIT if charge is None else b"%d" % charge, 0)
+        _put(self._limit, _NO_LIMIT if charge is None else b"%d" % charge)
         self._set = charge
         if kills != self._kills:
-            os.pwrite(self._killer, b"0" if kills else b"1", 0)
+            _put(self._killer, b"0" if kills else b"1")
             self._kills = kills
 
     def _charged(self) -> tuple[int, int]:
@@ -212,6 +209,16 @@ class LeafHold:
     def _thaw(self) -> None:
         if self._group is not None and self._group.is_frozen:
             self._group.thaw()
+
+
+def _put(fd: int, value: bytes) -> None:
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.write(fd, value)
+
+
+def _get(fd: int) -> bytes:
+    os.lseek(fd, 0, os.SEEK_SET)
+    return os.read(fd, 256)
 
 
 def _read(file: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -19,9 +18,13 @@ import attrs
 
 from ..policy.arming import Marks, Patience, disappointed, has_drifted, is_near, marks
 from ..policy.pressure import classify
-from .alarm import Alarm
-from .crossings import Crossings, Word, crossings
 from .hold import LeafHold
+
+if sys.platform == "linux":
+    import resource
+
+    from .alarm import Alarm
+    from .crossings import Crossings, Word, crossings
 
 if TYPE_CHECKING:
     from .worker import Sweep, Watch

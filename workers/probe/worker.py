@@ -278,11 +278,9 @@ def recorded(ledger: Ledger, leaf: Leaf, members: list[ProcessId]) -> None:
 
 
 def _wakes(sweep: Sweep) -> Wakes | None:
-    if sys.platform != "linux" or not sweep.ledger.listens:
-        return None
-    from .wakes import KernelWakes
+    if sys.platform == "linux" and sweep.ledger.listens:
+        from .wakes import KernelWakes
 
-    try:
-        return KernelWakes(sweep)
-    except OSError:
-        return None  # no descriptors: there are the intervals
+        with suppress(OSError):  # no descriptors: there are the intervals
+            return KernelWakes(sweep)
+    return None
