@@ -231,6 +231,7 @@ class Ledger:
         match event:
             case ChildStarted(generation=int(generation)):
                 leaf.gave_up = None
+                leaf.slack = 0.0  # its first sample is not to be taken before it has settled
                 self.tell(leaf, decide.LeafStarted(generation))
             case ChildRestarted(reason=reason, controlled=controlled):
                 leaf.restarts.append(RestartNote(time, reason, controlled))

@@ -74,6 +74,7 @@ def test_a_held_leaf_dies_with_its_guardian(backend: str, tmp_path: Path, slow_g
         run.touch("on")
         run.wait_for("leaf_held")
         eventually_sync(lambda: stands_still(leaf))
+        eventually_sync((tmp_path / "asked").exists, what="its state is being captured")
         run.program.send(signal.SIGKILL)
         run.program.wait()
         eventually_sync(lambda: not runs(leaf), what="the sentry has ended it")

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from supervisor import ChildExited, RunningCommand
+from supervisor import ChildExited, ChildStarted, RunningCommand
 from supervisor.host.cgroup import files
 from workers.config import MonitoringConfig
 from workers.event import MemoryLevelChanged, MonitoringDegraded, RestartCompleted
@@ -268,3 +268,30 @@ def test_there_is_nothing_to_wait_for_without_a_counting_cgroup(tmp_path: Path) 
     source.close()
     source.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_kernel_that_wants_no_more_marks_leaves_the_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leaf is watched all the same, and nothing that was opened for them is left."""
+
+    def refused(self: Thresholds1, charges: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Thresholds1, "prepare", refused)
+    async with inside(tmp_path, "await:on", "grow:45", "stay") as run:
+        await eventually(lambda: run.leaf.sample is not None)
+        run.touch("on")
+        await run.wait(MemoryLevelChanged)
+        assert run.leaf.events == "" and run.leaf.hold is not None
+
+
+async def test_the_first_sample_of_a_life_waits_until_it_has_settled(tmp_path: Path) -> None:
+    """However long the interval is by whose part a sample may be taken sooner."""
+    async with inside(tmp_path, "await:on", "signal:KILL", "/", "stay", monitoring=SELDOM) as run:
+        await eventually(lambda: run.leaf.samples)
+        before = run.leaf.samples
+        run.touch("on")
+        await run.wait(ChildExited, "leaf")
+        await run.wait(ChildStarted, "leaf", count=2)
+        started = anyio.current_time()
+        await eventually(lambda: run.leaf.samples > before)
+        assert run.leaf.sample is not None and run.leaf.sample.at >= started + 0.4

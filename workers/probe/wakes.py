@@ -237,7 +237,12 @@ class KernelWakes:
             return
         self._unwatch(source)
         source.crossings.arm(fd)
-        self._alarm.add(fd, source.crossings.mask)
+        try:
+            self._alarm.add(fd, source.crossings.mask)
+        except OSError:  # the user has as many watches as he may
+            source.crossings.close()
+            self._sources.pop(id(source.watch), None)
+            return
         self._by_fd[fd] = source
         source.armed, source.watch.leaf.events = wanted, source.crossings.name
         self._confirm(source, anyio.current_time())  # what was crossed while they were set was not told

@@ -173,10 +173,10 @@ class Sweep:
                 watch.command.remember(members)
                 recorded(self.ledger, leaf, members)
         leaf.saw(taken)
+        paused = paused or (watch.hold is not None and watch.hold.is_paused)
         available = None
         if taken.total_bytes >= leaf.agent.thresholds.emergency_bytes or leaf.guard.level is MemoryState.EMERGENCY:
             available = available_bytes()
-            paused = paused or (watch.hold is not None and watch.hold.is_paused)
         self.ledger.tell(leaf, decide.Sampled(taken.total_bytes, watch.generation, paused, available))
 
     def watching(self, leaf: Leaf) -> Watch | None:
