@@ -70,6 +70,8 @@ def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -
         ledger.on_sample()
     elif isinstance(event, decide.LeafStarted):
         ledger.look(leaf, now + SETTLING)
+    elif isinstance(event, decide.Unread):
+        limited(leaf, blind=True)  # each life anew
     for effect in wanted:
         perform(ledger, leaf, effect, tasks)
 
@@ -108,7 +110,6 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
             ledger.modes.put(ModeRequest(leaf, effect))
         case effects.Blinded(reason=reason):
             ledger.emit(MonitoringDegraded(path, True, reason, leaf.reader or None, None, generation=generation))
-            limited(leaf, blind=True)
         case effects.Sighted():
             ledger.emit(MonitoringDegraded(path, False, "memory can be read again", None, leaf.reader, generation=generation))
             limited(leaf, blind=False)
