@@ -157,12 +157,13 @@ class LeafHold:
         self._write2("memory.max", str(charge))
 
     def uncap(self) -> None:
-        """Undo `cap`: it can be seen again.
+        """Undo `cap`, unless it was armed since: it can be seen again.
 
         Raises:
             OSError: It cannot be told.
         """
-        self._allow(None, kills=True)
+        if self._kills:
+            self._allow(None, kills=True)
         self._write2("memory.max", "max")
 
     def close(self) -> None:
