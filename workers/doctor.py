@@ -12,8 +12,8 @@ from supervisor import Fault, Finding, UsageError, format_bytes
 
 from .config import checked
 from .config.host import absolute, default_state_dir, host_limit_bytes, unusable_state_dir
-from .probe import NoReader, reader_name
-from .probe.reader import PROCFS
+from .probe.reader import CGROUP1, CGROUP2, PROCFS, PSUTIL
+from .probe.support import probe_support
 
 SCARCE: Final = 100 << 20
 """Bytes of disk below which captures may soon fail: a conversation of some days, compressed, and its journal."""
@@ -25,6 +25,8 @@ def checks(environ: Mapping[str, str]) -> Iterable[tuple[str, Callable[[], Findi
     """The names of the findings, and how each is found."""
     return (
         ("memory-reader", memory_reader),
+        ("memory-events", memory_events),
+        ("memory-hold", memory_hold),
         ("memory-limit", memory_limit),
         ("configuration", partial(configuration, environ)),
         ("state-directory", partial(state_directory, environ)),
@@ -32,15 +34,49 @@ def checks(environ: Mapping[str, str]) -> Iterable[tuple[str, Callable[[], Findi
     )
 
 
+SAYS: Final = {
+    CGROUP2: "cgroup2: what the kernel counts for the leaf's cgroup",
+    CGROUP1: "cgroup1: what the kernel counts for the leaf's cgroup",
+    PROCFS: "procfs: a few microseconds a process; pages shared since a fork count for each",
+    PSUTIL: "psutil: a look costs milliseconds",
+}
+
+
 def memory_reader() -> Finding:
-    """How the memory of a tree is read."""
-    try:
-        name = reader_name()
-    except NoReader as error:
-        return Finding("memory-reader", "missing", str(error), "pip install psutil")
-    if name == PROCFS:
-        return Finding("memory-reader", "ok", "procfs: a few microseconds a process")
-    return Finding("memory-reader", "limited", f"{name}: a look costs milliseconds", "on Linux: mount -t proc proc /proc")
+    """How the memory of a tree is read, and who takes over when that fails."""
+    readers = probe_support().readers
+    if not readers:
+        return Finding("memory-reader", "missing", "neither /proc nor psutil can read the memory of processes here", "pip install psutil")
+    first, *others = readers
+    says = SAYS[first] + (f"; if that fails: {', '.join(others)}" if others else "; if that fails there is no other")
+    if PROCFS in readers:
+        return Finding("memory-reader", "ok", says)
+    return Finding("memory-reader", "limited", says, "on Linux: mount -t proc proc /proc")
+
+
+def memory_events() -> Finding:
+    """Whether the guardian is told of a leaf that grows, or has to look."""
+    support = probe_support()
+    told = {"threshold": "crossings of the levels, by cgroup1's thresholds", "high": "crossings of the levels, by memory.high"}
+    says = [told[support.events]] if support.events else []
+    says += ["the host's pressure"] if support.pressure else []
+    if support.events:
+        return Finding("memory-events", "ok", " and ".join(says))
+    less = "a leaf is looked at by the intervals alone" + (f"; told are {says[0]}" if says else "")
+    return Finding("memory-events", "limited", less, support.remedy)
+
+
+def memory_hold() -> Finding:
+    """Whether a leaf that races past emergency can be held until its state is captured."""
+    support = probe_support()
+    ways = {
+        "freeze": "frozen by its cgroup",
+        "limit": "paused at a limit beyond emergency",
+        "high": "slowed down at the level it crosses",
+    }
+    if support.holds:
+        return Finding("memory-hold", "ok", ", ".join(ways[way] for way in support.holds))
+    return Finding("memory-hold", "limited", "none: a leaf in an emergency grows on until it is stopped", support.remedy)
 
 
 def memory_limit() -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
@@ -36,10 +36,38 @@ class MonitoringStopped(Event):
 
 @attrs.frozen(repr=False, eq=False)
 class MonitoringDegraded(Event):
-    """Memory cannot be read (`blind`), or can be again."""
+    """Memory cannot be read (`blind`), or can be again, or another reader than before reads it.
+
+    `before` and `after` are readers, ``from`` and ``to`` in the event stream; None where none works.
+    """
 
     name: ClassVar[str] = "monitoring_degraded"
     blind: bool = False
+    reason: str = ""
+    before: str | None = None
+    after: str | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """Its fields, under the names of the event stream."""
+        return {"blind": self.blind, "reason": self.reason, "from": self.before, "to": self.after}
+
+
+@attrs.frozen(repr=False, eq=False)
+class LeafHeld(Event):
+    """Nothing of the leaf runs, for `seconds` at most, so that its state can be captured; `way` says how: ``freeze``, ``limit``."""
+
+    name: ClassVar[str] = "leaf_held"
+    way: str = ""
+    seconds: float = 0.0
+    total_bytes: int = 0
+    memory_mb: float = 0.0
+
+
+@attrs.frozen(repr=False, eq=False)
+class LeafReleased(Event):
+    """A leaf that was held goes on."""
+
+    name: ClassVar[str] = "leaf_released"
     reason: str = ""
 
 
@@ -99,11 +127,11 @@ class MemoryWarning(Event):
 
 @attrs.frozen(repr=False, eq=False)
 class RestartInitiated(Event):
-    """A controlled restart was admitted and begins; `attempt_number` counts within the window."""
+    """A controlled restart was admitted and begins; `attempt_number` counts within the window. Memory is None when it is unknown."""
 
     name: ClassVar[str] = "restart_initiated"
     reason: str = ""
-    memory_mb: float = 0.0
+    memory_mb: float | None = 0.0
     attempt_number: int = 0
     level: MemoryState = MemoryState.CRITICAL
     urgent: bool = False
@@ -111,11 +139,11 @@ class RestartInitiated(Event):
 
 @attrs.frozen(repr=False, eq=False)
 class RestartCompleted(Event):
-    """The new life is up and below critical; `seconds` from `RestartInitiated` to its first sample."""
+    """The new life is up and below critical; `seconds` from `RestartInitiated` to its first sample. Memory is None when it is unknown."""
 
     name: ClassVar[str] = "restart_completed"
     reason: str = ""
-    memory_mb: float = 0.0
+    memory_mb: float | None = 0.0
     attempt_number: int = 0
     seconds: float = 0.0
 

@@ -31,6 +31,7 @@ from supervisor import (
     Record,
     Restart,
     RestartHistory,
+    RunningCommand,
     StartFailed,
     Strategy,
     Supervisor,
@@ -52,7 +53,7 @@ from .event import MonitoringStarted, MonitoringStopped, RunFinished
 from .health.worker import health
 from .ledger import Leaf, Ledger
 from .policy import decide
-from .probe import reader_name
+from .probe import reader_names
 from .probe.worker import probe
 from .state.worker import state
 
@@ -143,6 +144,7 @@ def leaf_spec(agent: Agent, *, detached: bool = False, dry_run: bool = False) ->
         abnormal=abnormal,
         kill_timeout=policy.force_kill_timeout,
         stdin="null" if detached else "inherit",
+        cgroup="memory",
     )
     return ChildSpec("leaf", leaf, restart=restart, shutdown=policy.graceful_timeout, start_timeout=wanted.start_timeout)
 
@@ -176,6 +178,9 @@ def policy_of(run: GuardianRun, agent: Agent) -> decide.Policy:
         monitoring.critical_samples,
         monitoring.critical_grace,
         run.dry_run,
+        hold_for=monitoring.emergency_capture_timeout,
+        host_reserve=monitoring.host_reserve.of(run.limit_bytes) or 0,
+        blind_restart_after=monitoring.blind_restart_after,
         prediction_horizon=monitoring.prediction_horizon,
         stability_period=restarts.stability_period,
         ineffective_window=restarts.ineffective_window,
@@ -293,13 +298,20 @@ def began(ledger: Ledger, swept: tuple[ProcessId, ...]) -> None:
         ledger.emit(
             MonitoringStarted(
                 leaf.path,
-                reader_name(),
+                reader_of(ledger, leaf),
                 limits.warning_bytes,
                 limits.critical_bytes,
                 limits.emergency_bytes,
                 generation=leaf.guard.generation,
             )
         )
+
+
+def reader_of(ledger: Ledger, leaf: Leaf) -> str:
+    """What reads the memory of a leaf that runs, if nothing is wrong with it."""
+    command = ledger.above(leaf).handle(leaf.path[-1])
+    group = command.group if isinstance(command, RunningCommand) else None
+    return next(iter(reader_names(None if group is None else group.memory)), "")
 
 
 def stopped(ledger: Ledger) -> None:

@@ -44,6 +44,7 @@ from .policy.suggestion import Suggestion, Workload, suggest
 from .probe import MemorySample
 
 if TYPE_CHECKING:
+    from .probe.hold import LeafHold
     from .state.protection import ProtectionRecord
     from .state.runs import RunClaim
 
@@ -75,9 +76,13 @@ class Leaf:
         mode: The rung of the degradation ladder it is on.
         watched: Whether it was said that it is watched.
         reader: What reads its memory.
+        hold: What can hold its present life; None while nobody watches it.
+        events: What tells of crossings at once; empty when only the intervals do.
         sample: The latest sample.
         samples: How many were taken, over all lives.
         due: When the next sample is due, monotonic.
+        slack: Seconds by which it may be taken sooner, together with another leaf's.
+        stirred: Whether its life has changed since the probe looked at that.
         restarting_since: When the controlled restart under way was admitted; None when none is.
         restart_reason: Why.
         attempt: Its number within the window.
@@ -101,9 +106,13 @@ class Leaf:
     mode: DegradationMode = DegradationMode.NORMAL
     watched: bool = False
     reader: str = ""
+    hold: LeafHold | None = None
+    events: str = ""
     sample: MemorySample | None = None
     samples: int = 0
     due: float = -math.inf
+    slack: float = 0.0
+    stirred: bool = True
     restarting_since: float | None = None
     restart_reason: str = ""
     attempt: int = 0
@@ -233,10 +242,12 @@ class Ledger:
         tree: The running tree.
         began: When the run began, monotonic.
         interactive: Whether a person sits at the leaf.
+        listens: Whether the kernel's word about memory is listened to; if not there are the intervals alone.
         news: For health.
         captures: For state.
         modes: For degradation.
         restarts: For health: restarts that somebody asks for.
+        listens: Whether the kernel's words about memory are listened to; without that there are the intervals alone.
         on_sample: Called after every sample, for a status line.
     """
 
@@ -247,6 +258,7 @@ class Ledger:
         self.tree: Supervisor | None = None
         self.began = 0.0
         self.interactive = False
+        self.listens = True
         self.news: Channel[News] = Channel()
         self.captures: Channel[CaptureRequest | SpentRequest] = Channel()
         self.modes: Channel[ModeRequest] = Channel()
@@ -271,16 +283,19 @@ class Ledger:
                 self._changed.set()
 
     def _observe_leaf(self, leaf: Leaf, event: Event, time: float) -> None:
+        leaf.stirred = True
         match event:
             case ChildStarted(generation=int(generation)):
                 leaf.gave_up = None
                 leaf.workload = leaf.workload.renewed()
+                leaf.slack = 0.0  # its first sample is not to be taken before it has settled
                 self.tell(leaf, decide.LeafStarted(generation))
             case ChildRestarted(reason=reason, controlled=controlled):
                 leaf.restarts.append(RestartNote(time, reason, controlled))
             case ChildExited(generation=int(generation), exit=exit):
                 leaf.exit = exit
                 self.tell(leaf, decide.LeafExited(generation))
+                self.wake(-math.inf)  # what was opened for this life is given back
                 self._changed.set()
             case ChildStartFailed() | ChildTerminated():
                 self._changed.set()
@@ -365,6 +380,10 @@ class Ledger:
     def look(self, leaf: Leaf, at: float) -> None:
         """The next sample of a leaf is due at `at`; the probe is woken if it sleeps past that."""
         leaf.due = at
+        self.wake(at)
+
+    def wake(self, at: float) -> None:
+        """The probe has something to do at `at`; it is woken if it sleeps past that."""
         if at < self._sleeps_until:
             self._look.set()
 

@@ -25,6 +25,8 @@ from .event import (
     MIB,
     CaptureFailed,
     DegradationChanged,
+    LeafHeld,
+    LeafReleased,
     MemoryFloorChanged,
     MemoryLevelChanged,
     MemoryThresholdExceeded,
@@ -90,7 +92,8 @@ def _initiated(event: RestartInitiated) -> Line:
 
 
 def _completed(event: RestartCompleted) -> Line:
-    return Line(f"restart done after {duration(event.seconds)}: memory {format_bytes(int(event.memory_mb * MIB))}", Tone.GOOD)
+    memory = "unknown" if event.memory_mb is None else format_bytes(int(event.memory_mb * MIB))
+    return Line(f"restart done after {duration(event.seconds)}: memory {memory}", Tone.GOOD)
 
 
 def _failed(event: RestartFailed) -> Line:
@@ -112,7 +115,17 @@ def _degraded(event: DegradationChanged) -> Line:
 def _sight(event: MonitoringDegraded) -> Line:
     if event.blind:
         return Line(f"memory cannot be read: {event.reason}", Tone.BAD)
-    return Line("memory can be read again", Tone.GOOD)
+    if event.before is None:
+        return Line("memory can be read again", Tone.GOOD)
+    return Line(f"memory is read by {event.after} now, not by {event.before}: {event.reason}", Tone.WARNING)
+
+
+def _held(event: LeafHeld) -> Line:
+    return Line(f"held for {duration(event.seconds)} at most, at {format_bytes(event.total_bytes)}, to capture its state", Tone.WARNING)
+
+
+def _released(event: LeafReleased) -> Line:
+    return Line(f"goes on: {event.reason}")
 
 
 def _leaf_or_failure(event: Event, words: Words) -> Line | None:
@@ -146,6 +159,8 @@ WORDS: dict[type[Event], Words] = {
     StateCaptured: lambda event: Line(f"state captured in {duration(event.seconds)}: {event.state_id}"),
     CaptureFailed: lambda event: Line(f"state NOT captured: {event.cause}", Tone.BAD),
     MonitoringDegraded: _sight,
+    LeafHeld: _held,
+    LeafReleased: _released,
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from supervisor import identify
-from workers.probe import MemoryReader, open_reader
+from workers.probe import ReaderChain, open_reader
 
 from . import PROGRAMS
 
@@ -46,7 +46,7 @@ def record(names: Sequence[tuple[str, str, int]], seconds: float, folder: Path, 
     """
     series: list[list[tuple[float, int]]] = [[] for _ in names]
     with ExitStack() as stack:
-        readers: list[MemoryReader] = []
+        readers: list[ReaderChain] = []
         for name in names:
             program = subprocess.Popen(argv(*name, seconds, pace), stdin=subprocess.DEVNULL)
             stack.callback(program.wait)

@@ -188,6 +188,16 @@ async def _dead_by_pidfd(processes: list[ProcessId]) -> None:
                     poll.unregister(fd)
 
 
+def was_asked(process: ProcessId, group: int, signum: int) -> bool:
+    """Whether a process got a signal that went to a process group, and does not ignore it."""
+    if sys.platform != "linux":
+        from .portable import group_of
+
+        return group_of(process.pid) == group
+    stat = read_stat(process.pid)
+    return stat is not None and stat.group == group and not ignores(process, signum)
+
+
 def ignores(process: ProcessId, signum: int) -> bool:
     """Whether a process ignores a signal. Blocking it is not ignoring: many programs fetch blocked signals when it suits them."""
     for line in (read_bytes(f"/proc/{process.pid}/status") or b"").splitlines():

@@ -62,7 +62,7 @@ class Command(Value):
     kill_timeout: float = attrs.field(default=10.0, kw_only=True)
     death_signal: int = attrs.field(default=_SIGKILL, kw_only=True)
     limits: Limits | None = attrs.field(default=None, kw_only=True)
-    cgroup: Literal["auto", "never"] = attrs.field(default="auto", kw_only=True)
+    cgroup: Literal["auto", "memory", "never"] = attrs.field(default="auto", kw_only=True)
     sentry: bool = attrs.field(default=True, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -96,7 +96,7 @@ class Command(Value):
             raise BadCombination(outputs, 'an output that is not "null", or there is no line to be read', where=where)
         if self.tail is not None and not (is_count(self.tail) and self.tail <= _LONGEST_TAIL):
             raise InvalidField("tail", self.tail, f"None or a number of lines, at most {_LONGEST_TAIL}", where=where)
-        check_limits(self.limits, self.cgroup, ("auto", "never"), where=where)
+        check_limits(self.limits, self.cgroup, ("auto", "memory", "never"), where=where)
 
     @property
     def type(self) -> ChildType:
@@ -143,8 +143,7 @@ class Command(Value):
                 death_signal=self.death_signal,
                 pid_variable=None if self.watchdog is None else sd_notify.WATCHDOG_PID,
             )
-            own_cgroup = self.cgroup == "auto"
-            spawned, group, ungranted, trouble = enclose(marker, self.limits, own_cgroup, lambda settings: start(settings=settings))
+            spawned, group, ungranted, trouble = enclose(marker, self.limits, self.cgroup, lambda settings: start(settings=settings))
         except BaseException:  # also an interrupt: there is no process, and nobody but us has what was made for it
             if terminal is not None:
                 terminal.give_back(None)
@@ -274,7 +273,7 @@ def command(
     kill_timeout: float = 10.0,
     death_signal: int = _SIGKILL,
     limits: Limits | None = None,
-    cgroup: Literal["auto", "never"] = "auto",
+    cgroup: Literal["auto", "memory", "never"] = "auto",
     sentry: bool = True,
 ) -> Command:
     """An operating system command as a child.
@@ -307,8 +306,9 @@ def command(
         kill_timeout: Seconds after a kill after which it is given up as unresponsive.
         death_signal: What it gets when this process or the calling thread dies; 0 for nothing. Linux only.
         limits: What it may use of the machine, and as whom it runs; see `Limits`.
-        cgroup: ``"auto"`` gives it a cgroup of its own where the host lets us, from which nothing of its tree escapes; ``"never"`` does
-            not. See `cgroup_support` for what this host lets us do.
+        cgroup: ``"auto"`` gives it a cgroup of its own where the host lets us, from which nothing of its tree escapes; ``"memory"`` one
+            that counts the memory of its tree as well, where there is a memory controller (see `RunningCommand.group`); ``"never"``
+            none. See `cgroup_support` for what this host lets us do.
         sentry: Whether its whole tree is killed, and the terminal restored, when this process is killed. Linux only, see
             `sentry_in_use`.
 

@@ -48,7 +48,8 @@ def check_limits(limits: object, cgroup: object, choices: tuple[str, ...], *, wh
         BadCombination: Limits that take a cgroup, and none is to be had.
     """
     if cgroup not in choices:
-        raise InvalidField("cgroup", cgroup, " or ".join(f'"{choice}"' for choice in choices), where=where)
+        *most, last = (f'"{choice}"' for choice in choices)
+        raise InvalidField("cgroup", cgroup, f"{', '.join(most)} or {last}", where=where)
     if limits is not None:
         from ..core.limits import Limits  # here: most leaves have none
 
@@ -65,22 +66,21 @@ def described(limits: Limits | None) -> dict[str, object]:
     return {name: jsonable(value) for name, value in fields.items() if value is not None and name != "required"}
 
 
-def enclose(
-    marker: str, limits: Limits | None, own_cgroup: bool, start: Callable[[Settings], Spawned], *, insist: bool = False
-) -> Enclosed:
+def enclose(marker: str, limits: Limits | None, cgroup: str, start: Callable[[Settings], Spawned]) -> Enclosed:
     """Make the cgroup, start the process in it, and remove it again if that fails.
 
     Args:
         marker: The mark of the life.
         limits: What it may use.
-        own_cgroup: Whether it is to have a cgroup, if the host has one for it.
+        cgroup: ``auto`` for one of its own, if the host has one for it; ``memory`` for one that counts its memory as well;
+            ``always`` for one without which it must not run; or ``never``.
         start: Starts the process.
-        insist: Whether it must not run without the cgroup.
 
     Raises:
         OSError: The start failed, or the cgroup or a limit that is required cannot be had.
     """
-    group, ungranted, trouble = _make(marker, limits, insist) if own_cgroup else Made(None, {})
+    insist = cgroup == "always"
+    group, ungranted, trouble = Made(None, {}) if cgroup == "never" else _make(marker, limits, insist, memory=cgroup == "memory")
     try:
         return Enclosed(start(_settings(limits, group, insist)), group, ungranted, trouble)
     except SettingFailed as error:
@@ -151,8 +151,8 @@ def remove(group: Group | None) -> None:
         group.remove()
 
 
-def _make(marker: str, limits: Limits | None, insist: bool) -> Made:
-    made = make(marker, limits)
+def _make(marker: str, limits: Limits | None, insist: bool, *, memory: bool = False) -> Made:
+    made = make(marker, limits, memory=memory)
     if made.group is None and insist:
         raise OSError(errno.ENOTSUP, f"a cgroup cannot be had on this host: {made.trouble or offer().missing.get('', '')}")
     return made

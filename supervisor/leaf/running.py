@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -24,13 +25,14 @@ from ..host.procstat import read_stat
 from ..host.sentry import Post
 from ..host.spare import with_reserve
 from ..host.spawn import Spawned
-from ..host.sweep import Swept, dead, ignores, kill_all, sweep
+from ..host.sweep import Swept, dead, kill_all, sweep, was_asked
 from ..host.terminal import Terminal
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus, classify, completed
 from .companion import Companion as Companion
 
 if TYPE_CHECKING:
+    from ..host.cgroup.group import Group
     from .output import Output
 
 _SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -113,6 +115,11 @@ class RunningCommand:
         return None if self._tree.group is None else self._tree.group.directory
 
     @property
+    def group(self) -> Group | None:
+        """Its own cgroup, to be frozen and thawed, and where its memory is counted; None when it has none."""
+        return self._tree.group
+
+    @property
     def interactive(self) -> bool:
         """Whether it has the terminal."""
         return self._terminal is not None
@@ -149,6 +156,8 @@ class RunningCommand:
         with suppress(OSError):
             with_reserve(self._tree.refresh)()  # without descriptors we go by what was seen before
         self._asked = True
+        if self.group is not None:
+            self.group.let_act()
         self._signal_group(self._stop_signal)
         if sys.platform != "win32":
             self._signal_group(signal.SIGCONT)  # a stopped process gets no other signal
@@ -322,7 +331,8 @@ class RunningCommand:
                 self._only_its_cgroup = self._tree.group is not None
                 return  # what nearly always holds, for the price of one read
             while self._asked and not self._insisted:
-                asked = [process for process in with_reserve(self._tree.refresh)() if with_reserve(self._was_asked)(process)]
+                got = partial(with_reserve(was_asked), group=self.pid, signum=self._stop_signal)
+                asked = [process for process in with_reserve(self._tree.refresh)() if got(process)]
                 if not asked:
                     break
                 await dead(asked)
@@ -348,14 +358,6 @@ class RunningCommand:
                     self._report(swept)
         except OSError as error:
             self._report(Swept(left=self._tree.last_seen), f"; incomplete: {error.strerror}")
-
-    def _was_asked(self, process: ProcessId) -> bool:
-        if sys.platform != "linux":
-            from ..host.portable import group_of
-
-            return group_of(process.pid) == self.pid
-        stat = read_stat(process.pid)
-        return stat is not None and stat.group == self.pid and not ignores(process, self._stop_signal)
 
     def _report(self, swept: Swept, trouble: str = "") -> None:
         left = [str(process.pid) for process in swept.left if process != self.process_id]

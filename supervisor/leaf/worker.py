@@ -344,8 +344,7 @@ class WorkerLife:
                 fd = self._theirs.fileno()
                 run = partial(spawn, interpreter(fd), marker=marker, env=sd_notify.hidden(), stdin="null", pass_fds=(fd,))
                 adopting = reaper.adopt_orphans()  # the last server's end may have given that up
-                own, insist = launch.cgroup != "never", launch.cgroup == "always"
-                bear(enclose(marker, launch.limits, own, lambda settings: run(settings=settings), insist=insist))
+                bear(enclose(marker, launch.limits, launch.cgroup, lambda settings: run(settings=settings)))
         except BaseException:  # mostly a cancellation: without a process there is nobody else to give this back
             if not born:
                 post.close()

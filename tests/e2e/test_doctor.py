@@ -24,7 +24,18 @@ from ..terminals import PATIENCE, sitting_at
 
 NAMES = [
     *("python", "platform", "package", "event-loops", "launch", "exits", "orphans", "cgroups", "sentry", "workers", "processes"),
-    *("terminal", "descriptors", "temporary-directory", "memory-reader", "memory-limit", "configuration", "state-directory", "git"),
+    *(
+        "terminal",
+        "descriptors",
+        "temporary-directory",
+        "memory-reader",
+        "memory-events",
+        "memory-hold",
+        "memory-limit",
+        "configuration",
+        "state-directory",
+        "git",
+    ),
 ]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux offers")
 SECCOMP = pytest.mark.skipif(
@@ -57,7 +68,7 @@ def test_a_host_that_has_everything() -> None:
     done, found = doctor()
     assert list(found) == NAMES and done.returncode == 0
     assert {finding["state"] for finding in found.values()} <= {"ok", "limited"}
-    assert found["processes"]["state"] == "ok" and found["memory-reader"]["says"].startswith("procfs")
+    assert found["processes"]["state"] == "ok" and "procfs" in found["memory-reader"]["says"]
 
     text = run_supervisor("doctor")
     assert text.returncode == 0 and text.stderr == ""
@@ -180,6 +191,18 @@ def test_cgroups_are_found_as_they_are_used() -> None:
         assert all(("memory" in says, "cpu" in says, "pids" in says)) or not (support.memory and support.cpu and support.pids)
         assert (found["cgroups"]["state"] == "ok") == (not support.reason)
     assert found["cgroups"]["remedy"] == support.remedy
+
+
+@LINUX
+def test_memory_is_told_as_it_is_used() -> None:
+    """Who reads it, what tells of crossings, and how a leaf is held: what a leaf's cgroup has, and nothing else."""
+    _, found = doctor()
+    support = cgroup_support()
+    reader, events, hold = (found[f"memory-{name}"] for name in ("reader", "events", "hold"))
+    assert reader["state"] == "ok" and reader["says"].endswith("procfs, psutil" if support.memory else "psutil")
+    assert (events["state"] == "ok") == support.memory and ("cgroup" in reader["says"]) == support.memory
+    assert (hold["state"] == "ok") == (support.freeze or support.memory)
+    assert ("frozen" in hold["says"]) == support.freeze
 
 
 @SECCOMP

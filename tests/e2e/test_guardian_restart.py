@@ -55,7 +55,7 @@ def story(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Story:
     """The first life: a small root, a deaf stray, a child that comes to the warning level, one that goes beyond. The second: calm."""
     folder = tmp_path_factory.mktemp("restart")
     head = repository(folder)
-    first = ("stray", "child:36", "await:more", "child:45", "stay")
+    first = ("stray", "child:40", "await:more", "child:45", "stay")
     with guarding(folder, backend, *first, "/", "await:end", "exit:7", env={"ANTHROPIC_API_KEY": SECRET, "PLAIN": "seen"}) as run:
         run.wait_for("memory_level_changed", new="warning")
         run.wait_for("state_captured")
@@ -165,7 +165,7 @@ def test_the_state_says_what_was(story: Story) -> None:
     assert len(totals) >= 4 and min(totals) < 60 * MIB <= max(totals) == state.process.peak_bytes
     ages = [point.age for point in state.process.memory]
     assert ages == sorted(ages, reverse=True) and ages[-1] < 5
-    assert state.process.argv[0].endswith("/actor") and "child:36" in state.process.argv
+    assert state.process.argv[0].endswith("/actor") and "child:40" in state.process.argv
     assert state.process.cwd == state.project.working_directory == os.path.realpath(story.folder)
     assert (state.project.git_head, state.project.git_branch) == (story.head, "trunk")
     assert state.project.dirty_files is not None and "kept.txt" in state.project.dirty_files

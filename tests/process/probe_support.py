@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supervisor.host.cgroup import files
+from supervisor.host.cgroup.layout import read_layout
+
+from ..support import eventually_sync
 
 MIB = 1024 * 1024
 
@@ -55,7 +65,7 @@ def fork(mib, *, session=False, middle=False, rewriting=False):
 def serve():
     for line in iter(sys.stdin.readline, ""):
         word, *numbers = line.split()
-        mib = int(numbers[0]) if numbers else 0
+        mib = int(numbers[0]) if numbers else 0  # or a pid
         answer = os.getpid()
         if word == "touch":
             touch(mib, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -105,6 +115,29 @@ def serve():
             while not told:
                 pass
             answer = told[0]
+        elif word == "tmpfs":
+            file = os.open("/dev/shm", os.O_TMPFILE | os.O_RDWR)
+            os.ftruncate(file, mib << 20)
+            block = mmap.mmap(file, mib << 20)
+            rewrite(block)
+            held.append(block)
+        elif word == "drop":
+            file = os.open(os.environ["BIG_FILE"], os.O_RDONLY)
+            os.fsync(file)
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(file)
+        elif word == "file":
+            with open(os.environ["BIG_FILE"], "rb") as file:
+                while file.read(1 << 20):
+                    pass
+        elif word == "map":
+            with open(os.environ["BIG_FILE"], "rb") as file:
+                block = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            sum(block[::4096])
+            held.append(block)
+        elif word == "move":
+            with open(os.path.join(numbers[1], "cgroup.procs"), "w") as procs:
+                procs.write(numbers[0])
         elif word == "exec":
             os.execv(sys.executable, [sys.executable, "-c", os.environ["PROGRAM"]])
         print(answer, flush=True)
@@ -147,10 +180,11 @@ class Allocator:
 
 
 @contextlib.contextmanager
-def allocator(**environment: str) -> Iterator[Allocator]:
-    """Start one, and see to it that it is gone in the end."""
+def allocator(cgroup: Path | None = None, **environment: str) -> Iterator[Allocator]:
+    """Start one, in a cgroup if one is named, and see to it that it is gone in the end."""
+    join = [] if cgroup is None else ["sh", "-c", f'echo 0 > {cgroup}/cgroup.procs; exec "$@"', "sh"]
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [*join, sys.executable, "-c", PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -160,3 +194,40 @@ def allocator(**environment: str) -> Iterator[Allocator]:
             yield Allocator(process)
         finally:
             process.kill()
+
+
+def memory_cgroup() -> Path:
+    """Our own cgroup of version 1's memory controller, or skip the test where we have none to make others in."""
+    if sys.platform == "linux":
+        texts = (Path(f"/proc/self/{name}").read_text() for name in ("mountinfo", "cgroup"))
+        for hierarchy in read_layout(*texts):
+            if "memory" in hierarchy.controllers and hierarchy.writable and os.access(hierarchy.directory, os.W_OK):
+                return Path(hierarchy.directory)
+    pytest.skip("no memory controller of version 1 here")
+
+
+@contextlib.contextmanager
+def counting() -> Iterator[Path]:
+    """A cgroup that counts memory; it is gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="counted-", dir=memory_cgroup()))
+    try:
+        yield directory
+    finally:
+        eventually_sync(lambda: files.remove(str(directory)), what=f"{directory} is empty")
+
+
+@contextlib.contextmanager
+def counted_allocator(**environment: str) -> Iterator[Allocator]:
+    """Start one whose memory is counted from its first page on."""
+    with counting() as directory, allocator(directory, **environment) as process:
+        yield process
+
+
+def counting_cgroup(pid: int) -> str | None:
+    """The cgroup of `counting` in which a process is; None when it is in none."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "memory" and "/counted-" in path:
+                return str(memory_cgroup() / path.rpartition("/")[2])
+    return None

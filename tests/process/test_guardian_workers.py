@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import anyio
-import attrs
 import pytest
 
-from supervisor import ChildExited, ChildStarted, Event, Record, Session
-from supervisor.edge.signals import StopRequest
+from supervisor import ChildExited, ChildStarted
 from supervisor.host.identity import ProcessId
-from workers.config import Agent, CommandConfig, GuardianRun, MemoryGuardianConfig, MonitoringConfig, RestartPolicy
-from workers.event import CaptureFailed, DegradationChanged, MemoryLevelChanged, RestartCompleted, RunFinished, StateCaptured
-from workers.guardian import Outcome, leaves_of, run_guardian
-from workers.ledger import CaptureRequest, Leaf, Ledger, ModeRequest, News
+from workers.event import CaptureFailed, DegradationChanged, MemoryLevelChanged, RestartCompleted, StateCaptured
+from workers.guardian import Outcome
+from workers.ledger import CaptureRequest, ModeRequest, News
 from workers.policy.effects import Degrade
 from workers.policy.ladder import DegradationMode
-from workers.policy.pressure import MemoryState, Thresholds
-from workers.probe.reader import MemoryReader, MemorySample, open_reader
+from workers.policy.pressure import MemoryState
+from workers.probe import MemoryReader, MemorySample, ReaderChain, open_reader
+from workers.probe.reader import Strays
 
 from ..support import eventually
+from .guardian_inside import inside
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
@@ -37,10 +34,7 @@ class FailingReader:
 
     def __init__(self, inner: MemoryReader, failures: list[Exception]) -> None:
         self.inner, self.failures = inner, failures
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
+        self.name, self.refresh_period = inner.name, inner.refresh_period
 
     def read(self, now: float, refresh: bool = True) -> MemorySample | None:
         if self.failures:
@@ -51,81 +45,15 @@ class FailingReader:
         self.inner.close()
 
 
-@attrs.define(eq=False)
-class Inside:
-    """A run that is driven from inside."""
-
-    ledger: Ledger
-    folder: Path
-    stop: StopRequest
-    records: list[Record]
-    outcome: Outcome | None = None
-
-    @property
-    def leaf(self) -> Leaf:
-        """The one leaf."""
-        return self.ledger.leaves[0]
-
-    def of(self, kind: type[Event], *path: str) -> list[Any]:
-        """The events of a type; of a path that ends so, if one is given."""
-        events = [record.event for record in self.records if type(record.event) is kind]
-        return [event for event in events if event.path[len(event.path) - len(path) :] == path]
-
-    async def wait(self, kind: type[Event], *path: str, count: int = 1) -> Any:
-        """Wait for an event of a type."""
-        await eventually(lambda: len(self.of(kind, *path)) >= count, 20, what=f"{kind.name} of {path}")
-        return self.of(kind, *path)[count - 1]
-
-    async def failed(self, worker: str) -> None:
-        """Wait until a worker failed and is back."""
-        exited = await self.wait(ChildExited, worker)
-        assert not exited.exit.is_clean and not exited.expected
-        await self.wait(ChildStarted, worker, count=2)
-
-    def pids(self) -> list[int | None]:
-        """The leaf's processes, all lives."""
-        return [event.pid for event in self.of(ChildStarted, "leaf")]
-
-    def touch(self, name: str) -> None:
-        """Let the actor go on."""
-        (self.folder / name).touch()
-
-
-@asynccontextmanager
-async def inside(folder: Path, *script: str) -> AsyncIterator[Inside]:
-    """Run an actor under the guardian in this process; it is stopped in order at the end."""
-    words = [word.replace("await:", f"await:{folder}/") for word in script]
-    command = CommandConfig(argv=(sys.executable, "-S", "-E", str(ACTOR), str(folder / "report"), *words), working_directory=str(folder))
-    policy = RestartPolicy(initial_cooldown=0.0, max_cooldown=0.0, graceful_timeout=5.0, force_kill_timeout=5.0)
-    monitoring = MonitoringConfig(normal_interval=0.03, warning_interval=0.02, critical_interval=0.02, emergency_interval=0.02)
-    config = MemoryGuardianConfig(command=command, restart_policy=policy, monitoring=monitoring)
-    agent = Agent("actor", True, command, Thresholds(40 * MIB, 60 * MIB, 900 * MIB), policy)
-    run = GuardianRun(config, (agent,), str(folder / "state"), None, detached=True)
-    ledger = Ledger(run, leaves_of(run))
-    told = Inside(ledger, folder, StopRequest(), [])
-
-    async def body() -> None:
-        told.outcome = await run_guardian(ledger, Session(run="0" * 32, backend="", stop=told.stop), [told.records.append])
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(body)
-        await told.wait(ChildStarted, "agents")
-        try:
-            yield told
-        finally:
-            told.stop.request()
-    ledger.close()
-    assert type(told.records[-1].event) is RunFinished
-
-
 async def test_a_probe_that_fails_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that nobody foresaw ends the probe and takes health and degradation along, never the leaf; the level survives, and the
     next samples lead to the restart that was due.
     """
     failures: list[Exception] = []
 
-    def opened(root: ProcessId, strays: Callable[[], Iterable[int]] | None = None) -> MemoryReader:
-        return FailingReader(open_reader(root, strays), failures)
+    def opened(root: ProcessId, strays: Strays | None = None, cgroup: str | None = None) -> ReaderChain:
+        inner = open_reader(root, strays, cgroup)
+        return ReaderChain([(inner.name, lambda: FailingReader(inner, failures))])
 
     monkeypatch.setattr("workers.probe.worker.open_reader", opened)
     async with inside(tmp_path, "grow:45", "await:on", "grow:70", "stay", "/", "stay") as run:

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from supervisor import identify
-from workers.probe import reader as choice
-from workers.probe.reader import PROCFS, PSUTIL, NoReader, open_reader
+from workers.probe import choice
+from workers.probe.choice import open_reader
+from workers.probe.reader import PROCFS, PSUTIL, NoReader
 
 from .probe_support import MIB, allocator
 
@@ -153,7 +154,7 @@ def test_a_leader_that_ended_before_its_threads_still_counts(kept: int) -> None:
 
 def test_this_host_gets_the_proc_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux reads /proc, chosen once; psutil is not even imported for it."""
-    monkeypatch.setattr(choice, "_chosen", None)
+    monkeypatch.setattr(choice, "_processes", None)
     own = identify(os.getpid())
     assert own is not None
     reader = open_reader(own)
@@ -166,14 +167,14 @@ def test_this_host_gets_the_proc_reader(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_without_a_readable_proc_psutil_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where /proc cannot be read psutil is the reader, and where there is no psutil either the error names the remedy."""
-    monkeypatch.setattr(choice, "_chosen", None)
+    monkeypatch.setattr(choice, "_processes", None)
     monkeypatch.setattr(choice, "_procfs_works", lambda: False)
     own = identify(os.getpid())
     assert own is not None
     reader = open_reader(own)
     assert reader.name == PSUTIL
     assert reader.read(1.0) is not None
-    monkeypatch.setattr(choice, "_chosen", None)
+    monkeypatch.setattr(choice, "_processes", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NoReader, match="install psutil"):
         open_reader(own)

@@ -376,7 +376,7 @@ async def test_a_worker_cannot_talk_itself_out_of_its_cgroup() -> None:
 
 def test_bad_combinations_are_refused() -> None:
     """With the names of both."""
-    with pytest.raises(InvalidField, match=r'cgroup .*"auto" or "always" or "never"'):
+    with pytest.raises(InvalidField, match=r'cgroup .*"auto", "always" or "never"'):
         worker("m:f", cgroup="perhaps")  # type: ignore[arg-type]
     with pytest.raises(InvalidField, match="limits"):
         worker("m:f", limits={"nofile": 64})  # type: ignore[arg-type]

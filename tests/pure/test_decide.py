@@ -622,7 +622,7 @@ class Decisions(RuleBasedStateMachine):
                     assert self.alive
                     assert level is self.level
                     assert level.reaches(CRITICAL)
-                    assert total >= self.limits.leave_bytes(CRITICAL)
+                    assert total is not None and total >= self.limits.leave_bytes(CRITICAL)
                     assert urgent is (level is EMERGENCY)
                     assert self.now >= self.forbidden_until
                     assert not self.blocked
@@ -639,7 +639,7 @@ class Decisions(RuleBasedStateMachine):
                     self.prepared = True
                 case fx.Completed(total):
                     assert self.judging
-                    assert total < self.limits.critical_bytes
+                    assert self.guard.blind if total is None else total < self.limits.critical_bytes
                     self.judging = False
                 case fx.Helped():
                     assert self.controlled

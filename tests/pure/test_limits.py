@@ -76,7 +76,7 @@ def test_a_command_takes_limits_and_nothing_else() -> None:
     """A dict would be taken for one soon."""
     with pytest.raises(InvalidField, match=r"limits.*Limits\(...\)"):
         command("true", limits={"nofile": 64})  # type: ignore[arg-type]
-    with pytest.raises(InvalidField, match=r'cgroup.*"auto" or "never"'):
+    with pytest.raises(InvalidField, match=r'cgroup.*"auto", "memory" or "never"'):
         command("true", cgroup="always")  # type: ignore[arg-type]
 
 

@@ -137,6 +137,7 @@ class MonitoringConfig(ConfigSection):
     emergency_capture_timeout: float = config_key(seconds(above=True), 2.0)
     host_reserve: Size = config_key(size(zero=True), Size(ratio=0.05))
     prediction_horizon: float = config_key(seconds(), 120.0)
+    blind_restart_after: float = config_key(seconds(), 0.0)
 
     def intervals(self) -> Intervals:
         """The intervals by level; a worse level is never looked at less often than a better one."""

@@ -20,6 +20,7 @@ from supervisor import (
 from ..event import CaptureFailed, RestartInitiated, mib
 from ..ledger import CaptureRequest, Leaf, Ledger, RestartRequest
 from ..policy import decide, effects
+from .holding import let_end
 
 
 async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
@@ -67,7 +68,8 @@ async def requested(ledger: Ledger, request: RestartRequest) -> None:
         if temporary or not isinstance(verdict, Admitted):
             await above.cycle_child(id, reason=request.reason)  # which raises what there is to say
             return
-        wanted = effects.Restart(request.reason, False, leaf.guard.level, leaf.guard.pressure.total_bytes or 0)
+        total = None if leaf.guard.blind else leaf.guard.pressure.total_bytes
+        wanted = effects.Restart(request.reason, False, leaf.guard.level, total)
         leaf.restart_reason = request.reason
         request.error = await admitted(ledger, leaf, wanted, attempt=attempt_of(leaf, above.cycles_left()))
     except (CallError, StartFailed) as error:
@@ -86,9 +88,10 @@ async def admitted(ledger: Ledger, leaf: Leaf, wanted: effects.Restart, attempt:
     ledger.tell(leaf, decide.RestartAdmitted(attempt))
     leaf.attempt, leaf.restarting_since = attempt, anyio.current_time()
     leaf.workload = leaf.workload.outgrew()
-    memory_mb, generation = mib(wanted.total_bytes), leaf.guard.generation
+    memory_mb, generation = None if wanted.total_bytes is None else mib(wanted.total_bytes), leaf.guard.generation
     ledger.emit(RestartInitiated(leaf.path, wanted.reason, memory_mb, attempt, wanted.level, wanted.urgent, generation=generation))
     await capture(ledger, leaf, wanted)
+    let_end(leaf, urgent=wanted.urgent)
     try:
         life = await ledger.above(leaf).cycle_child(leaf.path[-1], reason=wanted.reason)
     except (CallError, StartFailed) as error:  # a refusal, too: it was admitted, and something came in between while state was captured

@@ -23,6 +23,7 @@ from ..event import (
 from ..ledger import CaptureRequest, Leaf, Ledger, ModeRequest
 from ..policy import decide, effects
 from ..policy.pressure import interval
+from .holding import hold, limited, release, stop
 from .restart import requested, restart
 
 if TYPE_CHECKING:
@@ -44,14 +45,20 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
                 decided(ledger, leaf, decide.RestartBroken("the health worker was restarted meanwhile"), tasks)
         tasks.start_soon(serve_requests, ledger, tasks)
         task_status.started()
+        wakes = {leaf.name: at for leaf in ledger.leaves if (at := decide.next_wake(leaf.guard)) is not None}
         while True:
-            wakes = [decide.next_wake(leaf.guard) for leaf in ledger.leaves]
-            with anyio.CancelScope(deadline=min((at for at in wakes if at is not None), default=math.inf)) as waiting:
+            heard = ledger.leaves
+            with anyio.CancelScope(deadline=min(wakes.values(), default=math.inf)) as waiting:
                 news = await ledger.news.get()
                 decided(ledger, news.leaf, news.event, tasks)
+                heard = [news.leaf]
             if waiting.cancelled_caught:
                 for leaf in ledger.leaves:
                     decided(ledger, leaf, decide.Tick(), tasks)
+            for leaf in heard:  # of a thousand leaves few ever wait for a time
+                wakes.pop(leaf.name, None)
+                if (at := decide.next_wake(leaf.guard)) is not None:
+                    wakes[leaf.name] = at
 
 
 def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -> None:
@@ -69,6 +76,8 @@ def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -
         ledger.on_sample()
     elif isinstance(event, decide.LeafStarted):
         ledger.look(leaf, now + SETTLING)
+    elif isinstance(event, decide.Unread):
+        limited(leaf, blind=True)  # each life anew
     for effect in wanted:
         perform(ledger, leaf, effect, tasks)
 
@@ -102,7 +111,8 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
         case effects.Completed(total_bytes=total):
             began = leaf.restarting_since
             seconds = 0.0 if began is None else round(anyio.current_time() - began, 3)
-            ledger.emit(RestartCompleted(path, leaf.restart_reason, mib(total), leaf.attempt, seconds, generation=generation))
+            memory_mb = None if total is None else mib(total)
+            ledger.emit(RestartCompleted(path, leaf.restart_reason, memory_mb, leaf.attempt, seconds, generation=generation))
             leaf.restarting_since = None
         case effects.Helped():
             judged(ledger, leaf, success=True)
@@ -117,9 +127,16 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
             leaf.mode = effect.mode
             ledger.modes.put(ModeRequest(leaf, effect))
         case effects.Blinded(reason=reason):
-            ledger.emit(MonitoringDegraded(path, True, reason, generation=generation))
+            ledger.emit(MonitoringDegraded(path, True, reason, leaf.reader or None, None, generation=generation))
         case effects.Sighted():
-            ledger.emit(MonitoringDegraded(path, False, "memory can be read again", generation=generation))
+            ledger.emit(MonitoringDegraded(path, False, "memory can be read again", None, leaf.reader, generation=generation))
+            limited(leaf, blind=False)
+        case effects.Hold():
+            hold(ledger, leaf, effect)
+        case effects.Release(reason=reason):
+            release(ledger, leaf, reason)
+        case effects.Stop(reason=reason):
+            tasks.start_soon(stop, ledger, leaf, reason)
 
 
 def foreseen(leaf: Leaf) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import attrs
 
 from supervisor import Value
 
+from . import blindness, holding
 from .effects import (
     Blinded,
     Completed,
@@ -84,6 +85,15 @@ __all__ = [
 RETRY_PAUSE: Final = 0.1
 BROKEN_PAUSE: Final = 1.0
 
+_DURATIONS: Final = (
+    "critical_grace",
+    "hold_for",
+    "blind_restart_after",
+    "stability_period",
+    "ineffective_window",
+    "prediction_horizon",
+)
+
 
 @attrs.frozen(repr=False, eq=False)
 class Policy(Value):
@@ -92,6 +102,9 @@ class Policy(Value):
     Attributes:
         critical_samples: Consecutive known samples at level critical or worse that make a restart due, >= 1.
         critical_grace: Seconds for which a due restart waits for an idle moment.
+        hold_for: Seconds for which a leaf in an emergency is held at most; 0 for never.
+        host_reserve: Bytes: a leaf in an emergency that may not be restarted is stopped when the host has less; 0 for never.
+        blind_restart_after: Seconds without a known sample after which a restart is due; 0 for never.
         dry_run: Decide and report, never act.
         stability_period: Seconds after which a restart is judged by the memory of the life that it began.
         ineffective_window: Seconds within which that life may not be critical again.
@@ -105,6 +118,9 @@ class Policy(Value):
     critical_samples: int = 3
     critical_grace: float = 120.0
     dry_run: bool = False
+    hold_for: float = 0.0
+    host_reserve: int = 0
+    blind_restart_after: float = 0.0
     stability_period: float = 30.0
     ineffective_window: float = 300.0
     prediction_horizon: float = 120.0
@@ -112,7 +128,9 @@ class Policy(Value):
     def __attrs_post_init__(self) -> None:
         if type(self.critical_samples) is not int or self.critical_samples < 1:
             raise InvalidPolicy("critical_samples", self.critical_samples, "an integer >= 1")
-        for name in ("critical_grace", "stability_period", "ineffective_window", "prediction_horizon"):
+        if not 0 <= self.host_reserve < math.inf:
+            raise InvalidPolicy("host_reserve", self.host_reserve, "bytes >= 0")
+        for name in _DURATIONS:
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidPolicy(name, getattr(self, name), "seconds >= 0")
 
@@ -149,6 +167,8 @@ class Guard(Value):
         configured: The thresholds that were asked for; those in force are the pressure's.
         floor_bytes: What the leaf weighs from the start, where that is above its warning; None where it is not, or is not known.
         outlook: What is foreseen of this life.
+        blind_since: Since when this life cannot be seen; None when it can.
+        holding: What is remembered of holding it.
     """
 
     policy: Policy
@@ -169,6 +189,8 @@ class Guard(Value):
     configured: Thresholds = attrs.field(default=attrs.Factory(lambda guard: guard.pressure.thresholds, takes_self=True))
     floor_bytes: int | None = None
     outlook: Outlook = Outlook()
+    blind_since: float | None = None
+    holding: holding.Holding = holding.Holding()
 
     @property
     def level(self) -> MemoryState:
@@ -228,14 +250,14 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
             guard = attrs.evolve(guard, outlook=guard.outlook.anew())
         case _:
             pass
+    guard = holding.step(blindness.noted(guard, event, now), event, now, effects)
     return _act(guard, now, effects), tuple(effects)
 
 
 def next_wake(guard: Guard) -> float | None:
     """When a `Tick` is needed if nothing else happens before; None: not at all."""
-    if guard.blocked or not _wants_restart(guard):
-        return None
-    return _moment(guard)
+    restart = None if guard.blocked or not _wants_restart(guard) else _moment(guard)
+    return min((at for at in (restart, holding.wake(guard), blindness.wake(guard)) if at is not None), default=None)
 
 
 def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -> Guard:
@@ -256,7 +278,9 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
     foreseen = outlook.is_foreseen and level is not MemoryState.NORMAL
     wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples or foreseen
     due = (now if guard.due_since is None else guard.due_since) if wanted else None
-    reported = guard.reported if guard.reported is not None and level.reaches(guard.reported) else None
+    # what was said while nothing was seen at level normal is no word about what is seen now
+    said_before = guard.reported not in (None, MemoryState.NORMAL)
+    reported = guard.reported if said_before and guard.reported is not None and level.reaches(guard.reported) else None
     guard = attrs.evolve(guard, pressure=pressure, outlook=outlook, critical_run=run, due_since=due, blind=False, reported=reported)
     first = guard.phase is Phase.JUDGING
     if first:
@@ -299,6 +323,9 @@ def _unread(guard: Guard, reason: str, now: float, effects: list[Effect]) -> Gua
         return guard
     if not guard.blind:
         effects.append(Blinded(reason))
+    elif guard.phase is Phase.JUDGING:
+        effects.append(Completed(None))  # nobody can say more of it
+        guard = attrs.evolve(guard, phase=Phase.WATCHING)
     pressure, _ = feel(guard.pressure, None, now)
     return attrs.evolve(guard, pressure=pressure, blind=True)
 
@@ -379,6 +406,8 @@ def _moved(guard: Guard, ladder: Ladder, change: ModeChange | None, reason: str,
 
 def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
     """Restart or prepare, if the state after the event calls for it."""
+    if blindness.is_due(guard, now):
+        return _request(guard, blindness.reason(guard, now), False, effects)
     if not guard.alive or guard.phase is not Phase.WATCHING or guard.pressure.fresh:
         return guard
     if guard.level is MemoryState.NORMAL and not guard.outlook.is_foreseen:
@@ -421,6 +450,11 @@ def _ask(guard: Guard, effects: list[Effect]) -> Guard:
     else:
         why = f": {in_words(guard.outlook)}"
     reason = f"memory is at {_mib(total)}, {level.value} ({bound}){why}"
+    return _request(guard, reason, urgent, effects)
+
+
+def _request(guard: Guard, reason: str, urgent: bool, effects: list[Effect]) -> Guard:
+    total, level = None if guard.blind else guard.pressure.total_bytes, guard.level
     if guard.policy.dry_run:
         effects.append(WouldRestart(reason, urgent, level, total))
         return attrs.evolve(guard, reported=min(level, MemoryState.CRITICAL, key=lambda level: level.rank))

@@ -42,7 +42,7 @@ class Restart(Value):
     reason: str
     urgent: bool
     level: MemoryState
-    total_bytes: int
+    total_bytes: int | None
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -52,14 +52,14 @@ class WouldRestart(Value):
     reason: str
     urgent: bool
     level: MemoryState
-    total_bytes: int
+    total_bytes: int | None
 
 
 @attrs.frozen(repr=False, eq=False)
 class Completed(Value):
-    """The restart helped: the new life is up and below critical."""
+    """The restart helped: the new life is up and below critical; `total_bytes` is None when the restart was for want of sight."""
 
-    total_bytes: int
+    total_bytes: int | None
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -119,6 +119,28 @@ class Sighted(Value):
     """Say that memory can be read again."""
 
 
+@attrs.frozen(repr=False, eq=False)
+class Hold(Value):
+    """Let the leaf do nothing until it is released or stopped, `seconds` at most: its state is captured meanwhile."""
+
+    seconds: float
+    total_bytes: int
+
+
+@attrs.frozen(repr=False, eq=False)
+class Release(Value):
+    """Let a leaf that was held go on."""
+
+    reason: str
+
+
+@attrs.frozen(repr=False, eq=False)
+class Stop(Value):
+    """End the leaf for good: it may not be restarted, and the host is about to run out of memory."""
+
+    reason: str
+
+
 Effect = (
     LevelChanged
     | ThresholdExceeded
@@ -134,4 +156,7 @@ Effect = (
     | Degrade
     | Blinded
     | Sighted
+    | Hold
+    | Release
+    | Stop
 )

@@ -12,10 +12,17 @@ from .pressure import Thresholds
 
 @attrs.frozen(repr=False, eq=False)
 class Sampled(Value):
-    """The memory of the leaf's whole tree was read."""
+    """The memory of the leaf's whole tree was read.
+
+    Attributes:
+        held: Whether the kernel has paused the leaf at the limit that was set for it.
+        host_available: Bytes that the host can still give; None when nobody has looked.
+    """
 
     total_bytes: int
     generation: int
+    held: bool = False
+    host_available: int | None = None
 
 
 @attrs.frozen(repr=False, eq=False)

@@ -1,10 +1,28 @@
-"""What reads the memory of a process tree: readers behind one protocol, chosen once per host.
+"""What reads the memory of a process tree: readers behind one protocol, chosen once for a host and a leaf.
 
-reader.py         the protocol, its values, and the choice
+reader.py         the protocol and its values
+choice.py         which readers there are for a leaf, and which takes over when one fails
+cgroup.py         Linux: what the memory controller counts for the leaf's cgroup, version 2 or 1
 procfs.py         Linux: kept descriptors on /proc/PID/statm
 psutil_reader.py  everywhere else, and where /proc cannot be read
+worker.py         the sweep over all leaves
+wakes.py          what the kernel tells in between: alarm.py waits for all of it, crossings.py has the sources of a leaf
+hold.py           holding a leaf
+host.py           what the host can still give
+support.py        what of this a host has
 """
 
-from .reader import MemoryReader, MemorySample, NoReader, ProcessMemory, open_reader, reader_name
+from .choice import ReaderChain, ReaderChange, open_reader, reader_name, reader_names
+from .reader import MemoryReader, MemorySample, NoReader, ProcessMemory
 
-__all__ = ["MemoryReader", "MemorySample", "NoReader", "ProcessMemory", "open_reader", "reader_name"]
+__all__ = [
+    "MemoryReader",
+    "MemorySample",
+    "NoReader",
+    "ProcessMemory",
+    "ReaderChain",
+    "ReaderChange",
+    "open_reader",
+    "reader_name",
+    "reader_names",
+]

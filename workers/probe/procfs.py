@@ -31,12 +31,15 @@ assert sys.platform != "win32", "/proc is Linux's"
 class _Member:
     process: ProcessId
     fd: int | None
+    raw: bytes = b""
+    memory: ProcessMemory | None = None
 
 
 class ProcfsReader:
     """See `MemoryReader`. A member stays one until its end, also when its parent dies and it is handed to another."""
 
     name: Final = PROCFS
+    refresh_period: Final = 1.0
 
     def __init__(self, root: ProcessId, strays: Strays | None = None, *, kept: int | None = None) -> None:
         self._root = root
@@ -44,11 +47,22 @@ class ProcfsReader:
         self._page = os.sysconf("SC_PAGE_SIZE")
         self._free = _affordable() if kept is None else kept
         self._members: dict[int, _Member] = {}
-        self._gone = False
+        self._sizes: tuple[ProcessMemory, ...] = ()
+        self._total = 0
+        self.is_closed = False
 
     def read(self, now: float, refresh: bool = True) -> MemorySample | None:
         """See `MemoryReader.read`."""
-        if self._gone:
+        sizes = self.members(refresh)
+        return None if sizes is None else MemorySample(now, self._total, sizes, PROCFS)
+
+    def members(self, refresh: bool = False) -> tuple[ProcessMemory, ...] | None:
+        """The members as in a sample, the same object as the last time if nothing has changed; None when the root is gone.
+
+        Raises:
+            OSError: See `MemoryReader.read`.
+        """
+        if self.is_closed:
             return None
         if not self._members:
             member = self._admit(self._root.pid)
@@ -59,28 +73,46 @@ class ProcfsReader:
         sizes = self._walk() if refresh else self._known()
         if sizes is None:
             self.close()
-            return None
-        return MemorySample(now, sum([size.bytes for size in sizes]), tuple(sizes), PROCFS)
+        elif sizes is not self._sizes:
+            self._sizes, self._total = sizes, sum([size.bytes for size in sizes])
+        return sizes
+
+    def admit(self, pids: Iterable[int]) -> None:
+        """Take in members that somebody else has found.
+
+        Raises:
+            OSError: Out of descriptors.
+        """
+        if self._members:  # before that there is no root, and no telling whether it is the one
+            for pid in pids:
+                if pid not in self._members:
+                    self._admit(pid)
 
     def close(self) -> None:
         """See `MemoryReader.close`."""
-        self._gone = True
+        self.is_closed = True
         for pid in list(self._members):
             self._drop(pid)
 
-    def _known(self) -> list[ProcessMemory] | None:
-        sizes = []
-        for pid, member in list(self._members.items()):
-            size = self._size(member)
-            if size is not None:
-                sizes.append(ProcessMemory(member.process, size))
-            elif pid == self._root.pid:
-                return None
-            else:
-                self._drop(pid)
-        return sizes
+    def _known(self) -> tuple[ProcessMemory, ...] | None:
+        # most are idle, and then their lines are the same as before: a comparison costs less than to read them
+        ended: list[int] = []
+        changed = len(self._members) != len(self._sizes)
+        for pid, member in self._members.items():
+            memory = member.memory
+            found = self._memory(member)
+            if found is None:
+                if pid == self._root.pid:
+                    return None
+                ended.append(pid)
+            changed = changed or found is not memory
+        for pid in ended:
+            self._drop(pid)
+        if not changed:
+            return self._sizes
+        return tuple([member.memory for member in self._members.values() if member.memory is not None])
 
-    def _walk(self) -> list[ProcessMemory] | None:
+    def _walk(self) -> tuple[ProcessMemory, ...] | None:
         waiting = list(self._members)
         seen = set(waiting)
         if self._strays is not None:
@@ -92,15 +124,16 @@ class ProcfsReader:
                 continue
             children = _children(pid)
             # read after listing: a member that still lives now is the one whose children were listed
-            size = self._size(member)
-            if size is not None:
-                sizes.append(ProcessMemory(member.process, size))
+            memory = self._memory(member)
+            if memory is not None:
+                sizes.append(memory)
                 _extend(waiting, seen, children)
             elif pid == self._root.pid:
                 return None
             else:
                 self._drop(pid)
-        return sizes
+        found = tuple(sizes)
+        return self._sizes if found == self._sizes else found
 
     def _admit(self, pid: int) -> _Member | None:
         fd = None
@@ -130,11 +163,13 @@ class ProcfsReader:
             os.close(member.fd)
             self._free += 1
 
-    def _size(self, member: _Member) -> int | None:
-        """Bytes of one process; None when it is gone or a zombie."""
+    def _memory(self, member: _Member) -> ProcessMemory | None:
+        """Of one process, the same object if nothing has changed; None when it is gone or a zombie."""
         try:
             if member.fd is not None:
                 data = os.pread(member.fd, 128, 0)
+                if data == member.raw:
+                    return member.memory
             else:
                 data = _read(b"/proc/%d/statm" % member.process.pid)
                 if identify(member.process.pid) != member.process:
@@ -145,8 +180,15 @@ class ProcfsReader:
         if len(fields) < 3:
             return None
         if fields[0] == b"0":
-            return self._size_by_threads(member.process.pid)
-        return max(0, int(fields[1]) - int(fields[2])) * self._page
+            size = self._size_by_threads(member.process.pid)
+        else:
+            size = max(0, int(fields[1]) - int(fields[2])) * self._page
+            member.raw = data  # not those zeros: its threads can still grow
+        if size is None:
+            member.memory = None
+        elif member.memory is None or member.memory.bytes != size:
+            member.memory = ProcessMemory(member.process, size)
+        return member.memory
 
     def _size_by_threads(self, pid: int) -> int | None:
         """A leader that ended before its other threads shows nothing itself; they share its memory."""

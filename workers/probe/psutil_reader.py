@@ -19,6 +19,7 @@ class PsutilReader:
     """See `MemoryReader`. A refresh reads the parents of all processes of the host."""
 
     name: Final = PSUTIL
+    refresh_period: Final = 5.0
 
     def __init__(self, root: ProcessId, strays: Strays | None = None) -> None:
         self._root = root
@@ -70,6 +71,8 @@ class PsutilReader:
                     self._admit(child.pid)
             except psutil.NoSuchProcess:
                 continue  # the reading that follows drops it
+            except psutil.AccessDenied as error:
+                raise PermissionError(str(error)) from error
 
     def _admit(self, pid: int) -> None:
         if pid in self._members:

@@ -1,10 +1,7 @@
-"""The memory reader: what every way of reading the memory of a process tree looks like, and which one this host gets."""
+"""The memory reader: what every way of reading the memory of a process tree looks like, and what it yields."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -15,6 +12,8 @@ from supervisor import ProcessId, Value
 Strays = Callable[[], Iterable[int]]
 """Yields pids that belong to the tree and do not hang below its root, such as adopted orphans. Called at each refresh."""
 
+CGROUP2: Final = "cgroup2"
+CGROUP1: Final = "cgroup1"
 PROCFS: Final = "procfs"
 PSUTIL: Final = "psutil"
 
@@ -33,7 +32,8 @@ class MemorySample(Value):
 
     Attributes:
         at: The time that was passed to `read`.
-        total_bytes: The sum over `processes`.
+        total_bytes: Of the tree together: what the kernel counts for its cgroup, else the sum over `processes`, which counts pages
+            that are shared since a fork once for each.
         processes: The live members, the root first.
         reader: The name of the reader that took it.
     """
@@ -50,6 +50,10 @@ class MemoryReader(Protocol):
     @property
     def name(self) -> str:
         """Which way of reading this is."""
+
+    @property
+    def refresh_period(self) -> float:
+        """Seconds after which a look for new members is worth its price; until then the known ones may be read alone."""
 
     def read(self, now: float, refresh: bool = True) -> MemorySample | None:
         """Read the tree.
@@ -71,51 +75,3 @@ class MemoryReader(Protocol):
 
 class NoReader(RuntimeError):
     """This host offers no way to read the memory of processes."""
-
-
-def open_reader(root: ProcessId, strays: Strays | None = None) -> MemoryReader:
-    """A reader for the tree of `root`, of the kind this host gets.
-
-    Raises:
-        NoReader: There is none.
-    """
-    if sys.platform != "win32" and reader_name() == PROCFS:
-        from .procfs import ProcfsReader
-
-        return ProcfsReader(root, strays)
-    from .psutil_reader import PsutilReader
-
-    return PsutilReader(root, strays)
-
-
-def reader_name() -> str:
-    """The kind of reader this host gets; found out once.
-
-    Raises:
-        NoReader: There is none.
-    """
-    global _chosen
-    if _chosen is None:
-        _chosen = _choose()
-    return _chosen
-
-
-_chosen: str | None = None
-
-
-def _choose() -> str:
-    if sys.platform == "linux" and _procfs_works():
-        return PROCFS
-    if importlib.util.find_spec("psutil") is None:
-        raise NoReader("neither /proc nor psutil can read the memory of processes here; install psutil")
-    return PSUTIL
-
-
-def _procfs_works() -> bool:
-    own = os.getpid()
-    try:
-        with open(f"/proc/{own}/statm", "rb") as statm, open(f"/proc/{own}/task/{own}/children", "rb") as children:
-            children.read()
-            return int(statm.read().split()[1]) > 0
-    except (OSError, ValueError, IndexError):
-        return False

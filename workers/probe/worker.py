@@ -3,70 +3,265 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 import attrs
 
 from supervisor import CallError, ProcessId, RunningCommand
 
-from ..event import CaptureFailed
+from ..event import CaptureFailed, MonitoringDegraded
 from ..policy import decide
-from ..policy.pressure import interval
+from ..policy.pressure import MemoryState, interval
 from ..state.files import StateWriteFailed
-from .reader import MemoryReader, NoReader, open_reader
+from .choice import ReaderChain, open_reader
+from .host import available_bytes
+from .reader import MemorySample, NoReader, ProcessMemory
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from ..ledger import Leaf, Ledger
+    from .hold import LeafHold
+
+SLACK: Final = 8
+"""A sample may be taken sooner by this part of its interval, when another leaf is looked at anyway: so a thousand leaves soon share a few
+wake-ups."""
+
+BLIND_PAUSE: Final = 5.0
+"""Seconds, at most, until somebody tries to read again what could not be read."""
+
+OVERDUE: Final = 1.0
+"""Seconds after which a leaf whose hold is over is let go here, because whoever decides has not done it."""
 
 
 @attrs.define(eq=False)
 class Watch:
-    """The reader of one life of a leaf."""
+    """What is open for one life of a leaf."""
 
+    leaf: Leaf
     command: RunningCommand
     generation: int
-    reader: MemoryReader
+    reader: ReaderChain
+    hold: LeafHold | None = None
+    refreshed: float = -math.inf
+    seen: tuple[ProcessMemory, ...] = ()
+    members: list[ProcessId] = attrs.field(factory=list)
+
+
+class Wakes(Protocol):
+    """What the kernel tells between two sweeps."""
+
+    def opened(self, watch: Watch) -> None:
+        """A life is watched."""
+
+    def closed(self, watch: Watch) -> None:
+        """It no longer is."""
+
+    def sampled(self, watch: Watch, total_bytes: int, now: float) -> None:
+        """Its memory was read."""
+
+    def look(self, now: float) -> float:
+        """Do what is due, and say when something will be again."""
+
+    async def run(self) -> None:
+        """Wait for the kernel, until cancelled."""
+
+    def close(self) -> None:
+        """Give everything back."""
 
 
 async def probe(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
-    """Sample every leaf when it is due, until cancelled.
+    """Sample every leaf when it is due, or when the kernel says that it has grown, until cancelled.
 
-    **Cancellation:** at any time; descriptors are closed.
+    **Cancellation:** at any time; descriptors are closed, and a leaf that is held is let go.
     """
-    watches: dict[str, Watch] = {}
-    task_status.started()
+    sweep = Sweep(ledger)
+    failure: Exception | None = None
     try:
+        async with anyio.create_task_group() as tasks:
+            try:
+                if sweep.wakes is not None:
+                    tasks.start_soon(sweep.wakes.run)
+                task_status.started()
+                await sweep.run()
+            except Exception as error:  # raised again below, where no task group wraps it
+                failure = error
+            tasks.cancel_scope.cancel()
+    finally:
+        sweep.close()
+    if failure is not None:
+        raise failure
+
+
+class Sweep:
+    """All leaves, looked at together."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.watches: dict[str, Watch] = {}
+        self.wakes = _wakes(self)
+
+    async def run(self) -> None:
+        """Look at who is due, again and again.
+
+        **Cancellation:** at any time.
+        """
+        ledger = self.ledger
         while True:
             now = anyio.current_time()
+            soonest = math.inf
             for leaf in ledger.leaves:
-                if leaf.due <= now:
-                    sample(ledger, leaf, watches, now)
-            await ledger.looked(min((leaf.due for leaf in ledger.leaves), default=math.inf))
-    finally:
-        for watch in watches.values():
-            watch.reader.close()
+                if leaf.stirred:
+                    self._tidy(leaf)
+                if leaf.due - leaf.slack <= now:
+                    self.sample(leaf, now)
+                if leaf.due < soonest:
+                    soonest = leaf.due
+            if self.wakes is not None:
+                soonest = min(soonest, self.wakes.look(now))
+            await ledger.looked(min(soonest, self._let_go(now)))
 
+    def sample(self, leaf: Leaf, now: float, *, paused: bool = False) -> None:
+        """Take one sample of a leaf and pass it on; a leaf that does not run is looked at again when it starts.
 
-def sample(ledger: Ledger, leaf: Leaf, watches: dict[str, Watch], now: float) -> None:
-    """Take one sample of a leaf and pass it on; a leaf that does not run is looked at again when it starts."""
-    leaf.due = now + interval(leaf.guard.pressure, ledger.intervals, now)
-    try:
-        watch = watching(ledger, leaf, watches)
-        taken = watch.reader.read(now) if watch is not None else None
-    except (OSError, NoReader) as error:  # the boundary where a reader that fails becomes an unknown sample
-        ledger.tell(leaf, decide.Unread(str(error)))
-        return
-    if watch is None or taken is None:
-        leaf.due = math.inf
-        return
-    members = [member.process for member in taken.processes]
-    watch.command.remember(members)
-    leaf.saw(taken)
-    recorded(ledger, leaf, members)
-    ledger.tell(leaf, decide.Sampled(taken.total_bytes, watch.generation))
+        Args:
+            leaf: Whose.
+            now: The time it will bear.
+            paused: The kernel says that it stands at its limit.
+        """
+        pause = interval(leaf.guard.pressure, self.ledger.intervals, now)
+        leaf.due, leaf.slack = now + pause, min(pause / SLACK, 1.0)
+        try:
+            watch = self.watching(leaf)
+            taken = None if watch is None else self.read(watch, now)
+        except (OSError, NoReader) as error:  # the boundary where readers that fail become an unknown sample
+            leaf.due = min(leaf.due, now + BLIND_PAUSE)
+            self.ledger.tell(leaf, decide.Unread(str(error)))
+            return
+        if watch is None or taken is None:
+            leaf.due = math.inf
+            return
+        self.told(watch, taken, paused=paused)
+        if self.wakes is not None:
+            self.wakes.sampled(watch, taken.total_bytes, now)
+
+    def read(self, watch: Watch, now: float, *, refresh: bool = True) -> MemorySample | None:
+        """Read the memory of a leaf; new members are looked for when that is due, unless nobody wants to know them.
+
+        Raises:
+            OSError: No reader works.
+        """
+        refresh = refresh and now - watch.refreshed >= watch.reader.refresh_period
+        taken = watch.reader.read(now, refresh)
+        if refresh:
+            watch.refreshed = now
+        if watch.reader.changes:
+            self._changed(watch)
+        return taken
+
+    def told(self, watch: Watch, taken: MemorySample, *, paused: bool = False) -> None:
+        """Pass a sample on."""
+        leaf = watch.leaf
+        if taken.processes is not watch.seen or leaf.unrecorded:
+            watch.seen = taken.processes
+            members = [member.process for member in taken.processes]
+            if members != watch.members or leaf.unrecorded:
+                watch.members = members
+                watch.command.remember(members)
+                recorded(self.ledger, leaf, members)
+        leaf.saw(taken)
+        paused = paused or (watch.hold is not None and watch.hold.is_paused)
+        available = None
+        if taken.total_bytes >= leaf.guard.pressure.thresholds.emergency_bytes or leaf.guard.level is MemoryState.EMERGENCY:
+            available = available_bytes()
+        self.ledger.tell(leaf, decide.Sampled(taken.total_bytes, watch.generation, paused, available))
+
+    def watching(self, leaf: Leaf) -> Watch | None:
+        """What is open for the leaf's present life, opened if it is a new one; None when it does not run, or is being stopped.
+
+        What is left of a tree that is being stopped says nothing of the memory it needed.
+        """
+        watch = self.watches.get(leaf.name)
+        if watch is not None and watch.command.is_stopping:
+            if watch.hold is not None:
+                with suppress(OSError):  # it is gone already
+                    watch.hold.release()  # nobody looks at it any more, and it has to be able to end
+        elif watch is not None and not leaf.stirred:
+            return watch
+        command, generation = self._running(leaf)
+        if watch is not None and watch.command is not command:
+            self._close(self.watches.pop(leaf.name))
+            watch = None
+        if watch is None and isinstance(command, RunningCommand):
+            watch = self._open(leaf, command, generation)
+        leaf.stirred = False
+        return watch
+
+    def close(self) -> None:
+        """Give everything back; leaves that are held are let go."""
+        for watch in self.watches.values():
+            self._close(watch)
+        if self.wakes is not None:
+            self.wakes.close()
+
+    def _tidy(self, leaf: Leaf) -> None:
+        """Give back what is open for a life that is over."""
+        watch = self.watches.get(leaf.name)
+        if watch is not None and self._running(leaf)[0] is not watch.command:
+            self._close(self.watches.pop(leaf.name))
+
+    def _running(self, leaf: Leaf) -> tuple[object, int]:
+        """The handle of a leaf's present life and its number; None when it does not run, or is being stopped."""
+        try:
+            above, id = self.ledger.above(leaf), leaf.path[-1]
+            child = above.which_child(id)
+            return (above.handle(id), child.generation) if child.state == "running" else (None, 0)
+        except CallError:
+            return None, 0  # its supervisor is not up, so neither is it
+
+    def _open(self, leaf: Leaf, command: RunningCommand, generation: int) -> Watch:
+        group = command.group
+        memory = None if group is None else group.memory
+        reader = open_reader(command.process_id, lambda: [process.pid for process in command.adopted()], memory)
+        watch = self.watches[leaf.name] = Watch(leaf, command, generation, reader)
+        leaf.reader = reader.name
+        if self.wakes is not None and not self.ledger.run.dry_run:
+            self.wakes.opened(watch)
+            leaf.hold = watch.hold
+        return watch
+
+    def _close(self, watch: Watch) -> None:
+        watch.leaf.hold, watch.leaf.events = None, ""
+        watch.reader.close()
+        if self.wakes is not None:
+            self.wakes.closed(watch)
+        if watch.hold is not None:
+            watch.hold.close()
+
+    def _changed(self, watch: Watch) -> None:
+        leaf, changes = watch.leaf, watch.reader.changes
+        watch.reader.changes = []
+        leaf.reader = watch.reader.name
+        for change in changes:
+            if change.before is not None:  # else it was blind, and the decision says that it is not any more
+                event = MonitoringDegraded(leaf.path, False, change.reason, change.before, change.after, generation=watch.generation)
+                self.ledger.emit(event)
+
+    def _let_go(self, now: float) -> float:
+        """Release who was to be released and was not, because health failed; when the next one is due."""
+        soonest = math.inf
+        for watch in self.watches.values():
+            hold = watch.hold
+            if hold is not None and hold.until is not None:
+                if now >= hold.until + OVERDUE:
+                    with suppress(OSError):  # tried again at the next sweep
+                        hold.release()
+                else:
+                    soonest = min(soonest, hold.until + OVERDUE)
+        return soonest
 
 
 def recorded(ledger: Ledger, leaf: Leaf, members: list[ProcessId]) -> None:
@@ -82,28 +277,10 @@ def recorded(ledger: Ledger, leaf: Leaf, members: list[ProcessId]) -> None:
         leaf.unrecorded = True
 
 
-def watching(ledger: Ledger, leaf: Leaf, watches: dict[str, Watch]) -> Watch | None:
-    """The reader of the leaf's present life, opened if it is a new one; None when it does not run, or is being stopped.
+def _wakes(sweep: Sweep) -> Wakes | None:
+    if sys.platform == "linux" and sweep.ledger.listens:
+        from .wakes import KernelWakes
 
-    What is left of a tree that is being stopped says nothing of the memory it needed.
-    """
-    watch = watches.get(leaf.name)
-    command: object = None
-    generation = 0
-    try:
-        above, id = ledger.above(leaf), leaf.path[-1]
-        child = above.which_child(id)
-        if child.state == "running":
-            command, generation = above.handle(id), child.generation
-        if watch is not None and watch.command is command:
-            return watch
-    except CallError:
-        pass  # its supervisor is not up, so neither is it
-    if watch is not None:
-        watches.pop(leaf.name).reader.close()
-        watch = None
-    if isinstance(command, RunningCommand):
-        reader = open_reader(command.process_id, lambda: [process.pid for process in command.adopted()])
-        watch = watches[leaf.name] = Watch(command, generation, reader)
-        leaf.reader = reader.name
-    return watch
+        with suppress(OSError):  # no descriptors: there are the intervals
+            return KernelWakes(sweep)
+    return None

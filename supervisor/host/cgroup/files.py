@@ -141,6 +141,11 @@ def counter(directory: str, file: str, name: str) -> int | None:
     return None
 
 
+def counts_memory(directory: str) -> bool:
+    """Whether a memory controller counts in this cgroup."""
+    return os.path.exists(f"{directory}/memory.stat")
+
+
 def oom_kills(directory: str) -> int | None:
     """How many in a cgroup the out-of-memory killer has killed; None when that is not counted."""
     return next((count for file in (V2_EVENTS, V1_OOM) if (count := counter(directory, file, "oom_kill")) is not None), None)

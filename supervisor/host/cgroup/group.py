@@ -7,12 +7,14 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
 from ..identity import ProcessId
 from ..procstat import read_bytes
+from ..spare import with_reserve
 from . import files
 from .layout import Hierarchy
 from .offer import Offer, offer
@@ -33,6 +35,8 @@ class Group:
 
     Attributes:
         directory: The one that says who belongs to it.
+        memory: The one in which the memory controller counts for it; None without.
+        is_frozen: Whether `freeze` was called, and not `thaw` since.
         clone_into: The directory of a version 2 cgroup in which its process is to begin; None for version 1.
         tasks: Files of version 1 cgroups that its process writes 0 to.
     """
@@ -42,7 +46,8 @@ class Group:
     tasks: tuple[str, ...]
     _path: bytes
     _others: tuple[str, ...]
-    _memory: str | None
+    memory: str | None
+    is_frozen: bool = False
 
     def members(self) -> list[ProcessId]:
         """Who is in it now.
@@ -75,19 +80,32 @@ class Group:
         found.update(dict.fromkeys(self.members()))  # who was forked in between: it is dying, but listed until it is dead
         return list(found)
 
+    @property
+    def can_freeze(self) -> bool:
+        """Whether the kernel can freeze it."""
+        return files.can_freeze(self.directory)
+
     def freeze(self) -> bool:
-        """Let nothing in it run any further, where the kernel can; whether it can."""
-        return files.freeze(self.directory)
+        """Let nothing in it run any further, where the kernel can; whether it can. Who is in it can still be killed."""
+        self.is_frozen = files.freeze(self.directory)
+        return self.is_frozen
 
     def thaw(self) -> None:
         """Undo `freeze`; only then do those of version 1 die of their signals."""
         files.thaw(self.directory)
+        self.is_frozen = False
+
+    def let_act(self) -> None:
+        """Undo a `freeze` of ours, if there is one: whoever is asked to end must be able to."""
+        if self.is_frozen:
+            with suppress(OSError):  # what stays frozen is killed when its time is over
+                with_reserve(self.thaw)()
 
     def oom_kills(self) -> int | None:
         """How many in it the out-of-memory killer has killed; None when no memory controller counts them."""
-        if self._memory is None:
+        if self.memory is None:
             return None
-        return files.oom_kills(self._memory)
+        return files.oom_kills(self.memory)
 
     def watch_kills(self) -> OomKillWatch | None:
         """Be told of every kill for want of memory in it; None where its memory is not limited, or the kernel does not tell.
@@ -97,7 +115,7 @@ class Group:
         """
         from .memory import OomKillWatch  # here: few leaves have a limit
 
-        return None if self._memory is None else OomKillWatch.open(self._memory)
+        return None if self.memory is None else OomKillWatch.open(self.memory)
 
     def remove(self) -> None:
         """Remove it, and all of the run's when it was the last.
@@ -129,12 +147,13 @@ class Made(NamedTuple):
     trouble: str = ""
 
 
-def make(marker: str, limits: Limits | None = None) -> Made:
+def make(marker: str, limits: Limits | None = None, *, memory: bool = False) -> Made:
     """Make the cgroup of a life.
 
     Args:
         marker: The life's, see `marker.new_marker`.
         limits: What its tree may use together.
+        memory: Have its memory counted, limited or not, where this host can.
 
     Raises:
         OSError: A limit that is required cannot be given; the text says which, and why not.
@@ -147,13 +166,21 @@ def make(marker: str, limits: Limits | None = None) -> Made:
         return Made(None, ungranted)
     name = _name(marker)
     needed: dict[str, Hierarchy] = {each: found.controllers[each] for each in wanted if each in found.controllers}
+    required = {id(each) for each in (tracking, *needed.values())}
     if found.counts_kills:
         needed.setdefault("memory", tracking)
+    elif memory and "memory" in found.controllers:
+        needed.setdefault("memory", found.controllers["memory"])
     hierarchies = list({id(each): each for each in (tracking, *needed.values())}.values())
     made: dict[int, str] = {}
     try:
         for hierarchy in hierarchies:
-            made[id(hierarchy)] = _make(found, hierarchy, name)
+            try:
+                made[id(hierarchy)] = _make(found, hierarchy, name)
+            except OSError:
+                if id(hierarchy) in required:
+                    raise  # else it is only not counted
+                needed = {controller: each for controller, each in needed.items() if each is not hierarchy}
     except OSError as error:
         _unmake(made)
         trouble = f"no cgroup can be made: {error.strerror}"
@@ -169,15 +196,15 @@ def make(marker: str, limits: Limits | None = None) -> Made:
     global _prefix
     _prefix = f"{tracking.path.rstrip('/')}/{os.path.basename(found.run_directory(tracking))}/".encode()
     path = _prefix + name.encode()
-    memory = needed.get("memory")
+    counting = made[id(needed["memory"])] if "memory" in needed else None
     directory, *others = made.values()
     group = Group(
         directory,
         directory if tracking.version == 2 else None,
-        tuple(f"{made[id(each)]}/tasks" for each in hierarchies if each.version == 1),
+        tuple(f"{made[id(each)]}/tasks" for each in hierarchies if each.version == 1 and id(each) in made),
         path,
         tuple(others),
-        None if memory is None else made[id(memory)],
+        counting if counting is not None and files.counts_memory(counting) else None,
     )
     _groups[path] = group
     return Made(group, ungranted)
