@@ -247,7 +247,7 @@ def due(guard: decide.Guard, now: float) -> str:
         return "a restart is due; this is a dry run"
     if guard.blocked:
         return "a restart is due and refused until its memory was normal again"
-    at = decide.next_wake(guard)
+    at = decide.restart_at(guard)
     return "a restart is due now" if at is None or at <= now else f"a restart is due, in {duration(at - now)} at the latest"
 
 

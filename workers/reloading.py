@@ -11,7 +11,7 @@ from supervisor import CallError, UsageError
 
 from .config import Agent
 from .event_config import ConfigurationChanged, ConfigurationRejected
-from .guardian import agent_spec, leaf_spec, protection
+from .guardian import agent_spec, leaf_spec, policy_of, protection
 from .ledger import Leaf, Ledger
 from .policy import decide
 
@@ -80,8 +80,7 @@ def changes(old: Agent, new: Agent) -> tuple[list[str], list[str]]:
 async def apply(ledger: Ledger, leaf: Leaf, agent: Agent, tree: bool) -> None:
     """Let the decision, and where need be the tree, know of a leaf's new configuration."""
     leaf.agent = agent
-    monitoring = ledger.run.config.monitoring
-    ledger.tell(leaf, decide.Reconfigured(agent.thresholds, monitoring.critical_samples, monitoring.critical_grace))
+    ledger.tell(leaf, decide.Reconfigured(agent.thresholds, policy_of(ledger.run, agent)))
     if not tree or ledger.tree is None:
         return
     run = ledger.run

@@ -212,7 +212,7 @@ def test_a_reload_changes_what_can_change_and_names_the_rest(tmp_path: Path, bac
             tmp_path / "guardian.toml",
             {
                 "thresholds": {"warning": "20MiB"},
-                "monitoring": {"normal_interval": 0.05, "critical_samples": 9},
+                "monitoring": {"normal_interval": 0.05, "critical_samples": 9, "prediction_horizon": 0},
                 "restart": {"max_attempts": 7, "graceful_timeout": 4},
                 "command": {"start_timeout": 29},
                 "guardian": {"persist_state": False},
@@ -223,6 +223,7 @@ def test_a_reload_changes_what_can_change_and_names_the_rest(tmp_path: Path, bac
             "changed": [
                 "monitoring.normal_interval",
                 "monitoring.critical_samples",
+                "monitoring.prediction_horizon",
                 "actor: thresholds.warning",
                 "actor: restart.max_attempts",
             ],

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.policy import effects as fx
 from workers.policy.decide import ModeRequested, Reconfigured, RestartRefused
-from workers.policy.errors import InvalidPolicy
 from workers.policy.ladder import DegradationMode
 from workers.policy.pressure import MemoryState, Thresholds
 
@@ -63,15 +62,30 @@ def test_new_thresholds_judge_the_next_sample() -> None:
     assert leaf.guard.level is MemoryState.CRITICAL
 
 
-def test_only_what_is_named_changes() -> None:
-    """The number of samples and the grace, one without the other."""
+def test_a_new_policy_decides_from_the_next_event_on() -> None:
+    """Every key of it, and the thresholds stay as they are."""
     leaf = Leaf()
     thresholds = leaf.guard.pressure.thresholds
-    leaf.send(Reconfigured(critical_samples=1))
-    assert (leaf.guard.policy.critical_samples, leaf.guard.policy.critical_grace) == (1, 60.0)
-    leaf.send(Reconfigured(critical_grace=0.0))
-    assert (leaf.guard.policy.critical_samples, leaf.guard.policy.critical_grace) == (1, 0.0)
+    policy = attrs.evolve(
+        leaf.guard.policy,
+        critical_samples=1,
+        critical_grace=0.0,
+        hold_for=3.0,
+        host_reserve=MIB,
+        blind_restart_after=7.0,
+        stability_period=5.0,
+        ineffective_window=60.0,
+        prediction_horizon=0.0,
+    )
+    assert leaf.send(Reconfigured(policy=policy)) == []
+    assert leaf.guard.policy == policy
     assert leaf.guard.pressure.thresholds == thresholds
     assert kinds(leaf.sample(250))[-1] == "Restart"
-    with pytest.raises(InvalidPolicy):
-        leaf.send(Reconfigured(critical_samples=0))
+
+
+def test_new_thresholds_leave_the_policy_alone() -> None:
+    """One without the other."""
+    leaf = Leaf()
+    policy = leaf.guard.policy
+    leaf.send(Reconfigured(Thresholds(50 * MIB, 60 * MIB, 80 * MIB)))
+    assert leaf.guard.policy == policy

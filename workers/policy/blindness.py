@@ -12,7 +12,7 @@ import attrs
 from .news import Event, LeafStarted
 
 if TYPE_CHECKING:
-    from .decide import Guard
+    from .guard import Guard
 
 
 def noted(guard: Guard, event: Event, now: float) -> Guard:

@@ -17,7 +17,7 @@ from .news import Event, LeafStarted, Prepared, RestartAdmitted, RestartPostpone
 from .pressure import MemoryState
 
 if TYPE_CHECKING:
-    from .decide import Guard
+    from .guard import Guard
 
 
 @attrs.frozen(repr=False, eq=False)

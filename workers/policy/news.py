@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from supervisor import Value
 
 from .ladder import DegradationMode
 from .pressure import Thresholds
+
+if TYPE_CHECKING:
+    from .guard import Policy
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -109,8 +114,7 @@ class Reconfigured(Value):
     """Other thresholds, or another way to decide, from now on; None leaves it as it is. The next sample is judged by them."""
 
     thresholds: Thresholds | None = None
-    critical_samples: int | None = None
-    critical_grace: float | None = None
+    policy: Policy | None = None
 
 
 @attrs.frozen(repr=False, eq=False)
