@@ -6,13 +6,9 @@ The ledger also owns the channels between the workers. All of it belongs to one 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import anyio
-import attrs
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from supervisor import (
     ChildExited,
@@ -23,213 +19,27 @@ from supervisor import (
     ChildStartFailed,
     ChildTerminated,
     Event,
-    Exit,
     NoProc,
     Record,
     RestartDeferred,
     RestartHistory,
-    Spent,
     Supervisor,
     SupervisorGaveUp,
     SupervisorRef,
-    Value,
 )
 
-from .config import Agent, GuardianRun
+from .config import GuardianRun
+from .leaf import Leaf as Leaf
+from .leaf import RestartNote as RestartNote
 from .policy import decide
-from .policy.effects import Degrade
-from .policy.ladder import DegradationMode
 from .policy.pressure import Intervals
-from .policy.suggestion import Suggestion, Workload, suggest
-from .probe import MemorySample
-
-if TYPE_CHECKING:
-    from .probe.hold import LeafHold
-    from .state.protection import ProtectionRecord
-    from .state.runs import RunClaim
-
-HISTORY: Final = 120
-
-T = TypeVar("T")
-
-
-@attrs.frozen(repr=False, eq=False)
-class RestartNote(Value):
-    """One restart of a leaf, for snapshots. `time` is seconds since the epoch."""
-
-    time: float
-    reason: str
-    controlled: bool
-
-
-@attrs.define(eq=False)
-class Leaf:
-    """One agent's leaf, as the guardian sees it.
-
-    Attributes:
-        agent: Its configuration.
-        path: Its place in the tree.
-        guard: The decision about it.
-        claim: The lock on its name, while state is kept.
-        history: The latest samples as (monotonic time, bytes).
-        workload: What was observed of all its lives, for suggested thresholds.
-        mode: The rung of the degradation ladder it is on.
-        watched: Whether it was said that it is watched.
-        reader: What reads its memory.
-        hold: What can hold its present life; None while nobody watches it.
-        events: What tells of crossings at once; empty when only the intervals do.
-        sample: The latest sample.
-        samples: How many were taken, over all lives.
-        due: When the next sample is due, monotonic.
-        slack: Seconds by which it may be taken sooner, together with another leaf's.
-        stirred: Whether its life has changed since the probe looked at that.
-        restarting_since: When the controlled restart under way was admitted; None when none is.
-        restart_reason: Why.
-        attempt: Its number within the window.
-        restarts: All restarts so far.
-        exit: How the latest life ended.
-        gave_up: Why restart protection gave up on it, until it runs again.
-        unrecorded: Whether its processes could not be written down the last time.
-        state_file: Where its latest snapshot is.
-        record: Where what restart protection has spent is kept for the next run; None where it is not.
-        spent: What it had spent at `spent_at`, monotonic.
-        kept: What was written down last.
-        unkept: Whether that could not be written down the last time.
-    """
-
-    agent: Agent
-    path: tuple[str, ...]
-    guard: decide.Guard
-    claim: RunClaim | None = None
-    history: deque[tuple[float, int]] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
-    workload: Workload = Workload()
-    mode: DegradationMode = DegradationMode.NORMAL
-    watched: bool = False
-    reader: str = ""
-    hold: LeafHold | None = None
-    events: str = ""
-    sample: MemorySample | None = None
-    samples: int = 0
-    due: float = -math.inf
-    slack: float = 0.0
-    stirred: bool = True
-    restarting_since: float | None = None
-    restart_reason: str = ""
-    attempt: int = 0
-    restarts: list[RestartNote] = attrs.field(factory=list)
-    exit: Exit | None = None
-    gave_up: str | None = None
-    unrecorded: bool = False
-    state_file: str | None = None
-    record: ProtectionRecord | None = None
-    spent: RestartHistory = RestartHistory()
-    spent_at: float = -math.inf
-    kept: RestartHistory = RestartHistory()
-    unkept: bool = False
-
-    @property
-    def name(self) -> str:
-        """The agent's id in the tree."""
-        return self.agent.name
-
-    @property
-    def is_unkept(self) -> bool:
-        """Whether restart protection has spent something else than what was written down last; time alone changes nothing."""
-        return _substance(self.spent) != _substance(self.kept)
-
-    def saw(self, sample: MemorySample) -> None:
-        """Take note of a sample."""
-        self.sample = sample
-        self.samples += 1
-        self.history.append((sample.at, sample.total_bytes))
-        sure = self.guard.outlook.sure
-        self.workload = self.workload.saw(sample.total_bytes, sample.at, 0.0 if sure is None else sure.bytes_per_second)
-
-
-@attrs.frozen(repr=False, eq=False)
-class News(Value):
-    """Something that the decision about a leaf has to know."""
-
-    leaf: Leaf
-    event: decide.Event
-
-
-@attrs.define(eq=False)
-class CaptureRequest:
-    """Capture the state of a leaf now.
-
-    Attributes:
-        reason: Why, for the snapshot.
-        done: Set when the capture has ended, `ok` tells how.
-        overdue: Whoever asked waits no longer and has said so.
-        cause: Why it failed; empty while it has not.
-    """
-
-    leaf: Leaf
-    reason: str
-    done: anyio.Event = attrs.field(factory=anyio.Event)
-    ok: bool = False
-    overdue: bool = False
-    cause: str = ""
-
-
-class RestartRequest:
-    """Somebody asks for a controlled restart of a leaf, as the guardian does it: captured first, and judged afterwards.
-
-    Attributes:
-        leaf: Which one.
-        reason: Why, for the events.
-        done: Set when it is over or came to nothing.
-        error: Why it came to nothing; None when it did not.
-    """
-
-    def __init__(self, leaf: Leaf, reason: str) -> None:
-        self.leaf, self.reason = leaf, reason
-        self.done = anyio.Event()
-        self.error: Exception | None = None
-
-
-@attrs.frozen(repr=False, eq=False)
-class SpentRequest(Value):
-    """Write down what restart protection has spent."""
-
-    leaf: Leaf
-
-
-@attrs.frozen(repr=False, eq=False)
-class ModeRequest(Value):
-    """The mode of a leaf changes."""
-
-    leaf: Leaf
-    change: Degrade
-
-
-class Channel(Generic[T]):
-    """A queue between two workers that outlives both: what a worker left unread, its next life reads.
-
-    Unbounded, because no sender sends without end: a sample per interval, an answer per request.
-    """
-
-    def __init__(self) -> None:
-        self._send: MemoryObjectSendStream[T]
-        self._receive: MemoryObjectReceiveStream[T]
-        self._send, self._receive = anyio.create_memory_object_stream[T](math.inf)
-
-    def put(self, item: T) -> None:
-        """Add an item; never waits."""
-        self._send.send_nowait(item)
-
-    async def get(self) -> T:
-        """The oldest item.
-
-        **Cancellation:** safe; nothing is lost by it.
-        """
-        return await self._receive.receive()
-
-    def close(self) -> None:
-        """No more items."""
-        self._send.close()
-        self._receive.close()
+from .policy.suggestion import Suggestion, suggest
+from .requests import CaptureRequest as CaptureRequest
+from .requests import Channel
+from .requests import ModeRequest as ModeRequest
+from .requests import News as News
+from .requests import RestartRequest as RestartRequest
+from .requests import SpentRequest as SpentRequest
 
 
 class Ledger:
@@ -247,7 +57,6 @@ class Ledger:
         captures: For state.
         modes: For degradation.
         restarts: For health: restarts that somebody asks for.
-        listens: Whether the kernel's words about memory are listened to; without that there are the intervals alone.
         on_sample: Called after every sample, for a status line.
     """
 
@@ -399,12 +208,3 @@ class Ledger:
         """The run is over."""
         for channel in (self.news, self.captures, self.modes, self.restarts):
             channel.close()
-
-
-def _substance(history: RestartHistory) -> tuple[tuple[int, int, int, bool], ...]:
-    """What changes by attempts and judgements, and not by time."""
-    return tuple(map(_sum, (history.crashes, history.cycles)))
-
-
-def _sum(spent: Spent) -> tuple[int, int, int, bool]:
-    return len(spent.attempts), spent.streak, spent.failures, spent.reopens_in is not None

@@ -1,0 +1,126 @@
+"""One agent's leaf, as the guardian sees it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from supervisor import Exit, RestartHistory, Spent, Value
+
+from .config import Agent
+from .policy import decide
+from .policy.ladder import DegradationMode
+from .policy.suggestion import Workload
+from .probe import MemorySample
+
+if TYPE_CHECKING:
+    from .probe.hold import LeafHold
+    from .state.protection import ProtectionRecord
+    from .state.runs import RunClaim
+
+HISTORY: Final = 120
+
+
+@attrs.frozen(repr=False, eq=False)
+class RestartNote(Value):
+    """One restart of a leaf, for snapshots. `time` is seconds since the epoch."""
+
+    time: float
+    reason: str
+    controlled: bool
+
+
+@attrs.define(eq=False)
+class Leaf:
+    """One agent's leaf, as the guardian sees it.
+
+    Attributes:
+        agent: Its configuration.
+        path: Its place in the tree.
+        guard: The decision about it.
+        claim: The lock on its name, while state is kept.
+        history: The latest samples as (monotonic time, bytes).
+        workload: What was observed of all its lives, for suggested thresholds.
+        mode: The rung of the degradation ladder it is on.
+        watched: Whether it was said that it is watched.
+        reader: What reads its memory.
+        hold: What can hold its present life; None while nobody watches it.
+        events: What tells of crossings at once; empty when only the intervals do.
+        sample: The latest sample.
+        samples: How many were taken, over all lives.
+        due: When the next sample is due, monotonic.
+        slack: Seconds by which it may be taken sooner, together with another leaf's.
+        stirred: Whether its life has changed since the probe looked at that.
+        restarting_since: When the controlled restart under way was admitted; None when none is.
+        restart_reason: Why.
+        attempt: Its number within the window.
+        restarts: All restarts so far.
+        exit: How the latest life ended.
+        gave_up: Why restart protection gave up on it, until it runs again.
+        unrecorded: Whether its processes could not be written down the last time.
+        state_file: Where its latest snapshot is.
+        record: Where what restart protection has spent is kept for the next run; None where it is not.
+        spent: What it had spent at `spent_at`, monotonic.
+        kept: What was written down last.
+        unkept: Whether that could not be written down the last time.
+    """
+
+    agent: Agent
+    path: tuple[str, ...]
+    guard: decide.Guard
+    claim: RunClaim | None = None
+    history: deque[tuple[float, int]] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
+    workload: Workload = Workload()
+    mode: DegradationMode = DegradationMode.NORMAL
+    watched: bool = False
+    reader: str = ""
+    hold: LeafHold | None = None
+    events: str = ""
+    sample: MemorySample | None = None
+    samples: int = 0
+    due: float = -math.inf
+    slack: float = 0.0
+    stirred: bool = True
+    restarting_since: float | None = None
+    restart_reason: str = ""
+    attempt: int = 0
+    restarts: list[RestartNote] = attrs.field(factory=list)
+    exit: Exit | None = None
+    gave_up: str | None = None
+    unrecorded: bool = False
+    state_file: str | None = None
+    record: ProtectionRecord | None = None
+    spent: RestartHistory = RestartHistory()
+    spent_at: float = -math.inf
+    kept: RestartHistory = RestartHistory()
+    unkept: bool = False
+
+    @property
+    def name(self) -> str:
+        """The agent's id in the tree."""
+        return self.agent.name
+
+    @property
+    def is_unkept(self) -> bool:
+        """Whether restart protection has spent something else than what was written down last; time alone changes nothing."""
+        return _substance(self.spent) != _substance(self.kept)
+
+    def saw(self, sample: MemorySample) -> None:
+        """Take note of a sample."""
+        self.sample = sample
+        self.samples += 1
+        self.history.append((sample.at, sample.total_bytes))
+        sure = self.guard.outlook.sure
+        self.workload = self.workload.saw(sample.total_bytes, sample.at, 0.0 if sure is None else sure.bytes_per_second)
+
+
+def _substance(history: RestartHistory) -> tuple[tuple[int, int, int, bool], ...]:
+    """What changes by attempts and judgements, and not by time."""
+    return tuple(map(_sum, (history.crashes, history.cycles)))
+
+
+def _sum(spent: Spent) -> tuple[int, int, int, bool]:
+    return len(spent.attempts), spent.streak, spent.failures, spent.reopens_in is not None
