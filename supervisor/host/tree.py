@@ -102,6 +102,11 @@ class Tree:
         """Whether a child of ours could come from this leaf. It takes a look at all of them: microseconds for each."""
         return not all(self._is_anothers(stat) for stat in self._strangers())
 
+    def let_act(self) -> None:
+        """Have it thawed, if its cgroup was frozen through us: it is about to be asked to end."""
+        if self.group is not None:
+            self.group.let_act()
+
     def root_reaped(self) -> None:
         """The leaf was reaped: from now on its number may be that of another process, and of a group or a session of that."""
         if sys.platform == "linux":

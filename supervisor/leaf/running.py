@@ -156,8 +156,7 @@ class RunningCommand:
         with suppress(OSError):
             with_reserve(self._tree.refresh)()  # without descriptors we go by what was seen before
         self._asked = True
-        if self.group is not None:
-            self.group.let_act()
+        self._tree.let_act()
         self._signal_group(self._stop_signal)
         if sys.platform != "win32":
             self._signal_group(signal.SIGCONT)  # a stopped process gets no other signal

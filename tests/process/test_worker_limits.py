@@ -304,9 +304,9 @@ async def test_limits_that_this_host_cannot_give(method: str, monkeypatch: pytes
         assert event.ungranted == ("memory_max",) and event.reason
 
 
-def unusable(marker: str, limits: Limits | None = None, *, gone: bool) -> Made:
+def unusable(marker: str, limits: Limits | None = None, *, memory: bool = False, gone: bool) -> Made:
     """A cgroup that nobody can enter: what the kernel allows nobody, or removed again."""
-    made = make(marker, limits)
+    made = make(marker, limits, memory=memory)
     assert isinstance(made.group, Group)
     if gone:
         for directory in (made.group.directory, *made.group._others):
