@@ -35,6 +35,7 @@ from .ledger import CaptureRequest, Leaf, Ledger, RestartRequest
 from .policy import decide
 from .policy.ladder import DegradationMode
 from .policy.pressure import MemoryState
+from .policy.suggestion import shortage
 from .reloading import reload
 
 REASON: Final = ControlParameter(text(), "on request")
@@ -58,6 +59,7 @@ class GuardianControl(ControlExtension):
         threshold = ControlParameter(size(), None)
         return {
             "samples": ControlMethod(self._samples, {"path": one}),
+            "suggest": ControlMethod(self._suggest, {"path": one}),
             "capture": ControlMethod(self._capture, {"path": one, "reason": REASON}, changes=True),
             "degrade": ControlMethod(
                 self._degrade, {"path": one, "mode": ControlParameter(word(DegradationMode)), "reason": REASON}, changes=True
@@ -120,6 +122,11 @@ class GuardianControl(ControlExtension):
         leaves = self._ledger.leaves if path is None else [self._leaf(path)]
         return {leaf.name: {**self._told(leaf), "samples": [[round(now - at, 3), total] for at, total in leaf.history]} for leaf in leaves}
 
+    async def _suggest(self, path: tuple[str, ...] | None) -> dict[str, Any]:
+        self._watched()
+        leaves = self._ledger.leaves if path is None else [self._leaf(path)]
+        return {leaf.name: self._suggested(leaf) for leaf in leaves}
+
     async def _capture(self, path: tuple[str, ...] | None, reason: str) -> dict[str, Any]:
         leaf, ledger = self._leaf(path), self._ledger
         if not ledger.run.config.persist_state:
@@ -177,6 +184,14 @@ class GuardianControl(ControlExtension):
         if path is None:
             raise ControlRefused(ControlRefused.NOT_FOUND, f"there are several agents; name one of {names}")
         raise ControlRefused(ControlRefused.NOT_FOUND, f"no agent is called {'/'.join(path)[:80]!r}; there is {names}")
+
+    def _suggested(self, leaf: Leaf) -> dict[str, Any]:
+        workload, suggestion = leaf.workload, self._ledger.suggestion(leaf)
+        observed = {"seconds": round(workload.seconds, 3), "samples": workload.samples}
+        if suggestion is None:
+            nothing: dict[str, Any] = {"suggested": None, "configured": limits(leaf), "reasons": [], "faults": []}
+            return {**nothing, "words": [shortage(workload)], "observed": observed}
+        return {**suggestion.as_data(), "words": suggestion.lines(), "observed": observed}
 
     def _watched(self) -> None:
         if not self._ledger.watches:

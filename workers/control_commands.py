@@ -33,6 +33,14 @@ def _degrade(context: CommandContext, options: argparse.Namespace) -> int:
     return 0
 
 
+def _suggest(context: CommandContext, options: argparse.Namespace) -> int:
+    with context.connect(options.name) as client:
+        done = client.call("suggest")
+    lines = [line for agent, told in done.items() for line in (f"{agent}:", *(f"  {words}" for words in told["words"]))]
+    context.tell(options, done, "\n".join(lines))
+    return 0
+
+
 def _reload(context: CommandContext, options: argparse.Namespace) -> int:
     with context.connect(options.name) as client:
         done = client.call("reload")
@@ -60,7 +68,7 @@ def _add_degrade_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", metavar="TEXT", help="why, for the events")
 
 
-def _add_reload_options(parser: argparse.ArgumentParser) -> None:
+def _add_guardian_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", help="which guardian, where several run")
     add_json(parser)
 
@@ -70,7 +78,10 @@ COMMANDS: Final[Mapping[str, ControlCommand]] = {
     "degrade": ControlCommand(
         "PATH MODE [--reason TEXT]", "Ask for a mode of an agent; normal takes that back.", _add_degrade_options, _degrade
     ),
+    "suggest": ControlCommand(
+        "[NAME] [--json]", "Say which thresholds the observed workload asks for, and why.", _add_guardian_options, _suggest
+    ),
     "reload": ControlCommand(
-        "[NAME] [--json]", "Have a guardian read its configuration again; a broken one changes nothing.", _add_reload_options, _reload
+        "[NAME] [--json]", "Have a guardian read its configuration again; a broken one changes nothing.", _add_guardian_options, _reload
     ),
 }

@@ -203,6 +203,21 @@ def test_capture_degrade_and_thresholds(tmp_path: Path, backend: str) -> None:
         run.finish()
 
 
+def test_a_suggestion_says_what_it_takes(tmp_path: Path, backend: str) -> None:
+    """Per agent in words, and as data; after a few samples there is none yet, and the words say how much was observed."""
+    with guarding(tmp_path, backend, "stay") as run:
+        watched(run)
+        agent, line = ask("suggest", "actor").stdout.splitlines()
+        assert agent == "actor:"
+        assert line.startswith("  too little was observed yet: ") and line.endswith("it takes 10 samples over 5 min 00 s")
+        told_of = told("suggest")["actor"]
+        assert told_of["suggested"] is None and told_of["configured"]["warning_bytes"] == 40 << 20
+        assert told_of["observed"]["samples"] > 0 and told_of["words"][0].startswith("too little")
+        assert "no guardian is called 'acter'" in ask("suggest", "acter", code=2).stderr
+        run.program.send(signal.SIGTERM)
+        run.finish()
+
+
 def test_a_reload_changes_what_can_change_and_names_the_rest(tmp_path: Path, backend: str) -> None:
     """Thresholds and intervals at once, the command with its next life, the state directory with the next run; options stay above."""
     with guarding(tmp_path, backend, "grow:30", "stay", tables={"monitoring": {"normal_interval": 1000}}) as run:
@@ -334,6 +349,7 @@ def test_an_agent_cannot_lift_its_own_restrictions(tmp_path: Path, backend: str)
     with supervising("--backend", backend, "--name", "agent", "--", "/bin/sh", script, cwd=tmp_path) as guardian:
         assert guardian.wait().returncode == 5
     assert (tmp_path / "status").read_text().endswith("\n0\n") and "leaf" in (tmp_path / "status").read_text()
+    assert (tmp_path / "suggest").read_text().endswith("\n0\n")
     for name in ("restart", "stop", "degrade", "reload", "capture"):
         said = (tmp_path / name).read_text()
         assert said.endswith("\n1\n") and "is supervised by this run itself, and may read but change nothing" in said, said
@@ -341,6 +357,7 @@ def test_an_agent_cannot_lift_its_own_restrictions(tmp_path: Path, backend: str)
 
 AGENT = {
     "status": "status",
+    "suggest": "suggest",
     "restart": "restart agent",
     "stop": "stop",
     "degrade": "degrade agent normal",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.policy.pressure import LEVELS, Thresholds
-from workers.policy.suggestion import LIVES, LONGEST_PAUSE, OBSERVED, SAMPLES, STARTING, Suggestion, Workload, suggest
+from workers.policy.suggestion import LIVES, LONGEST_PAUSE, OBSERVED, SAMPLES, STARTING, Suggestion, Workload, shortage, suggest
 
 _, WARNING, CRITICAL, EMERGENCY = LEVELS
 MIB = 1024 * 1024
@@ -169,6 +169,16 @@ def test_what_is_suggested_is_in_order(start: int, peak: int, growth: float, lim
     marks = suggested(workload, limit=limit).thresholds
 
     assert 0 < marks.warning_bytes < marks.critical_bytes < marks.emergency_bytes
+
+
+def test_too_little_is_said_with_what_it_takes() -> None:
+    """How much there is and how much it takes, as long as nothing is suggested, and not a sample longer."""
+    workload = Workload()
+    assert shortage(workload) == "too little was observed yet: 0 samples over 0.0 s; it takes 10 samples over 5 min 00 s"
+    for number in range(SAMPLES):
+        assert shortage(workload) is not None and suggest(workload, CONFIGURED) is None
+        workload = workload.saw(MIB, number * LONGEST_PAUSE)
+    assert shortage(workload) is None and suggest(workload, CONFIGURED) is not None
 
 
 def test_a_suggestion_is_told_in_lines_and_as_data() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from supervisor import Value, format_bytes
+from supervisor import Value, duration, format_bytes
 
 from .outlook import about
 from .pressure import MemoryState, Thresholds
@@ -154,6 +154,16 @@ class Suggestion(Value):
         return f"{self.faults[0]}; suggested: {marks}"
 
 
+def shortage(workload: Workload) -> str | None:
+    """Why nothing is suggested yet; None when enough was observed."""
+    if workload.samples >= SAMPLES and workload.seconds >= OBSERVED:
+        return None
+    return (
+        f"too little was observed yet: {workload.samples} samples over {duration(workload.seconds)}; "
+        f"it takes {SAMPLES} samples over {duration(OBSERVED)}"
+    )
+
+
 def suggest(workload: Workload, configured: Thresholds, limit_bytes: int | None = None) -> Suggestion | None:
     """What the thresholds should be.
 
@@ -165,7 +175,7 @@ def suggest(workload: Workload, configured: Thresholds, limit_bytes: int | None 
     Returns:
         None when too little was observed: less than `OBSERVED` seconds, or fewer than `SAMPLES` samples.
     """
-    if workload.samples < SAMPLES or workload.seconds < OBSERVED:
+    if shortage(workload) is not None:
         return None
     start, half, most = workload.start_bytes, workload.percentile(0.5), workload.percentile(0.99)
     seen = (
