@@ -130,8 +130,12 @@ def beget(number: int, role: str, mib: float) -> None:
 
 def hold(mib: float) -> None:
     """Hold so much private memory in all, as the kernel counts it."""
-    while (missing := mib * MIB - private()) < 0 and blocks:
-        blocks.pop().close()
+    while (missing := mib * MIB - private()) <= -mmap.PAGESIZE and blocks:
+        excess = int(-missing) // mmap.PAGESIZE * mmap.PAGESIZE
+        if excess < len(blocks[-1]):
+            blocks[-1].resize(len(blocks[-1]) - excess)  # a whole one would be less than is to be held, for a moment
+        else:
+            blocks.pop().close()
     while missing >= mmap.PAGESIZE:
         size = min(4 * MIB, int(missing) // mmap.PAGESIZE * mmap.PAGESIZE)
         block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
