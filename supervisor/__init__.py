@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from .edge.config import config_table as config_table
     from .edge.config import config_tables as config_tables
     from .edge.config import load_config as load_config
+    from .edge.event_file import encoded as encoded
     from .edge.finding import Finding as Finding
     from .edge.kinds import boolean as boolean
     from .edge.kinds import integer as integer
@@ -141,6 +142,7 @@ if TYPE_CHECKING:
     from .host.identity import ProcessId as ProcessId
     from .host.identity import identify as identify
     from .host.identity import is_alive as is_alive
+    from .host.identity import send_signal as send_signal
     from .host.marker import run_token as run_token
     from .host.proctree import descendants as descendants
     from .host.proctree import marked as marked
@@ -225,6 +227,7 @@ _MODULES = {
     "core.value": "Value",
     "edge.application": "Session",
     "edge.config": "ConfigSection LoadedConfig config_key config_platforms config_table config_tables load_config",
+    "edge.event_file": "encoded",
     "edge.finding": "Finding",
     "edge.kinds": "boolean integer number seconds size text variables word words",
     "edge.render": "Console Line Renderer Summary TREE_WORDS Tone Words block wants_color",
@@ -234,7 +237,7 @@ _MODULES = {
     "host.cgroup.group": "cgroup_directories",
     "host.cgroup.run": "RunCgroups",
     "host.cgroup.support": "cgroup_support",
-    "host.identity": "ProcessId identify is_alive",
+    "host.identity": "ProcessId identify is_alive send_signal",
     "host.marker": "run_token",
     "host.proctree": "descendants marked walk",
     "host.reaper": "own_all_sessions",

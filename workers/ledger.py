@@ -37,12 +37,15 @@ from supervisor import (
 
 from .config import Agent, GuardianRun
 from .policy import decide
-from .policy.effects import Degrade
-from .policy.ladder import DegradationMode
-from .policy.pressure import Intervals
+from .policy.host import HostGuard
+from .policy.ladder import LONGEST, Activity, Cause, DegradationMode, Ladder, permits
+from .policy.pressure import Intervals, interval
+from .policy.verdict import Verdict
 from .probe import MemorySample
 
 if TYPE_CHECKING:
+    from .degradation.adapter import LeafAdapter
+    from .health.metrics import HealthMetrics
     from .state.protection import ProtectionRecord
     from .state.runs import RunClaim
 
@@ -70,7 +73,12 @@ class Leaf:
         guard: The decision about it.
         claim: The lock on its name, while state is kept.
         history: The latest samples as (monotonic time, bytes).
-        mode: The rung of the degradation ladder it is on.
+        ladder: Who asks for which rung of the degradation ladder.
+        because: Why, for each cause that has asked.
+        mode_reason: Why its mode is what it is.
+        adapter: What tells it of its mode; None when nothing does.
+        enforced: The mode that it was told last.
+        unheard: How it could not be told the last time; empty when it could.
         watched: Whether it was said that it is watched.
         reader: What reads its memory.
         sample: The latest sample.
@@ -95,7 +103,12 @@ class Leaf:
     guard: decide.Guard
     claim: RunClaim | None = None
     history: deque[tuple[float, int]] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
-    mode: DegradationMode = DegradationMode.NORMAL
+    ladder: Ladder = Ladder()
+    because: dict[Cause, str] = attrs.field(factory=dict)
+    mode_reason: str = ""
+    adapter: LeafAdapter | None = None
+    enforced: DegradationMode = DegradationMode.NORMAL
+    unheard: str = ""
     watched: bool = False
     reader: str = ""
     sample: MemorySample | None = None
@@ -119,6 +132,11 @@ class Leaf:
     def name(self) -> str:
         """The agent's id in the tree."""
         return self.agent.name
+
+    @property
+    def mode(self) -> DegradationMode:
+        """The rung of the degradation ladder it is on."""
+        return self.ladder.mode
 
     @property
     def is_unkept(self) -> bool:
@@ -166,10 +184,20 @@ class SpentRequest(Value):
 
 @attrs.frozen(repr=False, eq=False)
 class ModeRequest(Value):
-    """The mode of a leaf changes."""
+    """Somebody asks for a mode of a leaf, or no longer does.
+
+    Attributes:
+        cause: Who.
+        mode: Which; None for none any more.
+        reason: Why, in words.
+        at_once: What was asked for is void, without a cooldown.
+    """
 
     leaf: Leaf
-    change: Degrade
+    cause: Cause
+    mode: DegradationMode | None
+    reason: str
+    at_once: bool = False
 
 
 class Channel(Generic[T]):
@@ -213,6 +241,9 @@ class Ledger:
         captures: For state.
         modes: For degradation.
         on_sample: Called after every sample, for a status line.
+        host: What is known of the host's memory.
+        verdict: What is known of the host's health; None before the first look.
+        metrics: The latest look at the host; None before the first.
     """
 
     def __init__(self, run: GuardianRun, leaves: list[Leaf]) -> None:
@@ -225,6 +256,9 @@ class Ledger:
         self.captures: Channel[CaptureRequest | SpentRequest] = Channel()
         self.modes: Channel[ModeRequest] = Channel()
         self.on_sample: Callable[[], object] = lambda: None
+        self.host = HostGuard()
+        self.verdict: Verdict | None = None
+        self.metrics: HealthMetrics | None = None
         self._look = anyio.Event()
         self._sleeps_until = -math.inf
         self._changed = anyio.Event()
@@ -306,6 +340,20 @@ class Ledger:
     def spent(self, leaf: Leaf) -> RestartHistory:
         """What restart protection has spent as of now, whoever counts it."""
         return leaf.spent.after(max(0.0, anyio.current_time() - leaf.spent_at)) if leaf.spent_at > -math.inf else leaf.spent
+
+    def pause(self, leaf: Leaf, now: float) -> float:
+        """Seconds from a sample of a leaf to the next one: what its memory asks for, or less where its mode allows no long intervals."""
+        wanted = interval(leaf.guard.pressure, self.intervals, now)
+        return wanted if permits(leaf.mode, Activity.LONG_INTERVALS) else min(wanted, self.intervals.of(LONGEST[leaf.mode]))
+
+    def no_more_agents(self) -> str | None:
+        """Why no further agent should be taken in now, in words; None when one may be."""
+        if self.host.is_short:
+            return self.host.reason
+        off = next(
+            (leaf for leaf in self.leaves if leaf.ladder.asked_by(Cause.HEALTH) and not permits(leaf.mode, Activity.NEW_AGENTS)), None
+        )
+        return None if off is None else off.because[Cause.HEALTH]
 
     def emit(self, event: Event) -> None:
         """Publish an event."""

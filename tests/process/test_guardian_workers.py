@@ -19,8 +19,7 @@ from workers.config import Agent, CommandConfig, GuardianRun, MemoryGuardianConf
 from workers.event import CaptureFailed, DegradationChanged, MemoryLevelChanged, RestartCompleted, RunFinished, StateCaptured
 from workers.guardian import Outcome, leaves_of, run_guardian
 from workers.ledger import CaptureRequest, Leaf, Ledger, ModeRequest, News
-from workers.policy.effects import Degrade
-from workers.policy.ladder import DegradationMode
+from workers.policy.ladder import Cause, DegradationMode
 from workers.policy.pressure import MemoryState, Thresholds
 from workers.probe.reader import MemoryReader, MemorySample, open_reader
 
@@ -184,7 +183,7 @@ async def test_degradation_that_fails_keeps_the_mode(tmp_path: Path) -> None:
     async with inside(tmp_path, "stay") as run:
         run.ledger.modes.put(cast(ModeRequest, None))
         await run.failed("degradation")
-        run.ledger.modes.put(ModeRequest(run.leaf, Degrade(DegradationMode.READ_ONLY, "tried", DegradationMode.NORMAL)))
+        run.ledger.modes.put(ModeRequest(run.leaf, Cause.REQUEST, DegradationMode.READ_ONLY, "tried"))
         await run.wait(DegradationChanged)
 
     assert len(run.of(ChildStarted, "health")) == len(run.pids()) == 1

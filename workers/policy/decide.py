@@ -34,6 +34,7 @@ from .errors import InvalidPolicy
 from .ladder import Cause, DegradationMode, Ladder, ModeChange, degrade, recover
 from .news import (
     Event,
+    HostShort,
     IdleChanged,
     LeafExited,
     LeafStarted,
@@ -57,6 +58,7 @@ __all__ = [
     "RETRY_PAUSE",
     "Event",
     "Guard",
+    "HostShort",
     "IdleChanged",
     "LeafExited",
     "LeafStarted",
@@ -138,6 +140,7 @@ class Guard(Value):
         reported: Whether a dry run has said what it would do about this excursion.
         blind: Whether the last sample was unknown.
         probation: What is known of the present life since it began; None before the first.
+        pressed: Why a restart is due whatever its own memory; empty when none is.
         configured: The thresholds that were asked for; those in force are the pressure's.
         floor_bytes: What the leaf weighs from the start, where that is above its warning; None where it is not, or is not known.
     """
@@ -157,6 +160,7 @@ class Guard(Value):
     reported: bool = False
     blind: bool = False
     probation: Probation | None = None
+    pressed: str = ""
     configured: Thresholds = attrs.field(default=attrs.Factory(lambda guard: guard.pressure.thresholds, takes_self=True))
     floor_bytes: int | None = None
 
@@ -197,6 +201,8 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
             guard = _started(guard, generation, now)
         case LeafExited(generation):
             guard = _exited(guard, generation, effects)
+        case HostShort(reason) if guard.alive and guard.phase is Phase.WATCHING:
+            guard = _pressed(guard, reason, now)
         case IdleChanged(idle):
             guard = attrs.evolve(guard, idle=idle)
         case RestartAdmitted():
@@ -209,7 +215,7 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
             guard = _done(guard, generation, now, effects)
         case RestartBroken(reason) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
             effects.append(Failed(reason))
-            guard = attrs.evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, not_before=now + BROKEN_PAUSE)
+            guard = attrs.evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, pressed="", not_before=now + BROKEN_PAUSE)
         case _:
             pass
     return _act(guard, now, effects), tuple(effects)
@@ -235,14 +241,15 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
             effects.append(ThresholdExceeded(level, sample.total_bytes, pressure.thresholds.enter_bytes(level)))
     critical = level.reaches(MemoryState.CRITICAL)
     run = guard.critical_run + 1 if critical else 0
-    wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples
+    wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples or guard.pressed != ""
     due = (now if guard.due_since is None else guard.due_since) if wanted else None
-    guard = attrs.evolve(guard, pressure=pressure, critical_run=run, due_since=due, blind=False, reported=guard.reported and critical)
+    reported = guard.reported and (critical or guard.pressed != "")
+    guard = attrs.evolve(guard, pressure=pressure, critical_run=run, due_since=due, blind=False, reported=reported)
     first = guard.phase is Phase.JUDGING
     if first:
         guard = _up(guard, sample.total_bytes, effects)
     guard = _judged(guard, sample.total_bytes, now, effects, first=first)
-    if level is MemoryState.NORMAL:
+    if level is MemoryState.NORMAL and not guard.pressed:
         guard = _recovered(attrs.evolve(guard, blocked=False, prepared=False), "memory is back to normal", effects)
     elif guard.ladder.asked_by(Cause.RESTART_REFUSED) is not None:
         guard = _degraded(guard, "restarts are still refused", effects)
@@ -295,6 +302,7 @@ def _started(guard: Guard, generation: int, now: float) -> Guard:
         due_since=None,
         prepared=False,
         reported=False,
+        pressed="",
         probation=Probation(now),
     )
 
@@ -302,7 +310,7 @@ def _started(guard: Guard, generation: int, now: float) -> Guard:
 def _exited(guard: Guard, generation: int, effects: list[Effect]) -> Guard:
     if generation != guard.generation:
         return guard
-    guard = attrs.evolve(guard, alive=False, critical_run=0, due_since=None)
+    guard = attrs.evolve(guard, alive=False, critical_run=0, due_since=None, pressed="")
     if guard.phase is Phase.JUDGING:
         effects.append(Failed("the new life ended before its memory was known"))
         guard = attrs.evolve(guard, phase=Phase.WATCHING)
@@ -317,7 +325,15 @@ def _refused(guard: Guard, event: RestartRefused, now: float, effects: list[Effe
     effects.append(Refused(event.reason, event.retry_in))
     later = None if event.retry_in is None else now + max(event.retry_in, RETRY_PAUSE)
     guard = attrs.evolve(guard, phase=Phase.WATCHING, not_before=later, blocked=later is None)
+    guard = _pressed(guard, "", now)  # whoever pressed looks for another leaf
     return _degraded(guard, event.reason, effects)
+
+
+def _pressed(guard: Guard, reason: str, now: float) -> Guard:
+    """A restart is due for a reason that is not its own, or no longer for that."""
+    own = guard.level is MemoryState.EMERGENCY or guard.critical_run >= guard.policy.critical_samples
+    due = guard.due_since if guard.due_since is not None else now
+    return attrs.evolve(guard, pressed=reason, due_since=due if reason or (own and guard.due_since is not None) else None)
 
 
 def _done(guard: Guard, generation: int, now: float, effects: list[Effect]) -> Guard:
@@ -346,12 +362,14 @@ def _moved(guard: Guard, ladder: Ladder, change: ModeChange | None, reason: str,
 
 def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
     """Restart or prepare, if the state after the event calls for it."""
-    if not guard.alive or guard.phase is not Phase.WATCHING or guard.level is MemoryState.NORMAL or guard.pressure.fresh:
+    if not guard.alive or guard.phase is not Phase.WATCHING or guard.pressure.fresh:
+        return guard
+    if guard.level is MemoryState.NORMAL and not guard.pressed:
         return guard
     if _wants_restart(guard) and not guard.blocked and now >= _moment(guard):
         return _ask(guard, effects)
     if not guard.prepared and not guard.policy.dry_run:
-        effects.append(Prepare(f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}"))
+        effects.append(Prepare(guard.pressed or f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}"))
         return attrs.evolve(guard, prepared=True)
     return guard
 
@@ -374,7 +392,7 @@ def _ask(guard: Guard, effects: list[Effect]) -> Guard:
     urgent = level is MemoryState.EMERGENCY
     bound = _mib(guard.pressure.thresholds.enter_bytes(level))
     sustained = "" if urgent else f" over {guard.critical_run} samples"
-    reason = f"memory is at {_mib(total)}, {level.value} ({bound}){sustained}"
+    reason = guard.pressed or f"memory is at {_mib(total)}, {level.value} ({bound}){sustained}"
     if guard.policy.dry_run:
         effects.append(WouldRestart(reason, urgent, level, total))
         return attrs.evolve(guard, reported=True)

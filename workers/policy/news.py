@@ -44,6 +44,13 @@ class IdleChanged(Value):
 
 
 @attrs.frozen(repr=False, eq=False)
+class HostShort(Value):
+    """The host is short of memory, and of all leaves this one is to be restarted at its next idle moment; empty: not any more."""
+
+    reason: str = ""
+
+
+@attrs.frozen(repr=False, eq=False)
 class RestartAdmitted(Value):
     """Protection admitted a controlled restart; `attempt` counts within its window."""
 
@@ -97,6 +104,7 @@ Event = (
     | LeafStarted
     | LeafExited
     | IdleChanged
+    | HostShort
     | RestartAdmitted
     | RestartRefused
     | RestartPostponed

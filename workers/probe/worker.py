@@ -12,7 +12,6 @@ from supervisor import CallError, ProcessId, RunningCommand
 
 from ..event import CaptureFailed
 from ..policy import decide
-from ..policy.pressure import interval
 from ..state.files import StateWriteFailed
 from .reader import MemoryReader, NoReader, open_reader
 
@@ -52,7 +51,7 @@ async def probe(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
 
 def sample(ledger: Ledger, leaf: Leaf, watches: dict[str, Watch], now: float) -> None:
     """Take one sample of a leaf and pass it on; a leaf that does not run is looked at again when it starts."""
-    leaf.due = now + interval(leaf.guard.pressure, ledger.intervals, now)
+    leaf.due = now + ledger.pause(leaf, now)
     try:
         watch = watching(ledger, leaf, watches)
         taken = watch.reader.read(now) if watch is not None else None
