@@ -86,6 +86,16 @@ def test_reasons_are_words_the_worst_first() -> None:
     assert verdict.reasons == ("memory 97% (limit 90%)", "cpu 90% (limit 80%)", "temporary directory: 512 MiB free, 99% used")
 
 
+def test_a_busy_processor_passes() -> None:
+    """It is a verdict, and nothing that anything has to be given up for."""
+    verdict = Verdict()
+    for _ in range(2):
+        verdict, _ = step(verdict, (Share("cpu", "cpu", 1.0), Share("memory", "memory", 0.5)), LIMITS)
+    assert verdict.health is DEGRADED and verdict.lasting.health is HEALTHY
+    verdict, _ = step(verdict, (Share("cpu", "cpu", 1.0), Share("memory", "memory", 0.99)), LIMITS)
+    assert verdict.lasting.health is UNHEALTHY and verdict.lasting.text == "memory 99% (limit 90%)"
+
+
 def test_what_is_gone_is_forgotten() -> None:
     """A leaf that has ended is no reason any more."""
     full = Share("open files of a", "open_files", 0.99)

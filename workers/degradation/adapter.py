@@ -115,7 +115,10 @@ def notify(process: ProcessId, signum: int) -> None:
 
 
 def handles(pid: int, signum: int) -> bool | None:
-    """Whether a process catches, blocks or ignores a signal; None where that cannot be told."""
+    """Whether a process catches or ignores a signal; None where that cannot be told.
+
+    Blocking is no handling: a shell blocks all signals for a moment whenever it starts something.
+    """
     if sys.platform != "linux":
         return None
     try:
@@ -123,7 +126,7 @@ def handles(pid: int, signum: int) -> bool | None:
             lines = status.read().splitlines()
     except OSError:
         return None
-    masks = [int(line.split()[1], 16) for line in lines if line.startswith((b"SigCgt:", b"SigIgn:", b"SigBlk:"))]
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith((b"SigCgt:", b"SigIgn:"))]
     return any(mask >> (signum - 1) & 1 for mask in masks) if masks else None
 
 

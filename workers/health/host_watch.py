@@ -67,12 +67,13 @@ async def health_looked(ledger: Ledger, looks: Looks, limits: HealthLimits) -> N
     ledger.metrics = metrics
     before = ledger.verdict or judging.Verdict()
     ledger.verdict, change = judging.step(before, metrics.readings(), limits)
-    if change is None:
-        return
-    ledger.emit(HealthChanged(("guardian",), change.old, change.new, change.reasons))
-    reason = "; ".join(change.reasons) or "the host is healthy again"
-    for leaf in ledger.leaves:
-        ledger.modes.put(ModeRequest(leaf, Cause.HEALTH, ASKS[change.new], reason))
+    if change is not None:
+        ledger.emit(HealthChanged(("guardian",), change.old, change.new, change.reasons))
+    worst = ledger.verdict.lasting
+    if worst.health is not before.lasting.health:
+        reason = "the host is healthy again" if worst.health is Health.HEALTHY else worst.text
+        for leaf in ledger.leaves:
+            ledger.modes.put(ModeRequest(leaf, Cause.HEALTH, ASKS[worst.health], reason))
 
 
 def memory_looked(ledger: Ledger, looks: Looks, now: float) -> float:

@@ -62,7 +62,7 @@ class Looks:
                 return found
         each: list[DiskSpace] = []
         for what, path in self._places:
-            found = await self._in_time(path, partial(disk_space, [(what, path)]))
+            found = await self._in_time(f"{what} {path}", partial(disk_space, [(what, path)]))
             each += found or (DiskSpace(what, path),)
         if not any(thread.is_alive() for thread in self._hung.values()):
             self._hung.clear()

@@ -139,6 +139,11 @@ class Verdict(Value):
         return max((one.health for _, one in self.judged), key=lambda health: health.rank, default=Health.HEALTHY)
 
     @property
+    def lasting(self) -> Judged:
+        """The worst of all but the processors: those are busy whenever somebody builds something, and nothing need be given up for that."""
+        return max((one for what, one in self.judged if what != "cpu"), key=lambda one: one.health.rank, default=Judged())
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Why it is not healthy, the worst first; empty when it is."""
         bad = sorted((one for _, one in self.judged if one.health is not Health.HEALTHY), key=lambda one: -one.health.rank)
