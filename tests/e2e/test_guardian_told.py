@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def hooked(script: str, **more: object) -> Tables:
     return {"hooks": {"on_event": ["sh", "-c", script], **more}}
 
 
-def told(folder: Path) -> list[dict[str, object]]:
+def told(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
 
 

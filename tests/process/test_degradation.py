@@ -39,9 +39,12 @@ from workers.event import (
     RestartInitiated,
 )
 from workers.guardian import leaves_of, run_guardian
+from workers.health.host_watch import host_limits, limits_of
 from workers.ledger import Leaf, Ledger, ModeRequest
+from workers.policy.host import HostLimits, HostSeen
 from workers.policy.ladder import Cause, DegradationMode
 from workers.policy.pressure import MemoryState, Thresholds
+from workers.policy.verdict import HealthLimits
 
 from ..support import eventually
 
@@ -278,6 +281,17 @@ async def test_the_verdict_is_an_event_and_asks_for_a_mode(tmp_path: Path) -> No
         assert metrics is not None and metrics.memory_total_bytes and [leaf.name for leaf in metrics.leaves] == ["actor"]
 
 
+def test_every_limit_is_the_configured_one() -> None:
+    """Each key of ``[health]`` arrives where it is judged; levels that are the wrong way round on this host give way to the worse one."""
+    config = HealthConfig(10.0, 0.1, 0.2, 0.3, Size(amount_bytes=4), 0.5, 0.6, Size(ratio=0.5), Size(ratio=0.25), Size(amount_bytes=10))
+    assert limits_of(config) == HealthLimits(cpu=0.1, memory=0.2, disk=0.3, disk_free_bytes=4, open_files=0.5, threads=0.6)
+    assert host_limits(config, 1000) == HostLimits(500, 250, 10)
+    assert host_limits(config, 16) == HostLimits(10, 10, 10)
+    assert host_limits(config, None) == HostLimits(10, 10, 10)
+    off = Size(amount_bytes=0)
+    assert host_limits(HealthConfig(host_warning=off, host_critical=off, host_emergency=off), 1000) is None
+
+
 async def test_the_host_worker_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is restarted by itself: nothing depends on it, and the memory of the leaf is watched on."""
     from workers.health import looks
@@ -287,7 +301,7 @@ async def test_the_host_worker_fails_alone(tmp_path: Path, monkeypatch: pytest.M
     def broken(self: object) -> object:
         if failures:
             raise failures.pop()
-        return looks.HostSeen()
+        return HostSeen()
 
     monkeypatch.setattr(looks.Looks, "memory", broken)
     async with inside(tmp_path, "stay", health=ALWAYS) as run:

@@ -189,7 +189,7 @@ async def test_failures_are_told_once_and_again_after_it_has_worked() -> None:
 
 async def test_the_end_waits_for_the_last_ones_and_not_for_ever() -> None:
     """What still runs when the patience is over is given up; who hurries does not wait at all."""
-    told = Told(lambda _: anyio.sleep_forever())  # type: ignore[arg-type, return-value]
+    told = Told(lambda _: anyio.sleep_forever())
     for hurried, patience in ((never, 0.2), (anyio.lowlevel.checkpoint, 30.0)):
         channel = told.channel()
         with anyio.fail_after(10):

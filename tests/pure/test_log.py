@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import attrs
 import pytest
@@ -36,7 +37,7 @@ KINDS = [
 
 def made(kind: type[Event]) -> Event:
     """An event of a type, with whatever its required fields take."""
-    given = {
+    given: dict[str, Any] = {
         field.name: Exit.normal() if field.name == "exit" else 1.0 if field.name in ("remaining", "waited") else 1
         for field in attrs.fields(kind)
         if field.default is attrs.NOTHING and field.name != "path" and field.init
