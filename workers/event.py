@@ -8,9 +8,9 @@ import attrs
 
 from supervisor import Event
 
+from .policy.health import Health
 from .policy.ladder import DegradationMode
 from .policy.pressure import MemoryState
-from .policy.verdict import Health
 
 MIB = 1024 * 1024
 

@@ -37,15 +37,15 @@ from supervisor import (
 
 from .config import Agent, GuardianRun
 from .policy import decide
-from .policy.host import HostGuard
 from .policy.ladder import LONGEST, Activity, Cause, DegradationMode, Ladder, permits
 from .policy.pressure import Intervals, interval
-from .policy.verdict import Verdict
 from .probe import MemorySample
 
 if TYPE_CHECKING:
     from .degradation.adapter import LeafAdapter
     from .health.metrics import HealthMetrics
+    from .policy.host import HostGuard
+    from .policy.verdict import Verdict
     from .state.protection import ProtectionRecord
     from .state.runs import RunClaim
 
@@ -241,7 +241,7 @@ class Ledger:
         captures: For state.
         modes: For degradation.
         on_sample: Called after every sample, for a status line.
-        host: What is known of the host's memory.
+        host: What is known of the host's memory; None before the first look.
         verdict: What is known of the host's health; None before the first look.
         metrics: The latest look at the host; None before the first.
     """
@@ -256,7 +256,7 @@ class Ledger:
         self.captures: Channel[CaptureRequest | SpentRequest] = Channel()
         self.modes: Channel[ModeRequest] = Channel()
         self.on_sample: Callable[[], object] = lambda: None
-        self.host = HostGuard()
+        self.host: HostGuard | None = None
         self.verdict: Verdict | None = None
         self.metrics: HealthMetrics | None = None
         self._look = anyio.Event()
@@ -348,7 +348,7 @@ class Ledger:
 
     def no_more_agents(self) -> str | None:
         """Why no further agent should be taken in now, in words; None when one may be."""
-        if self.host.is_short:
+        if self.host is not None and self.host.is_short:
             return self.host.reason
         off = next(
             (leaf for leaf in self.leaves if leaf.ladder.asked_by(Cause.HEALTH) and not permits(leaf.mode, Activity.NEW_AGENTS)), None

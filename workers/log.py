@@ -59,9 +59,9 @@ from .event import (
     RunFinished,
     StateCaptured,
 )
+from .policy.health import Health
 from .policy.ladder import DegradationMode
 from .policy.pressure import MemoryState
-from .policy.verdict import Health
 from .words import WORDS, subject
 
 if TYPE_CHECKING:

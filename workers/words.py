@@ -40,9 +40,9 @@ from .event import (
     StateCaptured,
 )
 from .ledger import Leaf, Ledger
+from .policy.health import Health
 from .policy.ladder import DegradationMode
 from .policy.pressure import MemoryState
-from .policy.verdict import Health
 
 LISTED: Final = 10
 """Restarts that the summary tells one by one."""

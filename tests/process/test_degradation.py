@@ -39,7 +39,7 @@ from workers.event import (
     RestartInitiated,
 )
 from workers.guardian import leaves_of, run_guardian
-from workers.health.host_watch import host_limits, limits_of
+from workers.health.host_looks import host_limits, limits_of
 from workers.ledger import Leaf, Ledger, ModeRequest
 from workers.policy.host import HostLimits, HostSeen
 from workers.policy.ladder import Cause, DegradationMode

@@ -12,9 +12,9 @@ from typing import Final
 from supervisor import Event, Record
 
 from ..event import DegradationChanged, HealthChanged, HostMemoryChanged
+from ..policy.health import Health
 from ..policy.ladder import DegradationMode
 from ..policy.pressure import MemoryState
-from ..policy.verdict import Health
 from .channel import Channel
 from .program import run_program
 

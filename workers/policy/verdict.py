@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from enum import Enum
 from typing import Final
 
 import attrs
@@ -16,25 +15,10 @@ import attrs
 from supervisor import Value, format_bytes
 
 from .errors import InvalidPolicy
+from .health import Health as Health
 
 LOOKS: Final = 2
 """Looks in a row that are needed to enter or leave a state; the worst state is entered at once."""
-
-
-class Health(Enum):
-    """The verdict."""
-
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-    UNHEALTHY = "unhealthy"
-
-    @property
-    def rank(self) -> int:
-        """0 for healthy to 2 for unhealthy."""
-        return _RANK[self]
-
-
-_RANK: Final = {health: rank for rank, health in enumerate(Health)}
 
 
 @attrs.frozen(repr=False, eq=False)
