@@ -106,7 +106,7 @@ async def run(run: GuardianRun, session: Session) -> int:
                 keep_last(leaf)
             ledger.close()
             console.close()
-    rows = [*summary_rows(ledger, summary), *((f"lost to the {one.name}", f"{one.lost} events") for one in channels if one.lost)]
+    rows = [*summary_rows(ledger, summary), *((f"told by {one.name}", one.said) for one in channels if one.said)]
     console.say(block("memory-guardian:", [*rows, ("exit code", explained(outcome))]))
     return outcome.code
 
@@ -128,7 +128,7 @@ def equipped(ledger: Ledger, run_id: str, claims: ExitStack, environ: Mapping[st
         say(f"memory-guardian: no mode files and no hook: {error}")
         return []
     claims.callback(place.close)
-    for leaf in ledger.leaves if ledger.watches else ():
+    for leaf in ledger.leaves if ledger.watches and not ledger.run.dry_run else ():
         try:
             file, signum = mode_file(place.path, leaf.name), signal_number(leaf.agent.degradation.signal)
             leaf.adapter = FileAdapter(file, partial(process_of, ledger, leaf), signum)

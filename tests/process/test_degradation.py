@@ -220,7 +220,10 @@ async def test_what_events_ask_for(tmp_path: Path) -> None:
     path = leaf.path
     levels = [asked(MemoryLevelChanged(path, new=level)) for level in MemoryState]
     assert levels == [[(Cause.MEMORY, mode, False)] for mode in (None, None, WARNING, READ_ONLY)]
-    assert asked(RestartFailed(path, "it did not come up", None)) == [(Cause.RESTART_FAILED, READ_ONLY, False)]
+    assert asked(RestartFailed(path, "it did not come up", None)) == [
+        (Cause.RESTART_FAILED, READ_ONLY, False),
+        (Cause.RESTART_FAILED, None, False),
+    ]
     assert asked(RestartFailed(path, "it did not help", 700.0)) == []  # its memory asks for itself
     assert asked(CaptureFailed(path)) == [(Cause.CAPTURE_FAILED, WARNING, False), (Cause.CAPTURE_FAILED, None, False)]
     assert asked(RestartCompleted(path)) == [(cause, None, True) for cause in (Cause.RESTART_REFUSED, Cause.RESTART_FAILED, Cause.MEMORY)]

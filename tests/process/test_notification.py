@@ -183,8 +183,23 @@ async def test_failures_are_told_once_and_again_after_it_has_worked() -> None:
         for seq in range(1, 5):
             channel.offer(record(seq))
         channel.offer(record(5, NotificationFailed(("guardian",), "hook", "broken")))
+        await channel.drained()
     assert [event.as_data()["reason"] for event in told.emitted] == ["broken", "broken again"]
     assert told.numbers == [1, 2, 3, 4]
+
+
+async def test_what_fails_after_the_end_is_no_event() -> None:
+    """The last event of a run is that it is over; what goes wrong after that is for the summary."""
+
+    async def answer(_: Record) -> str | None:
+        return "too late"
+
+    told = Told(answer)
+    channel = told.channel()
+    channel.lost = 3
+    async with serving([channel], never):
+        channel.offer(record(1))
+    assert told.numbers == [1] and told.emitted == [] and channel.said == "3 events lost; too late"
 
 
 async def test_the_end_waits_for_the_last_ones_and_not_for_ever() -> None:
@@ -228,6 +243,7 @@ async def test_a_hook_whose_directory_is_gone_is_told(tmp_path: Path) -> None:
     channel = hook(HooksConfig(on_event=("true",)), tmp_path / "gone", emitted.append)
     async with serving([channel], never, 30.0):
         channel.offer(record(1))
+        await channel.drained()
     (failed,) = emitted
     assert failed.as_data()["channel"] == "hook" and "cannot write" in failed.as_data()["reason"]
 

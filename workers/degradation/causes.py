@@ -28,17 +28,17 @@ def requests(leaf: Leaf, event: Event) -> tuple[ModeRequest, ...]:
         case MemoryLevelChanged(new=level, total_bytes=total):
             return (ModeRequest(leaf, Cause.MEMORY, asked_by_memory(level), f"memory is {level.value}, {format_bytes(total)}"),)
         case RestartFailed(reason=reason, memory_mb=None):
-            return (ModeRequest(leaf, Cause.RESTART_FAILED, DegradationMode.READ_ONLY, f"a restart failed: {reason}"),)
+            return _for_a_while(leaf, Cause.RESTART_FAILED, DegradationMode.READ_ONLY, f"a restart failed: {reason}")
         case RestartCompleted():
             # what was wrong with the old life is not wrong with the new one
             gone = (Cause.RESTART_REFUSED, Cause.RESTART_FAILED, Cause.MEMORY)
             return tuple(ModeRequest(leaf, cause, None, "it was restarted", at_once=True) for cause in gone)
         case CaptureFailed(cause=cause):
-            # nothing tells that the next one would succeed: it is tried again when the cooldown is over
-            said = f"state could not be captured: {cause}"
-            return (
-                ModeRequest(leaf, Cause.CAPTURE_FAILED, DegradationMode.WARNING, said),
-                ModeRequest(leaf, Cause.CAPTURE_FAILED, None, "no capture has failed since"),
-            )
+            return _for_a_while(leaf, Cause.CAPTURE_FAILED, DegradationMode.WARNING, f"state could not be captured: {cause}")
         case _:
             return ()
+
+
+def _for_a_while(leaf: Leaf, cause: Cause, mode: DegradationMode, reason: str) -> tuple[ModeRequest, ModeRequest]:
+    """For the cooldown alone: nothing would tell that the next attempt succeeds, and in that mode it might never be made."""
+    return ModeRequest(leaf, cause, mode, reason), ModeRequest(leaf, cause, None, f"{cause.value}: not since")

@@ -35,6 +35,8 @@ class Channel:
 
     Attributes:
         lost: Records that found the queue full.
+        trouble: What went wrong the last time; None when nothing did.
+        silent: Whether failures are no events any more, because the last event has been.
     """
 
     def __init__(
@@ -47,13 +49,14 @@ class Channel:
         concurrency: int = 1,
     ) -> None:
         self.name, self.lost = name, 0
+        self.trouble: str | None = None
+        self.silent = False
         self._tell, self._emit, self._wants, self._concurrency = tell, emit, wants, concurrency
         self._waiting: deque[Record] = deque()
         self._missing: tuple[int, int] | None = None
         self._news = anyio.Event()
         self._idle = anyio.Event()
         self._running = 0
-        self._failing = False
 
     def offer(self, record: Record) -> None:
         """A sink of the tree's bus: take a record, if there is room."""
@@ -90,9 +93,9 @@ class Channel:
     async def _told(self, record: Record, limit: anyio.Semaphore) -> None:
         try:
             trouble = await self._tell(record)
-            if trouble is not None and not self._failing:
+            if trouble is not None and self.trouble is None and not self.silent:
                 self._emit(NotificationFailed(ROOT, self.name, trouble))
-            self._failing = trouble is not None
+            self.trouble = trouble
         finally:
             self._running -= 1
             limit.release()
@@ -104,6 +107,12 @@ class Channel:
     def is_idle(self) -> bool:
         """Whether everything that was offered has been told."""
         return not self._waiting and not self._running
+
+    @property
+    def said(self) -> str:
+        """For a summary: what was lost and what is wrong; empty when all is well."""
+        lost = [f"{self.lost} events lost"] if self.lost else []
+        return "; ".join([*lost, *([self.trouble] if self.trouble is not None else [])])
 
     async def drained(self) -> None:
         """Wait until everything that was offered has been told.
@@ -133,6 +142,8 @@ async def serving(channels: Iterable[Channel], hurried: Callable[[], Awaitable[N
             yield
         except Exception as error:  # raised again below, where no task group wraps it
             failure = error
+        for channel in channels:
+            channel.silent = True
         with anyio.move_on_after(patience):
             await _drained(channels, hurried)
         tasks.cancel_scope.cancel()
