@@ -142,7 +142,9 @@ def test_pressure_is_a_ratio(tmp_path: Path) -> None:
 
 
 @linux_only
-@pytest.mark.parametrize(("limit", "used", "cache", "expected"), [(400, 350, 100, 150), (400, 500, 0, 0), (4000, 100, 0, 600)])
+@pytest.mark.parametrize(
+    ("limit", "used", "cache", "expected"), [(400, 350, 100, 150), (400, 500, 0, 0), (900, 100, 0, 600), (4000, 100, 0, 600)]
+)
 def test_a_container_has_what_its_group_has_left(tmp_path: Path, limit: int, used: int, cache: int, expected: int) -> None:
     """In a container of 400 MiB the memory is the container's, unused file pages not counted; never more than the machine has."""
     group = tmp_path / "group"

@@ -81,6 +81,13 @@ async def test_too_long_is_ended_with_all_it_has_started(tmp_path: Path) -> None
         assert not runs(int((tmp_path / name).read_text()))
 
 
+async def test_who_takes_too_long_is_asked_first(tmp_path: Path) -> None:
+    """It has a second to put things in order."""
+    script = f"trap 'echo asked > {tmp_path}/asked; exit 0' TERM; sleep 60 & wait"
+    assert await run_program(["sh", "-c", script], 0.3) == "it took longer than 0.3 s and was ended"
+    assert (tmp_path / "asked").read_text() == "asked\n"
+
+
 async def test_who_is_left_behind_is_killed_and_told(tmp_path: Path) -> None:
     """A hook that leaves a daemon behind each time would fill the machine."""
     said = await run_program(["sh", "-c", f"(setsid sleep 60 & echo $! > {tmp_path}/pid)"], 20)
@@ -149,6 +156,31 @@ async def test_a_full_queue_loses_and_says_which() -> None:
     lost, last = told.records[-2:]
     assert lost.event == EventsLost(("guardian",), first=QUEUE + 2, last=QUEUE + 11) and lost.seq == QUEUE + 11
     assert last.seq == QUEUE + 12 and told.numbers[:-2] == list(range(1, QUEUE + 2))
+
+
+async def test_the_queue_is_never_longer_than_its_bound() -> None:
+    """Where one place is free after a loss, that is too little for what has to be said: the loss, and the next one."""
+    turns = anyio.Semaphore(0)
+
+    async def wait(_: Record) -> None:
+        await turns.acquire()
+
+    told = Told(wait)
+    channel = told.channel()
+    async with serving([channel], never, 0.0):
+        channel.offer(record(1))
+        await eventually(lambda: told.records)
+        for seq in range(2, QUEUE + 3):
+            channel.offer(record(seq))
+        assert channel.lost == 1
+        turns.release()
+        await eventually(lambda: len(told.records) == 2)
+        channel.offer(record(QUEUE + 3))
+        assert channel.lost == 2
+        turns.release()
+        await eventually(lambda: len(told.records) == 3)
+        channel.offer(record(QUEUE + 4))
+        assert channel.lost == 2
 
 
 async def test_so_many_at_once_and_no_more() -> None:

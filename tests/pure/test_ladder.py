@@ -90,6 +90,18 @@ def test_a_rung_is_left_after_its_cooldown() -> None:
     assert change == ModeChange(READ_ONLY, NORMAL) and ladder == Ladder()
 
 
+def test_what_stays_does_not_pile_up() -> None:
+    """However often a cause comes and goes, one rung of it stays, for as long as the latest one; who climbs leaves nothing behind."""
+    ladder = Ladder()
+    for at in range(50):
+        ladder, _ = degrade(ladder, READ_ONLY, Cause.MEMORY, now=float(at), cooldown=60.0)
+        ladder, _ = recover(ladder, Cause.MEMORY, now=float(at), cooldown=60.0)
+    assert ladder.leaving == {(Cause.MEMORY, READ_ONLY, 109.0)}
+    ladder, _ = degrade(Ladder(), WARNING, Cause.MEMORY, now=0.0, cooldown=60.0)
+    ladder, _ = degrade(ladder, EMERGENCY, Cause.MEMORY, now=1.0, cooldown=60.0)
+    assert ladder.settles_at is None
+
+
 def test_a_lower_rung_is_a_higher_one_left() -> None:
     """A cause that asks for less holds the higher rung for the cooldown, and then the lower one."""
     ladder, _ = degrade(Ladder(), EMERGENCY, Cause.RESTART_REFUSED)
