@@ -125,6 +125,7 @@ if TYPE_CHECKING:
     from .edge.control.method import ControlRefused as ControlRefused
     from .edge.control.method import child_path as child_path
     from .edge.control.unavailable import ControlUnavailable as ControlUnavailable
+    from .edge.event_file import encoded as encoded
     from .edge.finding import Finding as Finding
     from .edge.kinds import boolean as boolean
     from .edge.kinds import integer as integer
@@ -156,6 +157,7 @@ if TYPE_CHECKING:
     from .host.identity import ProcessId as ProcessId
     from .host.identity import identify as identify
     from .host.identity import is_alive as is_alive
+    from .host.identity import send_signal as send_signal
     from .host.marker import run_token as run_token
     from .host.proctree import descendants as descendants
     from .host.proctree import marked as marked
@@ -246,6 +248,7 @@ _MODULES = {
     "edge.control.listening": "Control",
     "edge.control.method": "ControlMethod ControlParameter ControlRefused child_path",
     "edge.control.unavailable": "ControlUnavailable",
+    "edge.event_file": "encoded",
     "edge.finding": "Finding",
     "edge.kinds": "boolean integer number seconds size text variables word words",
     "edge.render": "Console Line Renderer Summary TREE_WORDS Tone Words block wants_color",
@@ -255,7 +258,7 @@ _MODULES = {
     "host.cgroup.group": "cgroup_directories",
     "host.cgroup.run": "RunCgroups",
     "host.cgroup.support": "cgroup_support",
-    "host.identity": "ProcessId identify is_alive",
+    "host.identity": "ProcessId identify is_alive send_signal",
     "host.marker": "run_token",
     "host.proctree": "descendants marked walk",
     "host.reaper": "own_all_sessions",

@@ -31,9 +31,9 @@ from supervisor import (
 from .config import MemoryThresholds, resolved
 from .event import CaptureFailed
 from .event_config import ConfigurationChanged
-from .ledger import CaptureRequest, Leaf, Ledger, RestartRequest
+from .ledger import CaptureRequest, Leaf, Ledger, ModeRequest, RestartRequest
 from .policy import decide
-from .policy.ladder import DegradationMode
+from .policy.ladder import Cause, DegradationMode
 from .policy.pressure import MemoryState
 from .policy.suggestion import shortage
 from .reloading import reload
@@ -149,7 +149,8 @@ class GuardianControl(ControlExtension):
     async def _degrade(self, path: tuple[str, ...] | None, mode: DegradationMode, reason: str) -> dict[str, Any]:
         leaf = self._leaf(path)
         self._watched()
-        self._ledger.tell(leaf, decide.ModeRequested(mode, reason))
+        wanted = None if mode is DegradationMode.NORMAL else mode
+        self._ledger.modes.put(ModeRequest(leaf, Cause.REQUEST, wanted, reason, at_once=True))
         # what other causes ask for stays, so the mode may be a higher one
         return {"path": list(leaf.path), "requested": mode.value}
 

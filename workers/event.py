@@ -8,6 +8,7 @@ import attrs
 
 from supervisor import Event
 
+from .policy.health import Health
 from .policy.ladder import DegradationMode
 from .policy.pressure import MemoryState
 
@@ -174,6 +175,38 @@ class DegradationChanged(Event):
     name: ClassVar[str] = "degradation_changed"
     old: DegradationMode = DegradationMode.NORMAL
     new: DegradationMode = DegradationMode.NORMAL
+    reason: str = ""
+
+
+@attrs.frozen(repr=False, eq=False)
+class HealthChanged(Event):
+    """The verdict about the host changed; `reasons` say in words what is wrong with it now, the worst first."""
+
+    name: ClassVar[str] = "health_changed"
+    old: Health = Health.HEALTHY
+    new: Health = Health.HEALTHY
+    reasons: tuple[str, ...] = ()
+
+
+@attrs.frozen(repr=False, eq=False)
+class HostMemoryChanged(Event):
+    """How short of memory the host is changed. `stall` is the share of the time in which everything waited for memory; None is unknown."""
+
+    name: ClassVar[str] = "host_memory_changed"
+    old: MemoryState = MemoryState.NORMAL
+    new: MemoryState = MemoryState.NORMAL
+    reason: str = ""
+    available_bytes: int | None = None
+    total_bytes: int | None = None
+    stall: float | None = None
+
+
+@attrs.frozen(repr=False, eq=False)
+class NotificationFailed(Event):
+    """Somebody could not be told: `channel` is ``hook``, ``desktop``, ``signal`` or ``mode_file``. Said once until it works again."""
+
+    name: ClassVar[str] = "notification_failed"
+    channel: str = ""
     reason: str = ""
 
 

@@ -2,7 +2,7 @@
 
     guardian (one_for_one)
     ├── services (one_for_one, holds)   state
-    │                                   watch (rest_for_one, holds): probe → health → degradation
+    │                                   watch (rest_for_one, holds): probe → health → degradation → host
     └── agents (one_for_one, holds)     per agent one supervisor that carries its restart protection, with the child `leaf`
 
 "Holds": a give-up keeps the supervisor up and tries again when the circuit half-opens; nothing here escalates to the root.
@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -48,8 +48,10 @@ from supervisor import (
 
 from .application import application as application
 from .config import Agent, GuardianRun, LeafRestart
+from .degradation.causes import listen
 from .degradation.worker import degradation
 from .event import MonitoringStarted, MonitoringStopped, RunFinished
+from .health.host_watch import host_watch
 from .health.worker import health
 from .ledger import Leaf, Ledger
 from .policy import decide
@@ -87,6 +89,9 @@ def guardian(ledger: Ledger) -> Supervisor:
         ChildSpec("health", task(health, ledger)),
         ChildSpec("degradation", task(degradation, ledger)),
     ]
+    if ledger.run.config.health.interval:
+        # the last one: nothing depends on it, so nothing is restarted because of it
+        watch.append(ChildSpec("host", task(host_watch, ledger)))
     services = [
         ChildSpec("state", task(state, ledger)),
         ChildSpec("watch", subtree(watch, strategy=Strategy.REST_FOR_ONE, **_HOLDING)),
@@ -107,8 +112,14 @@ def agent_spec(ledger: Ledger, leaf: Leaf) -> ChildSpec:
     """What the supervisor of the agents is told of one."""
     run = ledger.run
     history = partial(ledger.spent, leaf)
-    above = protected(leaf.agent, detached=run.detached, dry_run=run.dry_run, judged=ledger.watches, history=history)
+    env = environment(leaf)
+    above = protected(leaf.agent, detached=run.detached, dry_run=run.dry_run, judged=ledger.watches, history=history, env=env)
     return ChildSpec(leaf.name, above)
+
+
+def environment(leaf: Leaf) -> Mapping[str, str]:
+    """What a leaf is told in its environment."""
+    return {} if leaf.adapter is None else leaf.adapter.environment
 
 
 def protected(
@@ -118,6 +129,7 @@ def protected(
     dry_run: bool = False,
     judged: bool = False,
     history: Callable[[], RestartHistory] | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Any:
     """The supervisor above one leaf: its flags are the agent's restart protection. A dry run restarts nothing, whatever happens.
 
@@ -127,17 +139,19 @@ def protected(
         dry_run: Whether it is a dry run.
         judged: Whether somebody judges controlled restarts by the memory of the life that they begin.
         history: What earlier lives of this supervisor, and earlier runs, have spent.
+        env: What the command is told in its environment, under what it was configured.
     """
-    return subtree([leaf_spec(agent, detached=detached, dry_run=dry_run)], history=history, **protection(agent, judged=judged))
+    leaf = leaf_spec(agent, detached=detached, dry_run=dry_run, env=env)
+    return subtree([leaf], history=history, **protection(agent, judged=judged))
 
 
-def leaf_spec(agent: Agent, *, detached: bool = False, dry_run: bool = False) -> ChildSpec:
-    """The leaf of an agent."""
+def leaf_spec(agent: Agent, *, detached: bool = False, dry_run: bool = False, env: Mapping[str, str] | None = None) -> ChildSpec:
+    """The leaf of an agent; see `protected`."""
     policy, wanted = agent.restart_policy, agent.command
     restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run else wanted.restart]
     leaf = command(
         *wanted.argv,
-        env=wanted.env,
+        env={**(env or {}), **wanted.env},
         cwd=wanted.working_directory,
         ready=wanted.ready,
         watchdog=wanted.watchdog or None,
@@ -227,6 +241,7 @@ async def run_guardian(
     control = session.control
     if control is not None:
         tree.add_sink(control.keep)
+    tree.add_sink(partial(listen, ledger))
     source = "signal"
     failure: Exception | None = None
     outcome = Outcome(FAULT, "fault")

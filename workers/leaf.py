@@ -12,11 +12,12 @@ from supervisor import Exit, RestartHistory, Spent, Value
 
 from .config import Agent
 from .policy import decide
-from .policy.ladder import DegradationMode
+from .policy.ladder import Cause, DegradationMode, Ladder
 from .policy.suggestion import Workload
 from .probe import MemorySample
 
 if TYPE_CHECKING:
+    from .degradation.adapter import LeafAdapter
     from .probe.hold import LeafHold
     from .state.protection import ProtectionRecord
     from .state.runs import RunClaim
@@ -44,7 +45,12 @@ class Leaf:
         claim: The lock on its name, while state is kept.
         history: The latest samples as (monotonic time, bytes).
         workload: What was observed of all its lives, for suggested thresholds.
-        mode: The rung of the degradation ladder it is on.
+        ladder: Who asks for which rung of the degradation ladder.
+        because: Why, for each cause that has asked.
+        mode_reason: Why its mode is what it is.
+        adapter: What tells it of its mode; None when nothing does.
+        enforced: The mode that it was told last.
+        unheard: How it could not be told the last time; empty when it could.
         watched: Whether it was said that it is watched.
         reader: What reads its memory.
         hold: What can hold its present life; None while nobody watches it.
@@ -74,7 +80,12 @@ class Leaf:
     claim: RunClaim | None = None
     history: deque[tuple[float, int]] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
     workload: Workload = Workload()
-    mode: DegradationMode = DegradationMode.NORMAL
+    ladder: Ladder = Ladder()
+    because: dict[Cause, str] = attrs.field(factory=dict)
+    mode_reason: str = ""
+    adapter: LeafAdapter | None = None
+    enforced: DegradationMode = DegradationMode.NORMAL
+    unheard: str = ""
     watched: bool = False
     reader: str = ""
     hold: LeafHold | None = None
@@ -102,6 +113,11 @@ class Leaf:
     def name(self) -> str:
         """The agent's id in the tree."""
         return self.agent.name
+
+    @property
+    def mode(self) -> DegradationMode:
+        """The rung of the degradation ladder it is on."""
+        return self.ladder.mode
 
     @property
     def is_unkept(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -32,7 +33,8 @@ from .config import GuardianRun
 from .leaf import Leaf as Leaf
 from .leaf import RestartNote as RestartNote
 from .policy import decide
-from .policy.pressure import Intervals
+from .policy.ladder import LONGEST, Activity, Cause, permits
+from .policy.pressure import Intervals, interval
 from .policy.suggestion import Suggestion, suggest
 from .requests import CaptureRequest as CaptureRequest
 from .requests import Channel
@@ -40,6 +42,11 @@ from .requests import ModeRequest as ModeRequest
 from .requests import News as News
 from .requests import RestartRequest as RestartRequest
 from .requests import SpentRequest as SpentRequest
+
+if TYPE_CHECKING:
+    from .health.metrics import HealthMetrics
+    from .policy.host import HostGuard
+    from .policy.verdict import Verdict
 
 
 class Ledger:
@@ -58,6 +65,9 @@ class Ledger:
         modes: For degradation.
         restarts: For health: restarts that somebody asks for.
         on_sample: Called after every sample, for a status line.
+        host: What is known of the host's memory; None before the first look.
+        verdict: What is known of the host's health; None before the first look.
+        metrics: The latest look at the host; None before the first.
     """
 
     def __init__(self, run: GuardianRun, leaves: list[Leaf]) -> None:
@@ -74,6 +84,9 @@ class Ledger:
         self.restarts: Channel[RestartRequest] = Channel()
         self._turned = anyio.Event()
         self.on_sample: Callable[[], object] = lambda: None
+        self.host: HostGuard | None = None
+        self.verdict: Verdict | None = None
+        self.metrics: HealthMetrics | None = None
         self._look = anyio.Event()
         self._sleeps_until = -math.inf
         self._changed = anyio.Event()
@@ -176,6 +189,20 @@ class Ledger:
     def suggestion(self, leaf: Leaf) -> Suggestion | None:
         """The thresholds that the observed workload of a leaf asks for; None while too little was observed."""
         return suggest(leaf.workload, leaf.agent.thresholds, self.run.limit_bytes)
+
+    def pause(self, leaf: Leaf, now: float) -> float:
+        """Seconds from a sample of a leaf to the next one: what its memory asks for, or less where its mode allows no long intervals."""
+        wanted = interval(leaf.guard.pressure, self.intervals, now)
+        return wanted if permits(leaf.mode, Activity.LONG_INTERVALS) else min(wanted, self.intervals.of(LONGEST[leaf.mode]))
+
+    def no_more_agents(self) -> str | None:
+        """Why no further agent should be taken in now, in words; None when one may be."""
+        if self.host is not None and self.host.is_short:
+            return self.host.reason
+        off = next(
+            (leaf for leaf in self.leaves if leaf.ladder.asked_by(Cause.HEALTH) and not permits(leaf.mode, Activity.NEW_AGENTS)), None
+        )
+        return None if off is None else off.because[Cause.HEALTH]
 
     def emit(self, event: Event) -> None:
         """Publish an event."""

@@ -11,7 +11,7 @@ from supervisor import CallError, UsageError
 
 from .config import Agent
 from .event_config import ConfigurationChanged, ConfigurationRejected
-from .guardian import agent_spec, leaf_spec, policy_of, protection
+from .guardian import agent_spec, environment, leaf_spec, policy_of, protection
 from .ledger import Leaf, Ledger
 from .policy import decide
 
@@ -20,7 +20,8 @@ STOPPING: Final = ("graceful_timeout", "force_kill_timeout")
 FIXED: Final = {
     **{key: f"guardian.{key}" for key in ("enabled", "auto_start", "persist_state", "state_dir")},
     "workers": "workers.isolation",
-    "hooks": "hooks.on_event",
+    "hooks": "hooks",
+    "notifications": "notifications",
 }
 """What only a new start can change."""
 
@@ -47,8 +48,11 @@ async def reload(ledger: Ledger) -> dict[str, Any]:
     next_run = [FIXED[key] for key in differing(run.config, wanted.config) if key in FIXED]
     monitoring = list(differing(run.config.monitoring, wanted.config.monitoring))
     now += [f"monitoring.{key}" for key in monitoring]
+    for key in differing(run.config.health, wanted.config.health):
+        (next_run if key == "interval" else now).append(f"health.{key}")
     # what a new start is needed for stays as it is: it must not be taken for what is in effect
     kept = {key: getattr(run.config, key) for key in FIXED}
+    kept["health"] = attrs.evolve(wanted.config.health, interval=run.config.health.interval)
     ledger.run = attrs.evolve(run, config=attrs.evolve(wanted.config, **kept), limit_bytes=wanted.limit_bytes)
     ledger.intervals = wanted.config.monitoring.intervals()
     by_name = {agent.name: agent for agent in wanted.agents}
@@ -61,6 +65,9 @@ async def reload(ledger: Ledger) -> dict[str, Any]:
         changed, later = changes(leaf.agent, agent)
         now += changed
         next_life += later
+        if agent.degradation.signal != leaf.agent.degradation.signal:
+            next_run.append(f"{leaf.name}: degradation.signal")
+            agent = attrs.evolve(agent, degradation=attrs.evolve(agent.degradation, signal=leaf.agent.degradation.signal))
         await apply(ledger, leaf, agent, bool(changed or later))
     next_run += [f"{name}: is new" for name in by_name]
     if now or next_life or next_run:
@@ -72,6 +79,8 @@ def changes(old: Agent, new: Agent) -> tuple[list[str], list[str]]:
     """The keys of an agent that differ: those that take effect at once, and those for its leaf's next life."""
     now = [f"{new.name}: thresholds.{key.removesuffix('_bytes')}" for key in differing(old.thresholds, new.thresholds)]
     later = [f"{new.name}: command.{key}" for key in differing(old.command, new.command) if key != "name"]
+    if old.degradation.mode_cooldown != new.degradation.mode_cooldown:
+        now.append(f"{new.name}: degradation.mode_cooldown")
     for key in differing(old.restart_policy, new.restart_policy):
         (later if key in STOPPING else now).append(f"{new.name}: restart.{key}")
     return now, later
@@ -84,7 +93,7 @@ async def apply(ledger: Ledger, leaf: Leaf, agent: Agent, tree: bool) -> None:
     if not tree or ledger.tree is None:
         return
     run = ledger.run
-    spec = leaf_spec(agent, detached=run.detached, dry_run=run.dry_run)
+    spec = leaf_spec(agent, detached=run.detached, dry_run=run.dry_run, env=environment(leaf))
     try:
         await ledger.above(leaf).reconfigure([spec], **protection(agent, judged=ledger.watches))
     except CallError:

@@ -13,7 +13,7 @@ from supervisor import Value
 
 from .leaf import Leaf
 from .policy import decide
-from .policy.effects import Degrade
+from .policy.ladder import Cause, DegradationMode
 
 T = TypeVar("T")
 
@@ -70,10 +70,20 @@ class SpentRequest(Value):
 
 @attrs.frozen(repr=False, eq=False)
 class ModeRequest(Value):
-    """The mode of a leaf changes."""
+    """Somebody asks for a mode of a leaf, or no longer does.
+
+    Attributes:
+        cause: Who.
+        mode: Which; None for none any more.
+        reason: Why, in words.
+        at_once: What was asked for before is void, without a cooldown.
+    """
 
     leaf: Leaf
-    change: Degrade
+    cause: Cause
+    mode: DegradationMode | None
+    reason: str
+    at_once: bool = False
 
 
 class Channel(Generic[T]):

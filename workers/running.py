@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, ExitStack, suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 
 from supervisor import (
+    CallError,
     Console,
+    Event,
     Fault,
     ProcessId,
     Record,
     Renderer,
     RestartDeferred,
+    RunningCommand,
     Session,
     StartFailed,
     Summary,
@@ -27,13 +33,18 @@ from supervisor import (
 )
 
 from .config import Agent, GuardianRun
+from .degradation.adapter import FileAdapter, mode_file, signal_number
 from .guardian import GAVE_UP, Outcome, innermost, leaves_of, run_guardian
 from .ledger import Leaf, Ledger
 from .state.files import StateWriteFailed, project_key
 from .state.protection import ProtectionRecord, ProtectionUnreadable
 from .state.runs import NameInUse, RunClaim, claim
+from .state.scratch import run_directory
 from .state.sweeping import sweep_abandoned
 from .words import WORDS, status, subject, summary_rows
+
+if TYPE_CHECKING:
+    from .notification.channel import Channel
 
 
 async def run(run: GuardianRun, session: Session) -> int:
@@ -76,8 +87,17 @@ async def run(run: GuardianRun, session: Session) -> int:
         sinks += session.service.sinks(Renderer(WORDS, subject=subject))
         if session.event_file is not None:
             sinks.append(session.event_file.write)
+        channels: list[Channel] = []
+        if ledger.watches or run.config.hooks.on_event:
+            channels = equipped(ledger, session.run, claims, os.environ, console.say)
+        sinks += [channel.offer for channel in channels]
         try:
-            outcome = await run_guardian(ledger, session, sinks, swept)
+            async with AsyncExitStack() as telling:
+                if channels:
+                    from .notification.channel import serving  # here, and below: most runs tell nobody
+
+                    await telling.enter_async_context(serving(channels, session.stop.wait_hurried))
+                outcome = await run_guardian(ledger, session, sinks, swept)
         except StartFailed as error:
             fault = cannot_start(ledger, error)
             if fault is None:
@@ -88,8 +108,61 @@ async def run(run: GuardianRun, session: Session) -> int:
                 keep_last(leaf)
             ledger.close()
             console.close()
-    console.say(block("memory-guardian:", [*summary_rows(ledger, summary), ("exit code", explained(outcome))]))
+    rows = [*summary_rows(ledger, summary), *((f"told by {one.name}", one.said) for one in channels if one.said)]
+    console.say(block("memory-guardian:", [*rows, ("exit code", explained(outcome))]))
     return outcome.code
+
+
+def equipped(ledger: Ledger, run_id: str, claims: ExitStack, environ: Mapping[str, str], say: Callable[[str], None]) -> list[Channel]:
+    """Give each leaf what tells it of its mode, and make what tells others of events. What cannot be had is done without, and said.
+
+    Args:
+        ledger: Its leaves get their adapters.
+        run_id: The run.
+        claims: Gives back what was made.
+        environ: Names the places, and says whether there is a desktop.
+        say: Tells a person.
+    """
+    config = ledger.run.config
+    try:
+        place = run_directory(run_id, environ)
+    except StateWriteFailed as error:
+        say(f"memory-guardian: no mode files and no hook: {error}")
+        return []
+    claims.callback(place.close)
+    for leaf in ledger.leaves if ledger.watches and not ledger.run.dry_run else ():
+        try:
+            file, signum = mode_file(place.path, leaf.name), signal_number(leaf.agent.degradation.signal)
+            leaf.adapter = FileAdapter(file, partial(process_of, ledger, leaf), signum)
+        except StateWriteFailed as error:
+            say(f"memory-guardian: {leaf.name}: no mode file: {error}")
+    channels: list[Channel] = []
+    if config.hooks.on_event:
+        from .notification.hook import hook
+
+        channels.append(hook(config.hooks, place.path, ledger.emit))
+    if config.notifications.desktop and (sys.platform == "darwin" or environ.keys() & {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"}):
+        from .notification.desktop import desktop
+
+        found = desktop(environ, ledger.emit, titled)
+        channels += [found] if found is not None else []
+    return channels
+
+
+def process_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
+    """The root process of a leaf's present life; None when it does not run."""
+    try:
+        handle = ledger.above(leaf).handle(leaf.path[-1])
+    except CallError:
+        return None
+    return handle.process_id if isinstance(handle, RunningCommand) else None
+
+
+def titled(event: Event) -> tuple[str, str]:
+    """A title and a text for an event, from the words for the terminal."""
+    about, words = subject(event.path), WORDS.get(type(event))
+    line = words(event) if words is not None else None
+    return f"memory-guardian: {about}" if about else "memory-guardian", event.name if line is None else line.text
 
 
 def keep_last(leaf: Leaf) -> None:

@@ -25,6 +25,8 @@ from .event import (
     MIB,
     CaptureFailed,
     DegradationChanged,
+    HealthChanged,
+    HostMemoryChanged,
     LeafHeld,
     LeafReleased,
     MemoryFloorChanged,
@@ -34,6 +36,7 @@ from .event import (
     MonitoringDegraded,
     MonitoringStarted,
     MonitoringStopped,
+    NotificationFailed,
     RestartCompleted,
     RestartFailed,
     RestartInitiated,
@@ -42,6 +45,7 @@ from .event import (
     StateCaptured,
 )
 from .ledger import Leaf, Ledger
+from .policy.health import Health
 from .policy.ladder import DegradationMode
 from .policy.outlook import in_words
 from .policy.pressure import MemoryState
@@ -58,9 +62,9 @@ TONES = {
 
 MEANS = {
     DegradationMode.NORMAL: "back to normal",
-    DegradationMode.WARNING: "warning: nothing is prefetched",
-    DegradationMode.READ_ONLY: "monitoring only: the leaf is watched and left alone",
-    DegradationMode.EMERGENCY: "emergency: the leaf is left alone although it needs a restart; save your work and end it",
+    DegradationMode.WARNING: "nothing is captured ahead, no new agents",
+    DegradationMode.READ_ONLY: "it should change nothing more until this is over",
+    DegradationMode.EMERGENCY: "it needs a restart and gets none: save your work and end it",
 }
 
 
@@ -128,6 +132,12 @@ def _released(event: LeafReleased) -> Line:
     return Line(f"goes on: {event.reason}")
 
 
+def _health(event: HealthChanged) -> Line:
+    tone = {Health.HEALTHY: Tone.GOOD, Health.DEGRADED: Tone.WARNING, Health.UNHEALTHY: Tone.BAD}[event.new]
+    why = f": {'; '.join(event.reasons)}" if event.reasons else ""
+    return Line(f"the host is {event.new.value}, it was {event.old.value}{why}", tone)
+
+
 def _leaf_or_failure(event: Event, words: Words) -> Line | None:
     """What the tree says of a leaf, and of the guardian's own workers only what is wrong."""
     if event.path[-1:] == ("leaf",) or (isinstance(event, ChildExited) and not event.expected and not event.exit.is_clean):
@@ -156,6 +166,9 @@ WORDS: dict[type[Event], Words] = {
     RestartFailed: _failed,
     RestartRefused: _refused,
     DegradationChanged: _degraded,
+    HealthChanged: _health,
+    HostMemoryChanged: lambda event: Line(f"{event.reason}: {event.old.value} -> {event.new.value}", TONES[event.new]),
+    NotificationFailed: lambda event: Line(f"{event.channel}: {event.reason}", Tone.WARNING),
     StateCaptured: lambda event: Line(f"state captured in {duration(event.seconds)}: {event.state_id}"),
     CaptureFailed: lambda event: Line(f"state NOT captured: {event.cause}", Tone.BAD),
     MonitoringDegraded: _sight,

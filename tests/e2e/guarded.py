@@ -23,6 +23,7 @@ QUICK: Mapping[str, Mapping[str, object]] = {
     "thresholds": {"warning": "40MiB", "critical": "60MiB", "emergency": "900MiB"},
     "restart": {"initial_cooldown": 0, "max_cooldown": 0, "graceful_timeout": 5, "force_kill_timeout": 5, "stability_period": 30},
     "monitoring": {"normal_interval": 0.05, "warning_interval": 0.03, "critical_interval": 0.02, "emergency_interval": 0.02},
+    "degradation": {"mode_cooldown": 0.2},
 }
 """Real memory, but little of it, and looked at often."""
 

@@ -14,8 +14,7 @@ from supervisor.host.identity import ProcessId
 from workers.event import CaptureFailed, DegradationChanged, MemoryLevelChanged, RestartCompleted, StateCaptured
 from workers.guardian import Outcome
 from workers.ledger import CaptureRequest, ModeRequest, News
-from workers.policy.effects import Degrade
-from workers.policy.ladder import DegradationMode
+from workers.policy.ladder import Cause, DegradationMode
 from workers.policy.pressure import MemoryState
 from workers.probe import MemoryReader, MemorySample, ReaderChain, open_reader
 from workers.probe.reader import Strays
@@ -112,7 +111,7 @@ async def test_degradation_that_fails_keeps_the_mode(tmp_path: Path) -> None:
     async with inside(tmp_path, "stay") as run:
         run.ledger.modes.put(cast(ModeRequest, None))
         await run.failed("degradation")
-        run.ledger.modes.put(ModeRequest(run.leaf, Degrade(DegradationMode.READ_ONLY, "tried", DegradationMode.NORMAL)))
+        run.ledger.modes.put(ModeRequest(run.leaf, Cause.REQUEST, DegradationMode.READ_ONLY, "tried"))
         await run.wait(DegradationChanged)
 
     assert len(run.of(ChildStarted, "health")) == len(run.pids()) == 1

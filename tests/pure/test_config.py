@@ -16,11 +16,15 @@ from supervisor.edge.sizes import GIB, Size
 from supervisor.edge.usage import UsageError
 from workers.config import (
     CommandConfig,
+    DegradationConfig,
+    HealthConfig,
+    HooksConfig,
     Isolation,
     LeafRestart,
     MemoryGuardianConfig,
     MemoryThresholds,
     MonitoringConfig,
+    NotificationsConfig,
     RestartPolicy,
     check,
 )
@@ -64,7 +68,35 @@ def test_the_defaults_of_the_contract() -> None:
     assert config.thresholds == MemoryThresholds(None, None, None)
     assert config.restart_policy == RestartPolicy(3, 3600.0, 30.0, 300.0, 2.0, 30.0, 10.0, 3, 1800.0, 30.0, 300.0, "")
     assert config.monitoring == MonitoringConfig(30.0, 15.0, 5.0, 1.0, 3, 120.0, 10.0, 2.0, Size(ratio=0.05), 120.0, 0.0)
-    assert (config.workers.isolation, config.hooks.on_event, config.agents) == (Isolation.TASK, (), ())
+    assert (config.workers.isolation, config.agents) == (Isolation.TASK, ())
+    assert config.hooks == HooksConfig((), 10.0, 1) and config.notifications == NotificationsConfig(True)
+    assert config.degradation == DegradationConfig(60.0, "")
+    shares = (Size(ratio=0.2), Size(ratio=0.15), Size(ratio=0.1))
+    assert config.health == HealthConfig(30.0, 0.8, 0.9, 0.9, Size(amount_bytes=1 << 30), 0.8, 0.8, *shares)
+
+
+def test_health_is_in_order(tmp_path: Path) -> None:
+    """Levels of the host that can be compared are; free space is no share; a signal is one that can be handled."""
+    loaded = load(
+        tmp_path,
+        """
+        [health]
+        disk_free = "5%"
+        host_warning = "10%"
+        host_critical = "12%"
+        host_emergency = "1GiB"
+        cpu = 0
+        [degradation]
+        signal = "SIGKILL"
+        """,
+    )
+    told = {str(fault).partition(": ")[2] for fault in loaded.faults}
+    assert told == {
+        "health.disk_free: disk_free (5%) must be a size such as 1GiB: disks differ",
+        "health.host_warning: host_critical (12%) must not be above host_warning (10%)",
+        "health.cpu: expected a ratio > 0, got 0",
+        "degradation.signal: expected the name of a signal that a program can handle, such as SIGUSR1, got 'SIGKILL'",
+    }
 
 
 def test_all_faults_at_once(tmp_path: Path) -> None:
@@ -406,7 +438,7 @@ def test_every_key_is_documented() -> None:
 
     for table, keys in layout.tables.items():
         for name in keys:
-            full = f"`{table}.{name}` |" if table in ("workers", "hooks") else f"`{name}` |"
+            full = f"`{table}.{name}` |" if table in ("workers", "hooks", "notifications") else f"`{name}` |"
             assert full in text, f"{table}.{name}"
     for default in ("`30` | s, > 0", '`["claude"]`', '`"crash"`', '`"5%"`', '`"12GiB"`, `"50%"`', "`1800` | s, > 0"):
         assert default in text

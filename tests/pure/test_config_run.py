@@ -241,7 +241,8 @@ def test_check_tells_what_a_file_amounts_to(tmp_path: Path) -> None:
     for part in ("agent sleep: sleep 9", "critical 900 TiB", "critical is above this host's memory", f"state: {default_state_dir()}"):
         assert part in said
     assert "watchdog" not in said
-    for key in ("continue_prompt", "isolation", "on_event"):
+    assert "on_event" not in said
+    for key in ("continue_prompt", "isolation"):
         assert f"{key} has no effect in this version" in said
 
 

@@ -1,55 +1,13 @@
-"""What somebody asks of the decision about a leaf: a mode, and other thresholds."""
+"""What somebody asks of the decision about a leaf: other thresholds, another policy."""
 
 from __future__ import annotations
 
 import attrs
-from hypothesis import given
-from hypothesis import strategies as st
 
-from workers.policy import effects as fx
-from workers.policy.decide import ModeRequested, Reconfigured, RestartRefused
-from workers.policy.ladder import DegradationMode
+from workers.policy.decide import Reconfigured
 from workers.policy.pressure import MemoryState, Thresholds
 
 from .test_decide import MIB, Leaf, kinds
-
-NORMAL, WARNING, READ_ONLY, EMERGENCY = DegradationMode
-
-
-def test_a_mode_is_asked_for_and_taken_back() -> None:
-    """It is on at once, says why, and asking again for what is says nothing."""
-    leaf = Leaf()
-
-    assert leaf.send(ModeRequested(READ_ONLY, "a pause")) == [fx.Degrade(READ_ONLY, "a pause", NORMAL)]
-    assert leaf.send(ModeRequested(READ_ONLY, "again")) == []
-    assert leaf.send(ModeRequested(WARNING, "less")) == [fx.Degrade(WARNING, "less", READ_ONLY)]
-    assert leaf.send(ModeRequested(NORMAL, "enough")) == [fx.Degrade(NORMAL, "enough", WARNING)]
-    assert leaf.send(ModeRequested(NORMAL, "again")) == []
-
-
-def test_a_request_does_not_undo_what_others_ask_for() -> None:
-    """A refused restart keeps its rung until memory is normal, and the request keeps its own after that."""
-    leaf = Leaf()
-    leaf.sample(250, 250, 250)
-    leaf.send(RestartRefused("spent", 100.0))
-    assert leaf.guard.mode is READ_ONLY
-    assert leaf.send(ModeRequested(NORMAL, "please")) == []
-    leaf.send(ModeRequested(WARNING, "please"))
-    assert leaf.guard.mode is READ_ONLY
-    leaf.sample(10)
-    assert leaf.guard.mode is WARNING
-
-
-@given(st.lists(st.sampled_from(DegradationMode), min_size=1, max_size=8))
-def test_the_last_request_counts(modes: list[DegradationMode]) -> None:
-    """Whatever was asked for before; each change of mode is told once, from the mode that was."""
-    leaf = Leaf()
-    before = NORMAL
-    for mode in modes:
-        told = leaf.send(ModeRequested(mode, "so"))
-        assert told == ([] if mode is before else [fx.Degrade(mode, "so", before)])
-        before = mode
-    assert leaf.guard.mode is modes[-1]
 
 
 def test_new_thresholds_judge_the_next_sample() -> None:

@@ -32,7 +32,37 @@ def _physical_bytes() -> int | None:
 
 
 def _cgroup_limits(proc: str) -> Iterator[int]:
-    """The limits of our control group and of all above it, in both versions of the hierarchy."""
+    for filesystem, directory in _groups(proc):
+        name = "memory.max" if filesystem == "cgroup2" else "memory.limit_in_bytes"
+        yield from _whole(f"{directory}/{name}")
+
+
+def memory_of_groups(proc: str = "/proc") -> Iterator[tuple[int, int]]:
+    """Of our control group and all above it that have a limit of memory: the limit, and what of it could not be given back at once.
+
+    Args:
+        proc: Where procfs is mounted.
+
+    Yields:
+        Bytes, and bytes: what is used, without file pages that nobody has used lately.
+    """
+    for filesystem, directory in _groups(proc):
+        names = ("memory.max", "memory.current") if filesystem == "cgroup2" else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        inactive = "inactive_file " if filesystem == "cgroup2" else "total_inactive_file "
+        for limit in _whole(f"{directory}/{names[0]}"):
+            for used in _whole(f"{directory}/{names[1]}"):
+                cached = [int(line[len(inactive) :]) for line in _lines(f"{directory}/memory.stat") if line.startswith(inactive)]
+                yield limit, max(0, used - sum(cached))
+
+
+def _whole(file: str) -> Iterator[int]:
+    for text in _lines(file):
+        if text.isascii() and text.isdigit():
+            yield int(text)
+
+
+def _groups(proc: str) -> Iterator[tuple[str, str]]:
+    """Our control group and all above it, as far as they are mounted here, in both versions: kind and directory."""
     mine: dict[str, str] = {}
     for line in _lines(f"{proc}/self/cgroup"):
         number, _, rest = line.partition(":")
@@ -49,11 +79,8 @@ def _cgroup_limits(proc: str) -> Iterator[int]:
         if filesystem not in mine or len(fields) < 5 or (filesystem == "cgroup" and "memory" not in options.split(",")):
             continue
         top, mounted = _unescaped(fields[4]), _unescaped(fields[3])
-        name = "memory.max" if filesystem == "cgroup2" else "memory.limit_in_bytes"
         for directory in _upwards(top, _below(mine[filesystem], mounted)):
-            for text in _lines(f"{directory}/{name}"):
-                if text.isascii() and text.isdigit():
-                    yield int(text)
+            yield filesystem, directory
 
 
 def _below(path: str, mounted: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from itertools import pairwise
 from typing import Final
 
 import attrs
@@ -63,6 +65,12 @@ def _ready(value: str) -> str | None:
     except re.error as error:
         return f"expected a regular expression after line:, got {value[5:65]!r} ({error})"
     return None
+
+
+def _signal(value: str) -> str | None:
+    if not value or (value in signal.Signals.__members__ and value not in ("SIGKILL", "SIGSTOP")):
+        return None
+    return f"expected the name of a signal that a program can handle, such as SIGUSR1, got {value[:60]!r}"
 
 
 def illegal_name(name: str) -> str | None:
@@ -159,7 +167,52 @@ class WorkersConfig(ConfigSection):
 class HooksConfig(ConfigSection):
     """``[hooks]``: `on_event` is an argv that gets each event as JSON on its standard input; empty is none."""
 
-    on_event: tuple[str, ...] = config_key(words(), ())
+    on_event: tuple[str, ...] = config_key(words(first="command"), ())
+    timeout: float = config_key(seconds(above=True), 10.0)
+    concurrency: int = config_key(integer(1, 64), 1)
+
+
+@attrs.frozen(repr=False, eq=False)
+class NotificationsConfig(ConfigSection):
+    """``[notifications]``: how a person is told beside the terminal."""
+
+    desktop: bool = config_key(boolean(), True)
+
+
+@attrs.frozen(repr=False, eq=False)
+class DegradationConfig(ConfigSection):
+    """``[degradation]``: how a mode is left, and how a leaf hears of it. An empty `signal` is none."""
+
+    mode_cooldown: float = config_key(seconds(), 60.0)
+    signal: str = config_key(text(check=_signal), "")
+
+
+@attrs.frozen(repr=False, eq=False)
+class HealthConfig(ConfigSection):
+    """``[health]``: what is too much for the host. Shares are ratios; an `interval` of 0 looks at nothing."""
+
+    interval: float = config_key(seconds(), 30.0)
+    cpu: float = config_key(number(0.0, 1.0, above=True, of="a ratio"), 0.80)
+    memory: float = config_key(number(0.0, 1.0, above=True, of="a ratio"), 0.90)
+    disk: float = config_key(number(0.0, 1.0, above=True, of="a ratio"), 0.90)
+    disk_free: Size = config_key(size(zero=True), Size(amount_bytes=1 << 30))
+    open_files: float = config_key(number(0.0, 1.0, above=True, of="a ratio"), 0.80)
+    threads: float = config_key(number(0.0, 1.0, above=True, of="a ratio"), 0.80)
+    host_warning: Size = config_key(size(zero=True), Size(ratio=0.20))
+    host_critical: Size = config_key(size(zero=True), Size(ratio=0.15))
+    host_emergency: Size = config_key(size(zero=True), Size(ratio=0.10))
+
+    def clashes(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """The levels of the host are in order, as far as they can be compared; free space is a number of bytes."""
+        if self.disk_free.amount_bytes is None:
+            yield ("disk_free",), f"disk_free ({self.disk_free}) must be a size such as 1GiB: disks differ"
+        names = ("host_warning", "host_critical", "host_emergency")
+        for above, below in pairwise(names):
+            first, second = getattr(self, above), getattr(self, below)
+            for unit in ("ratio", "amount_bytes"):
+                values = getattr(first, unit), getattr(second, unit)
+                if None not in values and values[0] < values[1]:
+                    yield (above, below), f"{below} ({second}) must not be above {above} ({first})"
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -169,6 +222,7 @@ class AgentConfig(ConfigSection):
     command: CommandConfig = config_table(CommandConfig, "command")
     thresholds: MemoryThresholds = config_table(MemoryThresholds, "thresholds")
     restart_policy: RestartPolicy = config_table(RestartPolicy, "restart")
+    degradation: DegradationConfig = config_table(DegradationConfig, "degradation")
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -194,5 +248,8 @@ class MemoryGuardianConfig(ConfigSection):
     monitoring: MonitoringConfig = config_table(MonitoringConfig, "monitoring")
     workers: WorkersConfig = config_table(WorkersConfig, "workers")
     hooks: HooksConfig = config_table(HooksConfig, "hooks")
+    health: HealthConfig = config_table(HealthConfig, "health")
+    degradation: DegradationConfig = config_table(DegradationConfig, "degradation")
+    notifications: NotificationsConfig = config_table(NotificationsConfig, "notifications")
     agents: tuple[AgentConfig, ...] = config_tables(AgentConfig, "agents")
     platform_overrides: PlatformOverrides = config_platforms(PlatformOverrides, "platform")

@@ -14,13 +14,24 @@ from supervisor import Fault, LoadedConfig, UsageError, Value, format_bytes, loa
 from ..policy.errors import PolicyError, ThresholdOrder
 from ..policy.pressure import Thresholds
 from .host import absolute, default_state_dir, host_limit_bytes, unusable_state_dir
-from .model import AgentConfig, CommandConfig, Isolation, MemoryGuardianConfig, MemoryThresholds, RestartPolicy, illegal_name
+from .model import (
+    AgentConfig,
+    CommandConfig,
+    DegradationConfig,
+    Isolation,
+    MemoryGuardianConfig,
+    MemoryThresholds,
+    RestartPolicy,
+    illegal_name,
+)
 from .thresholds import DEFAULTS, resolve
 
 if TYPE_CHECKING:
     import argparse
 
 PREFIX: Final = "MEMORY_GUARDIAN_"
+MODE_FILE: Final = "MEMORY_GUARDIAN_MODE_FILE"
+"""In a leaf's environment: where its mode is. No setting of a guardian that runs within one."""
 LATER: Final = "has no effect in this version"
 
 
@@ -34,6 +45,7 @@ class Agent(Value):
         command: What to run; its `working_directory` is absolute.
         thresholds: In bytes, of this host.
         restart_policy: Restart protection.
+        degradation: How it hears of its mode, and when that is left.
     """
 
     name: str
@@ -41,6 +53,7 @@ class Agent(Value):
     command: CommandConfig
     thresholds: Thresholds
     restart_policy: RestartPolicy
+    degradation: DegradationConfig = DegradationConfig()
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -107,6 +120,7 @@ def configure(options: argparse.Namespace, environ: Mapping[str, str]) -> Guardi
         file=options.config,
         environ=environ,
         prefix=PREFIX,
+        not_ours=(MODE_FILE,),
         options={
             **{("thresholds", level): (f"--{level}", getattr(options, level)) for level in DEFAULTS},
             ("monitoring", "normal_interval"): ("--interval", options.interval),
@@ -138,7 +152,7 @@ def checked(file: str | None, environ: Mapping[str, str]) -> GuardianRun:
     Raises:
         UsageError: All faults.
     """
-    return _finish(load_config(MemoryGuardianConfig, file=file, environ=environ, prefix=PREFIX), file)
+    return _finish(load_config(MemoryGuardianConfig, file=file, environ=environ, prefix=PREFIX, not_ours=(MODE_FILE,)), file)
 
 
 def summary(run: GuardianRun) -> str:
@@ -162,7 +176,7 @@ def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry
     if wrong:
         loaded.fault("guardian", "state_dir", wrong)
     parts = list(zip(config.agents, loaded.items.get("agents", []), strict=True)) or [
-        (AgentConfig(config.command, config.thresholds, config.restart_policy), loaded.values)
+        (AgentConfig(config.command, config.thresholds, config.restart_policy, config.degradation), loaded.values)
     ]
     agents: list[Agent] = []
     names: list[str] = []
@@ -183,12 +197,11 @@ def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry
         resolved = _resolved(said, part.thresholds, limit)
         if resolved is not None:
             command = attrs.evolve(part.command, working_directory=directory)
-            agents.append(Agent(name, part.command.name is not None, command, resolved, part.restart_policy))
+            agents.append(Agent(name, part.command.name is not None, command, resolved, part.restart_policy, part.degradation))
             notes += _above(name, said, resolved, limit)
         notes += [f"{name}: its outputs are read for the line, so it gets no terminal"] if part.command.ready.startswith("line:") else []
         notes += [f"{name}: continue_prompt {LATER}"] if part.restart_policy.continue_prompt else []
     notes += [f"workers.isolation {LATER}"] if config.workers.isolation is Isolation.PROCESS else []
-    notes += [f"hooks.on_event {LATER}"] if config.hooks.on_event else []
     raise_all(list(dict.fromkeys(loaded.faults)))
     return GuardianRun(config, tuple(agents), state_dir, limit, dry_run, file, tuple(notes))
 

@@ -22,7 +22,7 @@ from ..event import (
 )
 from ..ledger import CaptureRequest, Leaf, Ledger, ModeRequest
 from ..policy import decide, effects
-from ..policy.pressure import interval
+from ..policy.ladder import Activity, Cause, DegradationMode
 from .holding import hold, limited, release, stop
 from .restart import requested, restart
 
@@ -72,7 +72,7 @@ def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -
     if isinstance(event, decide.Sampled):
         # from the sample on, as the probe reckons: while the interval stays the same, it need not be woken to be told so
         since = now if leaf.sample is None else leaf.sample.at
-        ledger.look(leaf, since + interval(leaf.guard.pressure, ledger.intervals, now))
+        ledger.look(leaf, since + ledger.pause(leaf, now))
         ledger.on_sample()
     elif isinstance(event, decide.LeafStarted):
         ledger.look(leaf, now + SETTLING)
@@ -99,9 +99,11 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
         case effects.Prepare(reason=reason):
             total = leaf.guard.pressure.total_bytes or 0
             ledger.emit(MemoryWarning(path, reason, mib(total), **foreseen(leaf), generation=generation))
-            request = CaptureRequest(leaf, reason)
-            ledger.captures.put(request)
-            tasks.start_soon(prepared, ledger, request)
+            # its memory is what this is for, so it does not turn it off; and a leaf is held for nothing else
+            if leaf.guard.holding.until is not None or leaf.ladder.permits(Activity.PREFETCH, besides=Cause.MEMORY):
+                request = CaptureRequest(leaf, reason)
+                ledger.captures.put(request)
+                tasks.start_soon(prepared, ledger, request)
         case effects.Restart():
             tasks.start_soon(restart, ledger, leaf, effect)
         case effects.WouldRestart(reason=reason):
@@ -123,9 +125,8 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
             failed(ledger, leaf, reason, mib(total))
         case effects.Failed(reason=reason):
             failed(ledger, leaf, reason, None)
-        case effects.Degrade():
-            leaf.mode = effect.mode
-            ledger.modes.put(ModeRequest(leaf, effect))
+        case effects.Degrade(mode=mode, reason=reason):
+            ledger.modes.put(ModeRequest(leaf, Cause.RESTART_REFUSED, None if mode is DegradationMode.NORMAL else mode, reason))
         case effects.Blinded(reason=reason):
             ledger.emit(MonitoringDegraded(path, True, reason, leaf.reader or None, None, generation=generation))
         case effects.Sighted():

@@ -32,10 +32,10 @@ from .guard import Guard, Phase, Policy, watch
 from .ladder import Cause, DegradationMode, Ladder, ModeChange, degrade, recover
 from .news import (
     Event,
+    HostShort,
     IdleChanged,
     LeafExited,
     LeafStarted,
-    ModeRequested,
     Prepared,
     Reconfigured,
     RestartAdmitted,
@@ -58,10 +58,10 @@ __all__ = [
     "RETRY_PAUSE",
     "Event",
     "Guard",
+    "HostShort",
     "IdleChanged",
     "LeafExited",
     "LeafStarted",
-    "ModeRequested",
     "Phase",
     "Policy",
     "Prepared",
@@ -100,11 +100,10 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
             guard = _started(guard, generation, now)
         case LeafExited(generation):
             guard = _exited(guard, generation, effects)
+        case HostShort(reason) if guard.alive and guard.phase is Phase.WATCHING:
+            guard = _pressed(guard, reason, now)
         case IdleChanged(idle):
             guard = attrs.evolve(guard, idle=idle)
-        case ModeRequested(mode, reason):
-            asked = recover(guard.ladder, Cause.REQUEST) if mode is DegradationMode.NORMAL else degrade(guard.ladder, mode, Cause.REQUEST)
-            guard = _moved(guard, *asked, reason, effects)
         case Reconfigured():
             guard = _reconfigured(guard, event)
         case RestartAdmitted():
@@ -117,7 +116,7 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
             guard = _done(guard, generation, now, effects)
         case RestartBroken(reason) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
             effects.append(Failed(reason))
-            guard = attrs.evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, not_before=now + BROKEN_PAUSE)
+            guard = attrs.evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, pressed="", not_before=now + BROKEN_PAUSE)
             guard = attrs.evolve(guard, outlook=guard.outlook.anew())
         case _:
             pass
@@ -149,19 +148,14 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
     outlook = look_ahead(guard.outlook, pressure, guard.policy.prediction_horizon, now)
     critical = level.reaches(MemoryState.CRITICAL)
     run = guard.critical_run + 1 if critical else 0
-    # what is foreseen at level normal is prepared for, no more
-    foreseen = outlook.is_foreseen and level is not MemoryState.NORMAL
-    wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples or foreseen
-    due = (now if guard.due_since is None else guard.due_since) if wanted else None
-    # what was said while nothing was seen at level normal is no word about what is seen now
-    said_before = guard.reported not in (None, MemoryState.NORMAL)
-    reported = guard.reported if said_before and guard.reported is not None and level.reaches(guard.reported) else None
-    guard = attrs.evolve(guard, pressure=pressure, outlook=outlook, critical_run=run, due_since=due, blind=False, reported=reported)
+    guard = attrs.evolve(guard, pressure=pressure, outlook=outlook, critical_run=run, blind=False)
+    due = (now if guard.due_since is None else guard.due_since) if guard.needs_restart or guard.pressed else None
+    guard = attrs.evolve(guard, due_since=due, reported=_still_reported(guard))
     first = guard.phase is Phase.JUDGING
     if first:
         guard = _up(guard, sample.total_bytes, effects)
     guard = _judged(guard, sample.total_bytes, now, effects, first=first)
-    if level is MemoryState.NORMAL:
+    if level is MemoryState.NORMAL and not guard.pressed:
         prepared = guard.prepared and outlook.is_foreseen
         guard = _recovered(attrs.evolve(guard, blocked=False, prepared=prepared), "memory is back to normal", effects)
     elif guard.ladder.asked_by(Cause.RESTART_REFUSED) is not None:
@@ -219,6 +213,7 @@ def _started(guard: Guard, generation: int, now: float) -> Guard:
         due_since=None,
         prepared=False,
         reported=None,
+        pressed="",
         probation=Probation(now),
     )
 
@@ -226,7 +221,7 @@ def _started(guard: Guard, generation: int, now: float) -> Guard:
 def _exited(guard: Guard, generation: int, effects: list[Effect]) -> Guard:
     if generation != guard.generation:
         return guard
-    guard = attrs.evolve(guard, alive=False, critical_run=0, due_since=None)
+    guard = attrs.evolve(guard, alive=False, critical_run=0, due_since=None, pressed="")
     if guard.phase is Phase.JUDGING:
         effects.append(Failed("the new life ended before its memory was known"))
         guard = attrs.evolve(guard, phase=Phase.WATCHING)
@@ -248,7 +243,14 @@ def _refused(guard: Guard, event: RestartRefused, now: float, effects: list[Effe
     effects.append(Refused(event.reason, event.retry_in))
     later = None if event.retry_in is None else now + max(event.retry_in, RETRY_PAUSE)
     guard = attrs.evolve(guard, phase=Phase.WATCHING, not_before=later, blocked=later is None)
+    guard = _pressed(guard, "", now)  # whoever pressed looks for another leaf
     return _degraded(guard, event.reason, effects)
+
+
+def _pressed(guard: Guard, reason: str, now: float) -> Guard:
+    """A restart is due for a reason that is not its own, or no longer for that."""
+    due = guard.due_since if guard.due_since is not None else now
+    return attrs.evolve(guard, pressed=reason, due_since=due if reason or (guard.needs_restart and guard.due_since is not None) else None)
 
 
 def _done(guard: Guard, generation: int, now: float, effects: list[Effect]) -> Guard:
@@ -281,19 +283,28 @@ def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
         return _request(guard, blindness.reason(guard, now), False, effects)
     if not guard.alive or guard.phase is not Phase.WATCHING or guard.pressure.fresh:
         return guard
-    if guard.level is MemoryState.NORMAL and not guard.outlook.is_foreseen:
+    if guard.level is MemoryState.NORMAL and not guard.outlook.is_foreseen and not guard.pressed:
         return guard
     if _wants_restart(guard) and not guard.blocked and now >= _moment(guard):
         return _ask(guard, effects)
     if not guard.prepared and not guard.policy.dry_run:
         soon = in_words(guard.outlook)
-        effects.append(Prepare(f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}{soon and f'; {soon}'}"))
+        itself = f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}{soon and f'; {soon}'}"
+        effects.append(Prepare(guard.pressed or itself))
         return attrs.evolve(guard, prepared=True)
     return guard
 
 
 def _wants_restart(guard: Guard) -> bool:
     return guard.alive and guard.phase is Phase.WATCHING and guard.due_since is not None and not _is_reported(guard)
+
+
+def _still_reported(guard: Guard) -> MemoryState | None:
+    """What a dry run has said, as long as it is about what is so now. What it said at level normal was not about its memory."""
+    said = guard.reported
+    if said is None or guard.pressed:
+        return said
+    return said if said is not MemoryState.NORMAL and guard.level.reaches(said) else None
 
 
 def _is_reported(guard: Guard) -> bool:
@@ -320,7 +331,7 @@ def _ask(guard: Guard, effects: list[Effect]) -> Guard:
         why = f" over {guard.critical_run} samples"
     else:
         why = f": {in_words(guard.outlook)}"
-    reason = f"memory is at {_mib(total)}, {level.value} ({bound}){why}"
+    reason = guard.pressed or f"memory is at {_mib(total)}, {level.value} ({bound}){why}"
     return _request(guard, reason, urgent, effects)
 
 

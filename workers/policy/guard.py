@@ -96,6 +96,7 @@ class Guard(Value):
         reported: The level at which a dry run has said what it would do, at most critical; None: it has not about this excursion.
         blind: Whether the last sample was unknown.
         probation: What is known of the present life since it began; None before the first.
+        pressed: Why a restart is due whatever its own memory; empty when none is.
         configured: The thresholds that were asked for; those in force are the pressure's.
         floor_bytes: What the leaf weighs from the start, where that is above its warning; None where it is not, or is not known.
         outlook: What is foreseen of this life.
@@ -118,6 +119,7 @@ class Guard(Value):
     reported: MemoryState | None = None
     blind: bool = False
     probation: Probation | None = None
+    pressed: str = ""
     configured: Thresholds = attrs.field(default=attrs.Factory(lambda guard: guard.pressure.thresholds, takes_self=True))
     floor_bytes: int | None = None
     outlook: Outlook = Outlook()
@@ -133,6 +135,13 @@ class Guard(Value):
     def mode(self) -> DegradationMode:
         """The rung of the ladder the leaf is on."""
         return self.ladder.mode
+
+    @property
+    def needs_restart(self) -> bool:
+        """Whether its own memory makes a restart due."""
+        if self.level is MemoryState.EMERGENCY or self.critical_run >= self.policy.critical_samples:
+            return True
+        return self.outlook.is_foreseen and self.level is not MemoryState.NORMAL  # at level normal it is prepared for, no more
 
     @property
     def is_under_way(self) -> bool:

@@ -8,7 +8,6 @@ import attrs
 
 from supervisor import Value
 
-from .ladder import DegradationMode
 from .pressure import Thresholds
 
 if TYPE_CHECKING:
@@ -59,6 +58,13 @@ class IdleChanged(Value):
 
 
 @attrs.frozen(repr=False, eq=False)
+class HostShort(Value):
+    """The host is short of memory, and of all leaves this one is to be restarted at its next idle moment; empty: not any more."""
+
+    reason: str = ""
+
+
+@attrs.frozen(repr=False, eq=False)
 class RestartAdmitted(Value):
     """Protection admitted a controlled restart; `attempt` counts within its window."""
 
@@ -102,14 +108,6 @@ class Prepared(Value):
 
 
 @attrs.frozen(repr=False, eq=False)
-class ModeRequested(Value):
-    """Somebody asks for a mode, and for no degradation any more with normal; what other causes ask for stays."""
-
-    mode: DegradationMode
-    reason: str
-
-
-@attrs.frozen(repr=False, eq=False)
 class Reconfigured(Value):
     """Other thresholds, or another way to decide, from now on; None leaves it as it is. The next sample is judged by them."""
 
@@ -128,13 +126,13 @@ Event = (
     | LeafStarted
     | LeafExited
     | IdleChanged
+    | HostShort
     | RestartAdmitted
     | RestartRefused
     | RestartPostponed
     | RestartDone
     | RestartBroken
     | Prepared
-    | ModeRequested
     | Reconfigured
     | Tick
 )

@@ -14,7 +14,7 @@ from supervisor import CallError, ProcessId, RunningCommand
 
 from ..event import CaptureFailed, MonitoringDegraded
 from ..policy import decide
-from ..policy.pressure import MemoryState, interval
+from ..policy.pressure import MemoryState
 from ..state.files import StateWriteFailed
 from .choice import ReaderChain, open_reader
 from .host import available_bytes
@@ -132,7 +132,7 @@ class Sweep:
             now: The time it will bear.
             paused: The kernel says that it stands at its limit.
         """
-        pause = interval(leaf.guard.pressure, self.ledger.intervals, now)
+        pause = self.ledger.pause(leaf, now)
         leaf.due, leaf.slack = now + pause, min(pause / SLACK, 1.0)
         try:
             watch = self.watching(leaf)

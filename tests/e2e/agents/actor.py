@@ -11,6 +11,7 @@ Every process that comes about is written to the file REPORT as ``LIFE ROLE PID`
     deaf               ignore SIGTERM, SIGINT and SIGHUP from here on
     stubborn           at SIGTERM write to REPORT as ``asked``, and go on
     answer:CODE        end with CODE at SIGTERM
+    listen:NAME        at that signal write to REPORT what $MEMORY_GUARDIAN_MODE_FILE says, as the role
     tremble:LOW:HIGH:TIMES   swing between two sizes in MiB, each held for 50 ms
     ready              write a newline to $NOTIFY_FD
     await:FILE         go on once FILE exists
@@ -65,6 +66,8 @@ def play(number: int, verb: str, *given: str) -> None:
         case "answer":
             code = int(given[0])
             signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(code))
+        case "listen":
+            signal.signal(getattr(signal, f"SIG{given[0]}"), lambda signum, frame: note(number, mode()))
         case "tremble":
             for _ in range(int(given[2])):
                 for size in given[:2]:
@@ -149,6 +152,11 @@ def private() -> int:
     with open("/proc/self/statm") as file:
         resident, shared = file.read().split()[1:3]
     return (int(resident) - int(shared)) * mmap.PAGESIZE
+
+
+def mode() -> str:
+    with open(os.environ["MEMORY_GUARDIAN_MODE_FILE"]) as file:
+        return file.read().strip()
 
 
 def lives() -> int:

@@ -1,0 +1,140 @@
+"""How a leaf hears of its mode: one protocol for whatever reaches into a leaf, and the way that any command can use.
+
+That way is a file that holds the mode in one word, and a signal if one is configured. The file's path is in the leaf's environment as
+`MEMORY_GUARDIAN_MODE_FILE`; it is replaced atomically, so that a reader finds the old word or the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from supervisor import ProcessId, send_signal
+
+from ..config.run import MODE_FILE
+from ..policy.ladder import DegradationMode
+from ..state.files import StateWriteFailed, write_atomic
+
+
+class AdapterFailed(Exception):
+    """The leaf did not hear of its mode.
+
+    Attributes:
+        channel: How it should have: ``mode_file`` or ``signal``.
+    """
+
+    def __init__(self, channel: str, reason: str) -> None:
+        self.channel, self.reason = channel, reason
+        super().__init__(reason)
+
+    def __reduce__(self) -> tuple[type[AdapterFailed], tuple[str, str]]:
+        return type(self), (self.channel, self.reason)
+
+
+class LeafAdapter(Protocol):
+    """What tells one leaf of its mode. It outlives the leaf's lives."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What each life of the leaf is given in its environment, to hear by."""
+
+    async def degrade(self, mode: DegradationMode, reason: str) -> None:
+        """The leaf's mode is this one from now on; said for a lower rung just as for a higher one.
+
+        Args:
+            mode: The mode.
+            reason: Why, in words, for whoever shows it.
+
+        Raises:
+            AdapterFailed: It did not hear.
+
+        **Cancellation:** at any time; the leaf has heard, or has not.
+        """
+
+    def close(self) -> None:
+        """The run is over. May be called again."""
+
+
+class FileAdapter:
+    """A mode file, and a signal where the leaf handles one. A `LeafAdapter` for any command.
+
+    Args:
+        path: The file, in a private directory that is there.
+        process: The root process of the leaf's present life; None when it does not run.
+        signum: What that gets after the file has changed; None for nothing.
+
+    Raises:
+        StateWriteFailed: The file cannot be written.
+    """
+
+    def __init__(self, path: Path, process: Callable[[], ProcessId | None], signum: int | None = None) -> None:
+        self._path, self._process, self._signal = path, process, signum
+        self._write(DegradationMode.NORMAL)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """See `LeafAdapter.environment`."""
+        return {MODE_FILE: str(self._path)}
+
+    async def degrade(self, mode: DegradationMode, reason: str) -> None:
+        """See `LeafAdapter.degrade`."""
+        try:
+            self._write(mode)
+        except StateWriteFailed as error:
+            raise AdapterFailed("mode_file", str(error)) from error
+        if self._signal is not None and (process := self._process()) is not None:
+            notify(process, self._signal)
+
+    def close(self) -> None:
+        """See `LeafAdapter.close`."""
+        with suppress(OSError):
+            self._path.unlink()
+
+    def _write(self, mode: DegradationMode) -> None:
+        write_atomic(self._path, f"{mode.value}\n".encode(), durable=False)
+
+
+def notify(process: ProcessId, signum: int) -> None:
+    """Send a process a signal that is news to it and not its end.
+
+    Raises:
+        AdapterFailed: It does not handle the signal, which would kill it; or it may not be signalled.
+    """
+    name = signal.Signals(signum).name
+    if handles(process.pid, signum) is False:
+        raise AdapterFailed("signal", f"{name} was not sent: process {process.pid} does not handle it, and would die of it")
+    try:
+        send_signal(process, signum)
+    except OSError as error:
+        raise AdapterFailed("signal", f"{name} cannot be sent to process {process.pid}: {error.strerror}") from error
+
+
+def handles(pid: int, signum: int) -> bool | None:
+    """Whether a process catches or ignores a signal; None where that cannot be told.
+
+    Blocking is no handling: a shell blocks all signals for a moment whenever it starts something.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        with open(f"/proc/{pid}/status", "rb") as status:
+            lines = status.read().splitlines()
+    except OSError:
+        return None
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith((b"SigCgt:", b"SigIgn:"))]
+    return any(mask >> (signum - 1) & 1 for mask in masks) if masks else None
+
+
+def signal_number(name: str) -> int | None:
+    """The number of a signal's name; None for an empty one."""
+    return int(signal.Signals[name]) if name else None
+
+
+def mode_file(directory: Path, name: str) -> Path:
+    """Where the mode of an agent of that name is; a name is no path."""
+    return directory / f"{name}{os.extsep}mode"
