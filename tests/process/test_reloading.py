@@ -8,8 +8,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from supervisor import Size
-from workers.config import GuardianRun
+from supervisor import ProcessId, Size
+from supervisor.leaf.command import Command
+from workers.config import DegradationConfig, GuardianRun, HealthConfig
+from workers.degradation.adapter import FileAdapter
 from workers.event_config import ConfigurationChanged
 from workers.guardian import policy_of
 from workers.policy.pressure import Thresholds
@@ -56,3 +58,36 @@ async def test_a_reload_changes_every_key_of_the_decision(tmp_path: Path) -> Non
         assert run.leaf.guard.generation == before.generation
         assert {"monitoring.blind_restart_after", "actor: restart.ineffective_window"} <= set(told["changed"])
         assert run.of(ConfigurationChanged)
+
+
+async def test_a_reload_says_of_each_key_from_when_on_it_counts(tmp_path: Path) -> None:
+    """What was made once for the whole run stays as it is, is named, and is named again by the next reload; the rest is in effect."""
+    async with inside(tmp_path, "stay") as run:
+        old, leaf = run.ledger.run, run.leaf
+        agent = old.agents[0]
+        changed = attrs.evolve(agent, degradation=DegradationConfig(7.0, "SIGUSR1"))
+        health = HealthConfig(interval=77.0, cpu=0.5)
+        wanted = attrs.evolve(old, config=attrs.evolve(old.config, health=health), agents=(changed,))
+        run.ledger.run = attrs.evolve(old, again=lambda: wanted)
+        for now in (["health.cpu", "actor: degradation.mode_cooldown"], []):
+            told = await reload(run.ledger)
+            assert (told["changed"], told["next_life"]) == (now, [])
+            assert told["next_run"] == ["health.interval", "actor: degradation.signal"]
+        assert leaf.agent.degradation == DegradationConfig(7.0, "")
+        assert run.ledger.run.config.health == attrs.evolve(health, interval=old.config.health.interval)
+
+
+async def test_a_reload_leaves_a_leaf_what_it_hears_its_mode_by(tmp_path: Path) -> None:
+    """The next life is told of the mode file, and the new command of what it was configured."""
+    process = ProcessId(1, 0)
+    async with inside(tmp_path, "stay") as run:
+        old, leaf = run.ledger.run, run.leaf
+        agent = old.agents[0]
+        leaf.adapter = FileAdapter(tmp_path / "mode", lambda: process)
+        changed = attrs.evolve(agent, command=attrs.evolve(agent.command, env={"OWN": "1"}))
+        run.ledger.run = attrs.evolve(old, again=lambda: attrs.evolve(old, agents=(changed,)))
+        told = await reload(run.ledger)
+        assert told["next_life"] == ["actor: command.env"]
+        spec = run.ledger.above(leaf).get_childspec("leaf")
+        assert isinstance(spec.start, Command)
+        assert spec.start.env == {"MEMORY_GUARDIAN_MODE_FILE": str(tmp_path / "mode"), "OWN": "1"}
