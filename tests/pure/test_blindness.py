@@ -140,6 +140,21 @@ def test_a_dry_run_says_so_once() -> None:
     assert leaf.send(Tick(), after=100.0) == [] and next_wake(leaf.guard) is None
 
 
+def test_a_dry_run_still_says_what_it_sees_afterwards() -> None:
+    """What it said about not seeing is no word about memory that is critical later."""
+    leaf = Leaf(attrs.evolve(POLICY, dry_run=True))
+    leaf.send(Sampled(50 * MIB, 1))
+    leaf.send(Unread("no descriptors"))
+    assert leaf.send(Tick(), after=100.0) == [fx.WouldRestart(REASON, False, MemoryState.NORMAL, None)]
+    assert leaf.guard.reported is MemoryState.NORMAL
+    leaf.send(Sampled(150 * MIB, 1))
+    assert leaf.guard.reported is None
+    leaf.send(Unread("no descriptors"))
+    leaf.send(Tick(), after=100.0)
+    told = [effect for _ in range(3) for effect in leaf.send(Sampled(250 * MIB, 1))]
+    assert isinstance(told[-1], fx.WouldRestart) and told[-1].level is MemoryState.CRITICAL
+
+
 def test_one_that_has_ended_is_not_restarted_for_it() -> None:
     """Nobody is there to be seen."""
     leaf = Leaf()

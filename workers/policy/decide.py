@@ -150,7 +150,9 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
     run = guard.critical_run + 1 if critical else 0
     guard = attrs.evolve(guard, pressure=pressure, outlook=outlook, critical_run=run, blind=False)
     due = (now if guard.due_since is None else guard.due_since) if guard.needs_restart or guard.pressed else None
-    guard = attrs.evolve(guard, due_since=due, reported=_still_reported(guard))
+    reported = _still_reported(guard)
+    if due != guard.due_since or reported is not guard.reported:
+        guard = attrs.evolve(guard, due_since=due, reported=reported)
     first = guard.phase is Phase.JUDGING
     if first:
         guard = _up(guard, sample.total_bytes, effects)
