@@ -324,18 +324,19 @@ def test_a_run_without_control_has_none(tmp_path: Path, backend: str) -> None:
 
 
 def test_what_a_killed_guardian_left_is_no_guardian(tmp_path: Path, backend: str) -> None:
-    """Its socket answers nobody, and the next start removes it."""
+    """Its socket answers nobody, and the next start removes it, with the directory of its mode files."""
     with guarding(tmp_path, backend, "stay") as run:
         listens(run)
         run.program.send(signal.SIGKILL)
         run.program.wait()
     folder = Path(os.environ["XDG_STATE_HOME"]) / "memory-guardian" / "run"
-    (left,) = folder.iterdir()
+    (left,), (modes,) = folder.glob("*.sock"), folder.glob("*.run")
     assert "no guardian runs" in ask("status", code=2).stderr
     with guarding(tmp_path, backend, "stay", tag="-2") as run:
         listens(run)
         eventually_sync(lambda: not left.exists(), what="the end of what was left")
-        assert len(list(folder.iterdir())) == 1
+        assert not modes.exists()
+        assert len(list(folder.glob("*.sock"))) == len(list(folder.glob("*.run"))) == 1
         run.program.send(signal.SIGTERM)
         run.finish()
 
