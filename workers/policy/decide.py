@@ -159,7 +159,9 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
     guard = _judged(guard, sample.total_bytes, now, effects, first=first)
     if level is MemoryState.NORMAL and not guard.pressed:
         prepared = guard.prepared and outlook.is_foreseen
-        guard = _recovered(attrs.evolve(guard, blocked=False, prepared=prepared), "memory is back to normal", effects)
+        if guard.blocked or prepared is not guard.prepared:
+            guard = attrs.evolve(guard, blocked=False, prepared=prepared)
+        guard = _recovered(guard, "memory is back to normal", effects)
     elif guard.ladder.asked_by(Cause.RESTART_REFUSED) is not None:
         guard = _degraded(guard, "restarts are still refused", effects)
     return guard
@@ -270,13 +272,15 @@ def _degraded(guard: Guard, reason: str, effects: list[Effect]) -> Guard:
 
 
 def _recovered(guard: Guard, reason: str, effects: list[Effect]) -> Guard:
+    if guard.ladder.asked_by(Cause.RESTART_REFUSED) is None:
+        return guard
     return _moved(guard, *recover(guard.ladder, Cause.RESTART_REFUSED), reason, effects)
 
 
 def _moved(guard: Guard, ladder: Ladder, change: ModeChange | None, reason: str, effects: list[Effect]) -> Guard:
     if change is not None:
         effects.append(Degrade(change.new, reason, change.old))
-    return attrs.evolve(guard, ladder=ladder)
+    return guard if ladder == guard.ladder else attrs.evolve(guard, ladder=ladder)
 
 
 def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
