@@ -119,6 +119,18 @@ def test_a_restart_for_memory_whose_first_reading_fails_is_judged_by_the_next() 
     assert [type(effect) for effect in leaf.send(Sampled(50 * MIB, 2))] == [fx.Sighted, fx.LevelChanged, fx.Completed]
 
 
+def test_a_restart_that_was_due_before_says_what_was_known() -> None:
+    """It is for the memory that was seen, so it comes with that, whether it can be seen at this moment or not."""
+    leaf = Leaf()
+    for _ in range(3):
+        leaf.send(Sampled(250 * MIB, 1))
+    leaf.send(RestartPostponed(10.0))
+    leaf.send(Unread("no descriptors"))
+    (asked,) = leaf.send(Tick(), after=10.0)
+    reason = "memory is at 250.0 MiB, critical (200.0 MiB) over 3 samples"
+    assert asked == fx.Restart(reason, False, MemoryState.CRITICAL, 250 * MIB)
+
+
 @pytest.mark.parametrize("answer", [RestartRefused("no", 30.0), RestartPostponed(30.0)])
 def test_protection_has_the_last_word(answer: Event) -> None:
     """A refusal is kept until its time is over; one without a time until it can be seen again."""

@@ -286,7 +286,7 @@ def _moved(guard: Guard, ladder: Ladder, change: ModeChange | None, reason: str,
 def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
     """Restart or prepare, if the state after the event calls for it."""
     if blindness.is_due(guard, now):
-        return _request(guard, blindness.reason(guard, now), False, effects)
+        return _request(guard, blindness.reason(guard, now), False, None, effects)
     if not guard.alive or guard.phase is not Phase.WATCHING or guard.pressure.fresh:
         return guard
     if guard.level is MemoryState.NORMAL and not guard.outlook.is_foreseen and not guard.pressed:
@@ -338,11 +338,11 @@ def _ask(guard: Guard, effects: list[Effect]) -> Guard:
     else:
         why = f": {in_words(guard.outlook)}"
     reason = guard.pressed or f"memory is at {_mib(total)}, {level.value} ({bound}){why}"
-    return _request(guard, reason, urgent, effects)
+    return _request(guard, reason, urgent, total, effects)
 
 
-def _request(guard: Guard, reason: str, urgent: bool, effects: list[Effect]) -> Guard:
-    total, level = None if guard.blind else guard.pressure.total_bytes, guard.level
+def _request(guard: Guard, reason: str, urgent: bool, total: int | None, effects: list[Effect]) -> Guard:
+    level = guard.level
     if guard.policy.dry_run:
         effects.append(WouldRestart(reason, urgent, level, total))
         return attrs.evolve(guard, reported=min(level, MemoryState.CRITICAL, key=lambda level: level.rank))
