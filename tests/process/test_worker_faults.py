@@ -128,10 +128,11 @@ async def test_a_stalled_worker_costs_a_call_its_time_and_no_more(method: str) -
         root = watched.root
         pid = await root.call("child", "pid")
         os.kill(pid, signal.SIGSTOP)
+        text = "x" * 500_000  # one for all: what counts is what is made of it here
         before = memory()
         async with anyio.create_task_group() as group:
             for _ in range(100):
-                group.start_soon(timed_out, root, "x" * 500_000)
+                group.start_soon(timed_out, root, text)
         assert memory() - before < 60 << 20
         await root.terminate_child("child")
         assert not running(pid)
