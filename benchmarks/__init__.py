@@ -10,6 +10,8 @@ tasks.py        bare task groups, and many tasks in turns
 otp.py          Erlang's own supervisor, where there is Erlang
 launcher.py     the launcher from outside
 alone.py        one benchmark in a process of its own
+traces/         recorded memory of real programs, and the programs
+simulated.py    memory as a formula: twelve families of it
 SUITE           the benchmarks themselves, one module each, with ``measure(effort)``
 """
 
@@ -30,6 +32,7 @@ SUITE: Final = {
     "launcher_start": "start of the launcher to the first instruction of the command",
     "launcher_memory": "memory of the idle launcher",
     "launcher_cpu": "CPU of the idle launcher, one sample a second",
+    "prediction": "how well memory is foreseen: error, share foreseen a minute ahead, false alarms, cost",
     "machine_step": "one step of the supervisor's machine",
     "event_bus": "one event to all who listen",
     "output": "1 MB of what a command writes, by where it goes",

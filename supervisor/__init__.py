@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from .core.extra_errors import TaskTimeout as TaskTimeout
     from .core.extra_errors import Unpicklable as Unpicklable
     from .core.extra_errors import WorkerFailed as WorkerFailed
+    from .core.history import RestartHistory as RestartHistory
+    from .core.history import Spent as Spent
     from .core.limits import Limits as Limits
     from .core.ports import ChildType as ChildType
     from .core.ports import Handle as Handle
@@ -108,6 +110,21 @@ if TYPE_CHECKING:
     from .edge.config import config_table as config_table
     from .edge.config import config_tables as config_tables
     from .edge.config import load_config as load_config
+    from .edge.control.client import Client as Client
+    from .edge.control.client import ControlError as ControlError
+    from .edge.control.client import running_guardians as running_guardians
+    from .edge.control.commands import CommandContext as CommandContext
+    from .edge.control.commands import ControlCommand as ControlCommand
+    from .edge.control.commands import a_child as a_child
+    from .edge.control.commands import add_json as add_json
+    from .edge.control.extension import ControlExtension as ControlExtension
+    from .edge.control.extension import StatusColumn as StatusColumn
+    from .edge.control.listening import Control as Control
+    from .edge.control.method import ControlMethod as ControlMethod
+    from .edge.control.method import ControlParameter as ControlParameter
+    from .edge.control.method import ControlRefused as ControlRefused
+    from .edge.control.method import child_path as child_path
+    from .edge.control.unavailable import ControlUnavailable as ControlUnavailable
     from .edge.finding import Finding as Finding
     from .edge.kinds import boolean as boolean
     from .edge.kinds import integer as integer
@@ -205,15 +222,16 @@ _MODULES = {
         "SimpleOneForOne SpecError StartFailed SupervisorError"
     ),
     "core.event": (
-        "CgroupUnavailable ChildExited ChildRestarted ChildStartFailed ChildStarted ChildStatus ChildTerminated ChildUnresponsive "
-        "Event EventsLost NotificationIgnored OomKilled OrphansSwept OutputFailed OutputLine OutputResumed Record RestartDeferred "
-        "SentryLost SupervisorGaveUp"
+        "CgroupUnavailable ChildExited ChildRestarted ChildStartFailed ChildStarted ChildStatus ChildTerminated "
+        "ChildUnresponsive Event EventsLost NotificationIgnored OomKilled OrphansSwept OutputFailed OutputLine OutputResumed "
+        "Record RestartDeferred SentryLost SupervisorGaveUp"
     ),
     "core.exits": "Exit ExitKind describe",
     "core.extra_errors": (
         "AlreadyRegistered CallTimeout KeysNotUnique NoPartitions NotAChild NotPartitioned NotRegistered NotServed RegistryError "
         "StartMethodUnavailable TaskExited TaskTimeout Unpicklable WorkerFailed"
     ),
+    "core.history": "RestartHistory Spent",
     "core.limits": "Limits",
     "core.ports": "ChildType Handle Launch Ticket",
     "core.report": "Report Severity report_of",
@@ -224,6 +242,12 @@ _MODULES = {
     "core.value": "Value",
     "edge.application": "Session",
     "edge.config": "ConfigSection LoadedConfig config_key config_platforms config_table config_tables load_config",
+    "edge.control.client": "Client ControlError running_guardians",
+    "edge.control.commands": "CommandContext ControlCommand a_child add_json",
+    "edge.control.extension": "ControlExtension StatusColumn",
+    "edge.control.listening": "Control",
+    "edge.control.method": "ControlMethod ControlParameter ControlRefused child_path",
+    "edge.control.unavailable": "ControlUnavailable",
     "edge.finding": "Finding",
     "edge.kinds": "boolean integer number seconds size text variables word words",
     "edge.render": "Console Line Renderer Summary TREE_WORDS Tone Words block wants_color",

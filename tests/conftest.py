@@ -72,6 +72,7 @@ def _guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         patch.setenv("HOME", str(home))
         for variable, folder in {"STATE": ".local/state", "DATA": ".local/share", "CONFIG": ".config", "CACHE": ".cache"}.items():
             patch.setenv(f"XDG_{variable}_HOME", str(home / folder))
+        patch.delenv("XDG_RUNTIME_DIR", raising=False)  # the launchers of a test are found by that test alone
         baseline = Baseline.take(os.environ[MARK])
         before = Path.cwd()
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from supervisor import Finding, Session
+    from supervisor import ControlCommand, Event, Finding, Renderer, Session, Words
 
     from .config import GuardianRun
 
@@ -59,6 +59,22 @@ class GuardianApplication:
         from .doctor import checks
 
         return checks(environ)
+
+    def subcommands(self) -> Mapping[str, ControlCommand]:
+        """What can be asked of a running guardian beside what can be asked of every tree."""
+        from .control_commands import COMMANDS
+
+        return COMMANDS
+
+    def renderer(self) -> Renderer:
+        """The guardian's words for events."""
+        from supervisor import Renderer
+
+        from .event_config import ConfigurationChanged, ConfigurationRejected
+        from .words import WORDS, subject
+
+        seldom: dict[type[Event], Words] = {kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected)}
+        return Renderer({**WORDS, **seldom}, subject=subject)
 
     async def run(self, configured: GuardianRun, session: Session) -> int:
         """Guard the agents until they end or the session is asked to stop.

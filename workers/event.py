@@ -45,13 +45,28 @@ class MonitoringDegraded(Event):
 
 @attrs.frozen(repr=False, eq=False)
 class MemoryLevelChanged(Event):
-    """The level of the leaf's whole tree changed."""
+    """The level of the leaf's whole tree changed. What is foreseen is told as in `MemoryWarning`."""
 
     name: ClassVar[str] = "memory_level_changed"
     old: MemoryState = MemoryState.NORMAL
     new: MemoryState = MemoryState.NORMAL
     total_bytes: int = 0
     memory_mb: float = 0.0
+    forecast_level: MemoryState | None = None
+    forecast_seconds: float | None = None
+    forecast_confidence: float | None = None
+    growth_bytes_per_second: float | None = None
+
+
+@attrs.frozen(repr=False, eq=False)
+class MemoryFloorChanged(Event):
+    """A restart showed what the leaf weighs from the start, and thresholds moved above that; or it weighs less again (None)."""
+
+    name: ClassVar[str] = "memory_floor_changed"
+    floor_bytes: int | None = None
+    warning_bytes: int = 0
+    critical_bytes: int = 0
+    emergency_bytes: int = 0
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -67,11 +82,19 @@ class MemoryThresholdExceeded(Event):
 
 @attrs.frozen(repr=False, eq=False)
 class MemoryWarning(Event):
-    """For the user: memory is above normal, and the guardian prepares."""
+    """For the user: memory is above normal, or will soon be critical, and the guardian prepares.
+
+    Where it is foreseen with confidence (0 to 1) that memory reaches critical, or emergency when it is critical already:
+    which level, in how many seconds, and how fast memory grows; else all four are None.
+    """
 
     name: ClassVar[str] = "memory_warning"
     message: str = ""
     memory_mb: float = 0.0
+    forecast_level: MemoryState | None = None
+    forecast_seconds: float | None = None
+    forecast_confidence: float | None = None
+    growth_bytes_per_second: float | None = None
 
 
 @attrs.frozen(repr=False, eq=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -29,6 +30,7 @@ from supervisor import (
     ProcessId,
     Record,
     Restart,
+    RestartHistory,
     StartFailed,
     Strategy,
     Supervisor,
@@ -55,7 +57,7 @@ from .probe.worker import probe
 from .state.worker import state
 
 if TYPE_CHECKING:
-    from supervisor import Session
+    from supervisor import ControlExtension, Session
 
 USAGE, FAULT, GAVE_UP = 2, 70, 75
 
@@ -88,8 +90,7 @@ def guardian(ledger: Ledger) -> Supervisor:
         ChildSpec("state", task(state, ledger)),
         ChildSpec("watch", subtree(watch, strategy=Strategy.REST_FOR_ONE, **_HOLDING)),
     ]
-    run = ledger.run
-    agents = [ChildSpec(leaf.name, protected(leaf.agent, detached=run.detached, dry_run=run.dry_run)) for leaf in ledger.leaves]
+    agents = [agent_spec(ledger, leaf) for leaf in ledger.leaves]
     branches = [ChildSpec("services", subtree(services, **_HOLDING))] if ledger.watches else []
     return Supervisor("guardian", [*branches, ChildSpec("agents", subtree(agents, **_HOLDING))], **_HOLDING)
 
@@ -101,8 +102,36 @@ def budgets(run: GuardianRun) -> list[str]:
     return [*describe_worst(cases), *(f"warning: {line}" for line in nested_budgets(cases))]
 
 
-def protected(agent: Agent, *, detached: bool = False, dry_run: bool = False) -> Any:
-    """The supervisor above one leaf: its flags are the agent's restart protection. A dry run restarts nothing, whatever happens."""
+def agent_spec(ledger: Ledger, leaf: Leaf) -> ChildSpec:
+    """What the supervisor of the agents is told of one."""
+    run = ledger.run
+    history = partial(ledger.spent, leaf)
+    above = protected(leaf.agent, detached=run.detached, dry_run=run.dry_run, judged=ledger.watches, history=history)
+    return ChildSpec(leaf.name, above)
+
+
+def protected(
+    agent: Agent,
+    *,
+    detached: bool = False,
+    dry_run: bool = False,
+    judged: bool = False,
+    history: Callable[[], RestartHistory] | None = None,
+) -> Any:
+    """The supervisor above one leaf: its flags are the agent's restart protection. A dry run restarts nothing, whatever happens.
+
+    Args:
+        agent: What is run, and its protection.
+        detached: Whether it gets no terminal.
+        dry_run: Whether it is a dry run.
+        judged: Whether somebody judges controlled restarts by the memory of the life that they begin.
+        history: What earlier lives of this supervisor, and earlier runs, have spent.
+    """
+    return subtree([leaf_spec(agent, detached=detached, dry_run=dry_run)], history=history, **protection(agent, judged=judged))
+
+
+def leaf_spec(agent: Agent, *, detached: bool = False, dry_run: bool = False) -> ChildSpec:
+    """The leaf of an agent."""
     policy, wanted = agent.restart_policy, agent.command
     restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run else wanted.restart]
     leaf = command(
@@ -115,22 +144,42 @@ def protected(agent: Agent, *, detached: bool = False, dry_run: bool = False) ->
         kill_timeout=policy.force_kill_timeout,
         stdin="null" if detached else "inherit",
     )
-    return subtree(
-        [ChildSpec("leaf", leaf, restart=restart, shutdown=policy.graceful_timeout, start_timeout=wanted.start_timeout)],
-        intensity=policy.max_attempts,
-        period=policy.attempt_window,
-        backoff=Backoff(policy.initial_cooldown, policy.cooldown_multiplier, policy.max_cooldown),
-        breaker=Breaker(policy.circuit_failures, policy.circuit_reset),
-        on_give_up=GiveUp.HOLD,
-        stability=policy.stability_period,
-    )
+    return ChildSpec("leaf", leaf, restart=restart, shutdown=policy.graceful_timeout, start_timeout=wanted.start_timeout)
+
+
+def protection(agent: Agent, *, judged: bool = False) -> dict[str, Any]:
+    """The flags of the supervisor above a leaf."""
+    policy = agent.restart_policy
+    return {
+        "intensity": policy.max_attempts,
+        "period": policy.attempt_window,
+        "backoff": Backoff(policy.initial_cooldown, policy.cooldown_multiplier, policy.max_cooldown),
+        "breaker": Breaker(policy.circuit_failures, policy.circuit_reset),
+        "on_give_up": GiveUp.HOLD,
+        "stability": policy.stability_period,
+        "judged": judged,
+    }
 
 
 def leaves_of(run: GuardianRun) -> list[Leaf]:
     """The leaves of a run, before anything runs."""
-    monitoring = run.config.monitoring
-    policy = decide.Policy(monitoring.critical_samples, monitoring.critical_grace, run.dry_run)
-    return [Leaf(agent, ("guardian", "agents", agent.name, "leaf"), decide.watch(policy, agent.thresholds)) for agent in run.agents]
+    return [
+        Leaf(agent, ("guardian", "agents", agent.name, "leaf"), decide.watch(policy_of(run, agent), agent.thresholds))
+        for agent in run.agents
+    ]
+
+
+def policy_of(run: GuardianRun, agent: Agent) -> decide.Policy:
+    """How the guardian decides about an agent."""
+    monitoring, restarts = run.config.monitoring, agent.restart_policy
+    return decide.Policy(
+        monitoring.critical_samples,
+        monitoring.critical_grace,
+        run.dry_run,
+        prediction_horizon=monitoring.prediction_horizon,
+        stability_period=restarts.stability_period,
+        ineffective_window=restarts.ineffective_window,
+    )
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -170,35 +219,51 @@ async def run_guardian(
     tree.run_id = session.run
     for sink in (*sinks, ledger.observe):
         tree.add_sink(sink)
+    control = session.control
+    if control is not None:
+        tree.add_sink(control.keep)
     source = "signal"
     failure: Exception | None = None
+    outcome = Outcome(FAULT, "fault")
     async with anyio.create_task_group() as tasks:
         block = anyio.CancelScope()
         tasks.start_soon(stop_when_asked, tree, session, block)
+        if control is not None:
+            tasks.start_soon(control.serve, tree, session.stop, partial(extension, ledger))
         try:
             with block:
                 async with tree:
                     began(ledger, swept)
                     session.service.ready()
+                    if control is not None:
+                        control.began()
                     try:
                         source = await over(ledger)
                     finally:
                         stopped(ledger)
         except Exception as error:  # raised again below, where no task group wraps it
             failure = error
+        if failure is None:
+            outcome = Outcome(code_of(ledger, source, session.stop.signal), source)
+        elif isinstance(failure, StartFailed) and (leaf := ledger.leaf_at(innermost(failure).path)) is not None:
+            outcome = Outcome(USAGE, "command")
+            if (ended := ended_unready(failure)) is not None:
+                leaf.exit, failure, outcome = ended, None, Outcome(exit_code(ended), "command")
+        with suppress(NoProc):  # if not even the tree came about, there is nobody to tell
+            ledger.emit(RunFinished(("guardian",), outcome.code, outcome.source))
+        if control is not None:
+            await control.flushed()
         tasks.cancel_scope.cancel()
-    outcome = Outcome(FAULT, "fault")
-    if failure is None:
-        outcome = Outcome(code_of(ledger, source, session.stop.signal), source)
-    elif isinstance(failure, StartFailed) and (leaf := ledger.leaf_at(innermost(failure).path)) is not None:
-        outcome = Outcome(USAGE, "command")
-        if (ended := ended_unready(failure)) is not None:
-            leaf.exit, failure, outcome = ended, None, Outcome(exit_code(ended), "command")
-    with suppress(NoProc):  # if not even the tree came about, there is nobody to tell
-        ledger.emit(RunFinished(("guardian",), outcome.code, outcome.source))
     if failure is not None:
         raise failure
     return outcome
+
+
+def extension(ledger: Ledger) -> ControlExtension:
+    """What can be asked of a guardian; imported when the first client connects."""
+    from .control import GuardianControl
+
+    return GuardianControl(ledger)
 
 
 def ended_unready(error: StartFailed) -> Exit | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import attrs
 
@@ -28,8 +28,9 @@ from supervisor import (
 
 from .config import Agent, GuardianRun
 from .guardian import GAVE_UP, Outcome, innermost, leaves_of, run_guardian
-from .ledger import Ledger
+from .ledger import Leaf, Ledger
 from .state.files import StateWriteFailed, project_key
+from .state.protection import ProtectionRecord, ProtectionUnreadable
 from .state.runs import NameInUse, RunClaim, claim
 from .state.sweeping import sweep_abandoned
 from .words import WORDS, status, subject, summary_rows
@@ -55,12 +56,20 @@ async def run(run: GuardianRun, session: Session) -> int:
                     [Fault("", f"{run.scratch!r} cannot be made: {error.strerror}; set TMPDIR to another directory")]
                 ) from error
         taken, swept = await claimed(run, claims)
+        configured = tuple(agent.name for agent in run.agents)
         run = attrs.evolve(run, agents=tuple(agent for agent, _ in taken))
         ledger = Ledger(run, leaves_of(run))
+        ledger.configured = configured
+        console = Console(is_terminal=session.stderr_is_terminal, environ=os.environ)
         for leaf, (_, held) in zip(ledger.leaves, taken, strict=True):
             leaf.claim = held
+            if held is not None and not run.dry_run:
+                leaf.record = ProtectionRecord(run.state_dir, project_key(leaf.agent.command.working_directory), held.name)
+                try:
+                    leaf.spent = leaf.kept = leaf.record.load()
+                except ProtectionUnreadable as error:
+                    console.say(f"memory-guardian: {leaf.name}: {error}")
         summary = Summary()
-        console = Console(is_terminal=session.stderr_is_terminal, environ=os.environ)
         for note in run.notes:
             console.say(f"memory-guardian: note: {note}")
         sinks: list[Callable[[Record], object]] = [summary.observe, *told(ledger, session, console)]
@@ -75,10 +84,19 @@ async def run(run: GuardianRun, session: Session) -> int:
                 raise
             raise UsageError([fault]) from error
         finally:
+            for leaf in ledger.leaves:
+                keep_last(leaf)
             ledger.close()
             console.close()
     console.say(block("memory-guardian:", [*summary_rows(ledger, summary), ("exit code", explained(outcome))]))
     return outcome.code
+
+
+def keep_last(leaf: Leaf) -> None:
+    """Write down what restart protection has spent at the very end, when its worker is gone."""
+    if leaf.record is not None and leaf.is_unkept:
+        with suppress(StateWriteFailed):  # said before, or nobody is left to be told
+            leaf.record.save(leaf.spent)
 
 
 async def claimed(run: GuardianRun, claims: ExitStack) -> tuple[list[tuple[Agent, RunClaim | None]], tuple[ProcessId, ...]]:

@@ -25,18 +25,23 @@ from .event import (
     MIB,
     CaptureFailed,
     DegradationChanged,
+    MemoryFloorChanged,
     MemoryLevelChanged,
+    MemoryThresholdExceeded,
     MemoryWarning,
     MonitoringDegraded,
     MonitoringStarted,
+    MonitoringStopped,
     RestartCompleted,
     RestartFailed,
     RestartInitiated,
     RestartRefused,
+    RunFinished,
     StateCaptured,
 )
 from .ledger import Leaf, Ledger
 from .policy.ladder import DegradationMode
+from .policy.outlook import in_words
 from .policy.pressure import MemoryState
 
 LISTED: Final = 10
@@ -71,6 +76,13 @@ def _started(event: MonitoringStarted) -> Line:
 
 def _level(event: MemoryLevelChanged) -> Line:
     return Line(f"memory {format_bytes(event.total_bytes)}: {event.old.value} -> {event.new.value}", TONES[event.new])
+
+
+def _floor(event: MemoryFloorChanged) -> Line:
+    marks = "warning {}, critical {}".format(*map(format_bytes, (event.warning_bytes, event.critical_bytes)))
+    if event.floor_bytes is None:
+        return Line(f"lighter again: {marks}", Tone.GOOD)
+    return Line(f"weighs {format_bytes(event.floor_bytes)} from the start, so a restart frees nothing below: {marks} now", Tone.WARNING)
 
 
 def _initiated(event: RestartInitiated) -> Line:
@@ -121,7 +133,10 @@ WORDS: dict[type[Event], Words] = {
     ChildStartFailed: _start_failed,
     **{kind: partial(_leaf_or_failure, words=TREE_WORDS[kind]) for kind in (ChildStarted, ChildExited)},
     MonitoringStarted: _started,
+    # what other lines have said already
+    **dict.fromkeys((MonitoringStopped, MemoryThresholdExceeded, RunFinished), lambda event: None),
     MemoryLevelChanged: _level,
+    MemoryFloorChanged: _floor,
     MemoryWarning: lambda event: Line(f"{event.message}: preparing for a restart", Tone.WARNING),
     RestartInitiated: _initiated,
     RestartCompleted: _completed,
@@ -139,11 +154,12 @@ def status(leaf: Leaf) -> str:
     pressure = leaf.guard.pressure
     total = "?" if pressure.total_bytes is None else format_bytes(pressure.total_bytes)
     mode = "" if leaf.mode is DegradationMode.NORMAL else f", {leaf.mode.value}"
-    return f"{leaf.name}: {total} of {format_bytes(pressure.thresholds.critical_bytes)}, {pressure.level.value}{mode}"
+    soon = in_words(leaf.guard.outlook)
+    return f"{leaf.name}: {total} of {format_bytes(pressure.thresholds.critical_bytes)}, {pressure.level.value}{mode}{soon and f', {soon}'}"
 
 
 def summary_rows(ledger: Ledger, summary: Summary) -> list[tuple[str, str | None]]:
-    """How long, how many restarts and why, peak memory, how each leaf ended, where its state is."""
+    """How long, how many restarts and why, peak memory, thresholds that look wrong, how each leaf ended, where its state is."""
     rows: list[tuple[str, str | None]] = [row for row in summary.rows() if row[0] != "restarts"]
     for leaf in ledger.leaves:
         of = f" of {leaf.name}" if len(ledger.leaves) > 1 else ""
@@ -155,6 +171,9 @@ def summary_rows(ledger: Ledger, summary: Summary) -> list[tuple[str, str | None
             clock = time.strftime("%H:%M:%S", time.localtime(note.time))
             rows.append(("", f"{clock} {'controlled' if note.controlled else 'after a failure'}: {note.reason}"))
         rows.append((f"peak memory{of}", None if peak is None else format_bytes(peak)))
+        suggestion = ledger.suggestion(leaf)
+        if suggestion is not None and (wrong := suggestion.summary()) is not None:
+            rows.append((f"thresholds{of}", wrong))
         rows.append((f"end{of}", leaf.exit.reason if leaf.exit is not None else None))
         rows.append((f"state{of}", leaf.state_file or "nothing was captured"))
     return rows

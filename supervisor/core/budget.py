@@ -45,6 +45,18 @@ NOTHING: Final[HashTrieMap[str, int]] = HashTrieMap()
 
 
 @attrs.frozen(repr=False, eq=False)
+class Proven(Value):
+    """An attempt that was said to have helped: the life that it began, and what is forgotten with that."""
+
+    generation: int
+    streak: int
+    failures: int
+
+
+UNPROVEN: Final[HashTrieMap[str, Proven]] = HashTrieMap()
+
+
+@attrs.frozen(repr=False, eq=False)
 class Budget(Value):
     """What has been spent.
 
@@ -55,6 +67,7 @@ class Budget(Value):
         circuit: The circuit's history.
         pending: The attempts that have neither succeeded nor failed yet: by child, the generation of the life that the attempt
             begins. Empty where nothing depends on it.
+        proven: By child, its latest attempt if somebody said that it helped, who may take that back.
     """
 
     window: Window = EMPTY
@@ -62,6 +75,7 @@ class Budget(Value):
     ready_at: float = -math.inf
     circuit: Circuit = CLOSED
     pending: HashTrieMap[str, int] = NOTHING
+    proven: HashTrieMap[str, Proven] = UNPROVEN
 
     def verdict(self, policy: SupervisorFlags, now: float) -> Verdict:
         """The answer at `now`; asking changes nothing."""
@@ -94,6 +108,7 @@ class Budget(Value):
             ready_at=now + cooldown if cooldown else self.ready_at,
             circuit=circuit,
             pending=pending,
+            proven=self.proven.discard(id),
         ), verdict
 
     def succeeded(self, id: str) -> Budget:
@@ -111,6 +126,22 @@ class Budget(Value):
         if circuit.state(now) is CircuitState.OPEN:
             return evolve(self, circuit=circuit, pending=NOTHING, window=EMPTY)
         return evolve(self, circuit=circuit, pending=self.pending.remove(id))
+
+    def judged(self, id: str, generation: int, policy: SupervisorFlags, now: float, *, success: bool) -> Budget:
+        """Somebody who knows says whether the attempt that began this life helped; a failure also when it has counted as a success."""
+        if self.pending.get(id) == generation:
+            if not success:
+                return self.failed(id, policy, now)
+            proof = Proven(generation, self.streak, self.circuit.failures)
+            return evolve(self.succeeded(id), proven=self.proven.insert(id, proof))
+        known = self.proven.get(id)
+        if success or known is None or known.generation != generation:
+            return self
+        # as if it had never succeeded: what failed before it, and what was attempted, counts again
+        circuit = self.circuit
+        if policy.breaker is not None and circuit.reopens is None:
+            circuit = Circuit(max(circuit.failures, known.failures)).failed(policy.breaker, now)
+        return evolve(self, streak=max(self.streak, known.streak), circuit=circuit, proven=self.proven.remove(id))
 
     def voided(self, id: str) -> Budget:
         """The attempt for `id` was cut short by somebody else: it proves nothing, and a half-open circuit has its trial back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 
 from .budget import Budget
@@ -86,6 +87,8 @@ class Draft:
         """Forget the child, specification and all."""
         self.buried = max(self.buried, self.children[id].generation)
         self.children = self.children.remove(id)
+        if id in self.cycle.proven:
+            self.cycle = evolve(self.cycle, proven=self.cycle.proven.remove(id))
         self.touched.append(id)
         self.effects.append(ForgetChild(id))
 
@@ -140,20 +143,21 @@ class Draft:
     def review(self, id: str) -> None:
         """Judge what was attempted for a child, where time has: a life that lasted is a success, one that was cut short is none."""
         if self.crash.pending or self.cycle.pending:
-            self.crash, self.cycle = self._reviewed(self.crash, id), self._reviewed(self.cycle, id)
+            self.crash = self._reviewed(self.crash, id, self.flags.stability)
+            self.cycle = self._reviewed(self.cycle, id, math.inf if self.flags.judged else self.flags.stability)
 
     def review_all(self) -> None:
         """Judge everything that was attempted, where time has."""
         for id in (*self.crash.pending, *self.cycle.pending):
             self.review(id)
 
-    def _reviewed(self, budget: Budget, id: str) -> Budget:
+    def _reviewed(self, budget: Budget, id: str, stability: float) -> Budget:
         generation, child = budget.pending.get(id), self.children.get(id)
         if generation is None or (child is not None and child.generation < generation):
             return budget
         if child is None or child.generation > generation or child.phase is Phase.UNDEFINED:
             return budget.voided(id)
-        lasted = child.phase is Phase.RUNNING and self.now - child.since >= self.flags.stability
+        lasted = child.phase is Phase.RUNNING and self.now - child.since >= stability
         return budget.succeeded(id) if lasted else budget
 
     # ------------------------------------------------------------ what goes out

@@ -96,8 +96,8 @@ def receive(draft: Draft, event: Input) -> None:
             except (CallError, SpecError) as error:
                 draft.effects.append(Reply(ref, error=error))
         case Judge(id=id, generation=generation, success=success):
-            if draft.cycle.pending.get(id) == generation:
-                draft.cycle = draft.cycle.succeeded(id) if success else draft.cycle.failed(id, draft.flags, draft.now)
+            if draft.life(id, generation) is not None:
+                draft.cycle = draft.cycle.judged(id, generation, draft.flags, draft.now, success=success)
         case _:
             pass
 

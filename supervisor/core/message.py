@@ -144,7 +144,7 @@ class Call(Value):
 
 @attrs.frozen(repr=False, eq=False)
 class Judge(Value):
-    """Somebody who knows says whether the controlled restart that began this life helped."""
+    """Somebody who knows says whether the controlled restart that began this life helped; a success may be taken back."""
 
     id: str
     generation: int

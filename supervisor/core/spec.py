@@ -135,6 +135,7 @@ class SupervisorFlags(Value):
         breaker: A circuit over the restarts; None has none.
         on_give_up: What a spent budget does. `HOLD` needs a breaker: time alone brings the next trial.
         stability: Seconds of running after which a restart counts as a success.
+        judged: Whether a controlled restart succeeds by `SupervisorRef.judge` alone, and not by lasting.
         max_children: How many children a dynamic supervisor may have, those that wait for a restart included.
 
     Raises:
@@ -150,6 +151,7 @@ class SupervisorFlags(Value):
     breaker: Breaker | None = attrs.field(default=None, kw_only=True)
     on_give_up: GiveUp = attrs.field(default=GiveUp.ESCALATE, kw_only=True)
     stability: float = attrs.field(default=30.0, kw_only=True)
+    judged: bool = attrs.field(default=False, kw_only=True)
     max_children: float = attrs.field(default=math.inf, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -173,6 +175,8 @@ class SupervisorFlags(Value):
             raise InvalidField("on_give_up", self.on_give_up, "a member of GiveUp")
         if not is_duration(self.stability):
             raise InvalidField("stability", self.stability, "seconds >= 0 or math.inf")
+        if not isinstance(self.judged, bool):
+            raise InvalidField("judged", self.judged, "True or False")
         if self.max_children != math.inf and not is_count(self.max_children):
             raise InvalidField("max_children", self.max_children, "an integer >= 0 or math.inf")
         if self.max_children != math.inf and not self.dynamic:

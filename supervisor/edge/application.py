@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     import argparse
 
     from ..runtime.supervisor import Supervisor
+    from .control.commands import ControlCommand
+    from .control.listening import Control
     from .event_file import EventFile
     from .finding import Check
+    from .render import Renderer
     from .signals import StopRequest
 
 
@@ -34,6 +37,7 @@ class Session(Value):
         backend: ``"trio"`` or ``"asyncio"``.
         stop: Set by the signals; the application may set it as well.
         service: The service manager above us, to be told when the run is up; may be nobody.
+        control: What clients on the control socket are served by, see `Control`; None for nothing. The launcher opens and closes it.
         event_file: The open file of ``--events``, or None. The launcher closes it.
         stdin_is_terminal: Whether standard input is a terminal.
         stdout_is_terminal: Whether standard output is one.
@@ -44,6 +48,7 @@ class Session(Value):
     backend: str
     stop: StopRequest
     service: ServiceManager = attrs.field(factory=ServiceManager, kw_only=True)
+    control: Control | None = attrs.field(default=None, kw_only=True)
     event_file: EventFile | None = None
     stdin_is_terminal: bool = False
     stdout_is_terminal: bool = False
@@ -58,7 +63,7 @@ class Session(Value):
 class Application(Protocol):
     """What ``run``, ``check``, ``demo`` and ``doctor`` are about.
 
-    `configure`, `check`, `demo` and `doctor` start and create nothing: a signal may end the process at any moment until `run` is called.
+    All but `run` start and create nothing: a signal may end the process at any moment until `run` is called.
     """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -94,6 +99,12 @@ class Application(Protocol):
 
     def doctor(self, environ: Mapping[str, str]) -> Iterable[tuple[str, Check]]:
         """What the application itself needs of this host, for ``doctor``: the names of findings, and how each is found."""
+
+    def subcommands(self) -> Mapping[str, ControlCommand]:
+        """Subcommands of the application's own, which talk to a run of it, by name. May be left out where there are none."""
+
+    def renderer(self) -> Renderer:
+        """The application's words for events that came from a run of it. May be left out where it has none."""
 
     async def run(self, configured: Any, session: Session) -> int:
         """Run until the end, or until `session.stop`.
@@ -204,9 +215,14 @@ async def run_tree(tree: Supervisor, session: Session) -> int:
         tree.add_sink(session.event_file.write)
     for sink in session.service.sinks(Renderer()):
         tree.add_sink(sink)
+    control = session.control
+    if control is not None:
+        tree.add_sink(control.keep)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         block = anyio.CancelScope()
+        if control is not None:
+            tasks.start_soon(control.serve, tree, session.stop)
 
         async def watch() -> None:
             await session.stop.wait()
@@ -220,10 +236,14 @@ async def run_tree(tree: Supervisor, session: Session) -> int:
             with block:
                 async with tree:
                     session.service.ready()
+                    if control is not None:
+                        control.began()
                     # the tree cancels this when it ends by itself
                     await anyio.sleep_forever()
         except Exception as error:  # raised again below, where no task group wraps it
             failure = error
+        if control is not None:
+            await control.flushed()
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure

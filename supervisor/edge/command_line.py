@@ -5,6 +5,7 @@
     check     a configuration, or any tree
     demo      a demonstration
     doctor    what this host offers
+    status    and others of `control.commands` and of the application: talk to a run
 
 Nothing heavy is imported before it is known to be needed: a usage error costs no event loop, and a run only its own.
 """
@@ -14,23 +15,28 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final
 
-from ..core.text import printable
+import attrs
+
 from .application import Application, Session, check_tree, is_attribute, load_attribute, load_tree, new_run_id, run_tree
 from .parser import Formatter, Parser, joined_values, takes_next
+from .saying import FAULT, Unwritten, complain, flushed, say, unwritten
 from .usage import Fault, UsageError, did_you_mean, quote, raise_all
 
 if TYPE_CHECKING:
+    from .control.commands import ControlCommand
     from .event_file import EventFile
 
-USAGE, FAULT, GAVE_UP, INTERRUPTED = 2, 70, 75, 130
+USAGE, GAVE_UP, INTERRUPTED = 2, 75, 130
 DEFAULT_APPLICATION: Final = "workers.application:application"
 SUBCOMMANDS: Final = ("run", "app", "check", "demo", "doctor")
-LATER: Final = ("status", "top", "events", "restart", "stop", "degrade", "states")
+CONTROL: Final = ("status", "events", "restart", "stop")
+"""Those that talk to a run; an application has more of its own."""
+LATER: Final = ("top", "states")
 BACKENDS: Final = ("trio", "asyncio")
 
 
@@ -54,16 +60,16 @@ def main(argv: Sequence[str] | None = None, *, application: str = DEFAULT_APPLIC
     try:
         code = program.run(list(sys.argv[1:] if argv is None else argv))
     except UsageError as error:
-        _complain(_as_text(program.name, error.faults))
+        complain(_as_text(program.name, error.faults))
         code = USAGE
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except _Unwritten as stopped:
-        return _unwritten(stopped.error, 0)
+    except Unwritten as stopped:
+        return unwritten(stopped.error, 0)
     except SystemExit as leaving:
         # argparse, after it printed help
         code = leaving.code if isinstance(leaving.code, int) else 0
-    return _flushed(code)
+    return flushed(code)
 
 
 class _Program:
@@ -79,9 +85,9 @@ class _Program:
         first = before[0] if before and not before[0].startswith("-") else None
         if first in LATER:
             raise UsageError([Fault(first, "not available in this version")])
-        if first is not None and first not in SUBCOMMANDS:
-            raise UsageError([self._no_subcommand(before, command)])
         rest = before if first is None else before[1:]
+        if first is not None and first not in SUBCOMMANDS:
+            return self._talk(first, rest, command)
         match first:
             case "app":
                 return self._app(rest, command)
@@ -98,13 +104,16 @@ class _Program:
         parser = self._parser(
             "[run] [options] -- COMMAND [ARG ...]",
             f"       {self.name} app MODULE:ATTRIBUTE [options]\n       {self.name} check [FILE | MODULE:ATTRIBUTE]\n"
-            f"       {self.name} demo [options]\n       {self.name} doctor [--json]",
+            f"       {self.name} demo [options]\n       {self.name} doctor [--json]\n"
+            f"       {self.name} status | events | restart | stop [--help]",
             "Run COMMAND under the guardian: its memory is watched, and it is restarted before memory is gone.",
         )
         parser.add_argument("--version", action="store_true", help="print the version and where this program is, and exit")
         self._add_loop_options(parser)
         if "--version" in words:
-            _say(version())
+            from .version import version
+
+            say(version())
             return 0
         application = self._load()
         application.add_options(parser)
@@ -112,7 +121,7 @@ class _Program:
         if command == []:
             raise UsageError([f"no command after --; write: {self.name} [options] -- COMMAND [ARG ...]"])
         options.command = command
-        return self._start(application, options, application.configure)
+        return self._start("run", application, options, application.configure)
 
     def _demo(self, words: list[str], command: list[str] | None) -> int:
         parser = self._parser("demo [options]", "", "Show a leaking program under the guardian; ends by itself.")
@@ -120,7 +129,7 @@ class _Program:
         self._no_command("demo", command)
         options = self._parse(parser, words, command, ["demo"])
         application = self._load()
-        return self._start(application, options, application.demo)
+        return self._start("demo", application, options, application.demo)
 
     def _check(self, words: list[str], command: list[str] | None) -> int:
         parser = self._parser(
@@ -132,10 +141,32 @@ class _Program:
         self._no_command("check", command)
         options = self._parse(parser, words, command, ["check"])
         if options.file is not None and is_attribute(options.file) and not os.path.exists(options.file):
-            _say(check_tree(options.file))
+            say(check_tree(options.file))
         else:
-            _say(self._load().check(options.file, self.environ))
+            say(self._load().check(options.file, self.environ))
         return 0
+
+    def _talk(self, first: str, words: list[str], command: list[str] | None) -> int:
+        """A subcommand that talks to a run."""
+        own = self._subcommands()
+        if first not in CONTROL and first not in own:
+            raise UsageError([self._no_subcommand([first, *words], command, own)])
+        from .control.commands import COMMANDS, CommandContext, perform
+
+        told = own[first] if first in own else COMMANDS[first]
+        parser = self._parser(f"{first} {told.usage}", "", told.description)
+        told.add_options(parser)
+        self._no_command(first, command)
+        options = self._parse(parser, words, command, [first])
+        return perform(told, CommandContext(self.environ, self.name, self._loaded), options)
+
+    def _subcommands(self) -> Mapping[str, ControlCommand]:
+        """Those of the application; one that cannot be loaded is no answer to a word that nobody knows."""
+        try:
+            # an application may have none
+            return getattr(self._loaded(), "subcommands", dict)()
+        except UsageError:
+            return {}
 
     def _doctor(self, words: list[str], command: list[str] | None) -> int:
         parser = self._parser(
@@ -148,13 +179,14 @@ class _Program:
         options = self._parse(parser, words, command, ["doctor"])
         from . import doctor
         from .doctor_checks import CHECKS
+        from .version import version
 
         findings = doctor.examine(CHECKS)
         try:
             findings += doctor.examine(self._loaded().doctor(self.environ))
         except UsageError as error:
             findings += (doctor.incomplete(error),)
-        _say(doctor.as_json(findings, version()) if options.json else doctor.as_text(findings))
+        say(doctor.as_json(findings, version()) if options.json else doctor.as_text(findings))
         return doctor.exit_code(findings)
 
     def _app(self, words: list[str], command: list[str] | None) -> int:
@@ -173,9 +205,9 @@ class _Program:
             faults += error.faults
         raise_all(faults)
         assert tree is not None
-        return self._in_loop(options.backend, partial(run_tree, tree), options.events)
+        return self._in_loop("app", options, partial(run_tree, tree))
 
-    def _start(self, application: Application, options: argparse.Namespace, configure: Callable[..., Any]) -> int:
+    def _start(self, kind: str, application: Application, options: argparse.Namespace, configure: Callable[..., Any]) -> int:
         """Check everything, then run it."""
         faults = _loop_faults(options)
         configured: Any = None
@@ -184,15 +216,16 @@ class _Program:
         except UsageError as error:
             faults += error.faults
         raise_all(faults)
-        return self._in_loop(options.backend, partial(application.run, configured), options.events)
+        return self._in_loop(kind, options, partial(application.run, configured))
 
-    def _in_loop(self, backend: str, run: Callable[[Session], Awaitable[int]], events: str | None) -> int:
+    def _in_loop(self, kind: str, options: argparse.Namespace, run: Callable[[Session], Awaitable[int]]) -> int:
         from ..core.errors import RestartIntensityExceeded, StartFailed
         from .service import ServiceManager
         from .signals import StopRequest, run_with_signals
 
+        backend, events = options.backend, options.events
         event_file = _open_events(events) if events is not None else None
-        service = ServiceManager.from_environ(os.environ, lambda line: _complain(f"{self.name}: {line}"))
+        service = ServiceManager.from_environ(os.environ, lambda line: complain(f"{self.name}: {line}"))
 
         async def body(stop: StopRequest) -> int:
             session = Session(
@@ -205,28 +238,34 @@ class _Program:
                 stdout_is_terminal=_is_terminal(1),
                 stderr_is_terminal=_is_terminal(2),
             )
-            return await service.during(lambda: run(session), stop)
+            if options.no_control:
+                return await service.during(lambda: run(session), stop)
+            from .control.listening import Control
+
+            with Control(session.run, kind, backend, environ=self.environ) as control:
+                controlled = attrs.evolve(session, control=control)
+                return await service.during(lambda: run(controlled), stop)
 
         try:
             return run_with_signals(body, backend)
         except RestartIntensityExceeded as error:
-            _complain(f"{self.name}: {error}")
+            complain(f"{self.name}: {error}")
             return GAVE_UP
         except StartFailed as error:
-            _complain(f"{self.name}: {error}")
+            complain(f"{self.name}: {error}")
             return FAULT
         except UsageError:
             raise
         except Exception as error:  # the outermost boundary: a fault of ours becomes exit code 70, with what is needed to find it
             import traceback
 
-            _complain(f"{self.name}: internal error: {error!r}\n{''.join(traceback.format_exception(error))}")
+            complain(f"{self.name}: internal error: {error!r}\n{''.join(traceback.format_exception(error))}")
             return FAULT
         finally:
             if event_file is not None:
                 event_file.close()
                 if event_file.lost:
-                    _complain(
+                    complain(
                         f"{self.name}: {event_file.lost} events are missing in {events}: {event_file.failure or 'written again since'}"
                     )
 
@@ -235,7 +274,7 @@ class _Program:
             return self._loaded()
         except UsageError as error:
             # nobody named it, so it is no fault of usage
-            _complain(f"{self.name}: this installation is incomplete: {error}")
+            complain(f"{self.name}: this installation is incomplete: {error}")
             raise SystemExit(FAULT) from error
 
     def _loaded(self) -> Application:
@@ -255,6 +294,7 @@ class _Program:
     def _add_loop_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--backend", metavar="trio|asyncio", default="trio", help="the event loop; default: trio")
         parser.add_argument("--events", metavar="FILE", help="append all events to FILE as JSON Lines")
+        parser.add_argument("--no-control", action="store_true", help="do without the socket that status, events, restart and stop talk to")
 
     def _parse(self, parser: Parser, words: list[str], command: list[str] | None, prefix: list[str]) -> argparse.Namespace:
         options, extra = parser.parse_known_args(joined_values(words))
@@ -263,15 +303,15 @@ class _Program:
         if extra[0].startswith("-"):
             name = extra[0].partition("=")[0]
             raise UsageError([Fault(name[:80], f"unknown option{did_you_mean(name, parser.option_strings)}; see --help")])
-        if prefix in (["check"], ["app"], ["demo"], ["doctor"]):
+        if prefix and prefix != ["run"]:
             raise UsageError([f"unexpected {quote(extra[0])} after {prefix[0]}; see {self.name} {prefix[0]} --help"])
         if command is not None:
             raise UsageError([f"unexpected {quote(extra[0])} before --; the command begins after --"])
         at = next(index for index, word in enumerate(words) if word == extra[0] and not takes_next(parser, words[:index]))
         raise UsageError([self._put_dashes([*prefix, *words[:at]], words[at:])])
 
-    def _no_subcommand(self, before: list[str], command: list[str] | None) -> Fault:
-        near = did_you_mean(before[0], SUBCOMMANDS)
+    def _no_subcommand(self, before: list[str], command: list[str] | None, more: Iterable[str]) -> Fault:
+        near = did_you_mean(before[0], [*SUBCOMMANDS, *CONTROL, *more])
         if command is not None:
             return Fault("", f"unexpected {quote(before[0])} before --{near}; the command begins after --")
         if near:
@@ -304,23 +344,6 @@ def program_name() -> str:
     return "python -m supervisor" if called in ("", "__main__.py", "-m", "-c") else called
 
 
-def version() -> str:
-    """The distribution's version, and the place of the package: supervisord's package has the same name."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        number = installed("memory-guardian")
-    except PackageNotFoundError:
-        number = "from source"
-    return f"memory-guardian {number} ({os.path.dirname(os.path.dirname(os.path.abspath(__file__)))})"
-
-
-def printable_lines(text: str) -> str:
-    """A text of several lines without other control characters."""
-    return "\n".join(printable(line) for line in text.split("\n"))
-
-
 def _open_events(path: str) -> EventFile:
     from .event_file import EventFile
 
@@ -351,50 +374,3 @@ def _as_text(name: str, faults: Sequence[Fault]) -> str:
     if len(faults) == 1:
         return f"{name}: {faults[0]}"
     return "\n".join([f"{name}: {len(faults)} faults:", *(f"  {fault}" for fault in faults)])
-
-
-def _complain(text: str) -> None:
-    if sys.stderr is not None:
-        try:
-            sys.stderr.write(f"{printable_lines(text)}\n")
-            sys.stderr.flush()
-        except OSError:
-            # nobody can be told any more
-            pass
-
-
-def _say(text: str) -> None:
-    try:
-        print(printable_lines(text), flush=True)
-    except OSError as error:
-        raise _Unwritten(error) from None
-
-
-class _Unwritten(Exception):
-    """Standard output took no more."""
-
-    def __init__(self, error: OSError) -> None:
-        self.error = error
-        super().__init__(str(error))
-
-
-def _flushed(code: int) -> int:
-    """Flush standard output here, where a reader that has gone or a full disk is no traceback."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        return _unwritten(error, code)
-    return code
-
-
-def _unwritten(error: OSError, code: int) -> int:
-    """The exit code when not everything could be written: a reader that has seen enough is no fault."""
-    # what is left in the buffer would be tried again, and fail again, when the interpreter ends
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
-    if isinstance(error, BrokenPipeError):
-        return code
-    _complain(f"standard output: {error.strerror}")
-    return code or FAULT

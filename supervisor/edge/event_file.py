@@ -6,6 +6,7 @@ import math
 import os
 import stat
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -34,10 +35,20 @@ def record_data(record: Record) -> dict[str, Any]:
 
 
 def encoded(record: Record) -> bytes:
-    """A record as one line of JSON, in ASCII, with its newline. What JSON cannot say (NaN, infinity) is null: unknown."""
+    """A record as one line of JSON, in ASCII, with its newline; made once for all who ask for the latest record."""
+    global _latest
+    if _latest is None or _latest[0]() is not record:
+        _latest = (weakref.ref(record), as_line(record_data(record)))
+    return _latest[1]
+
+
+_latest: tuple[weakref.ref[Record], bytes] | None = None
+
+
+def as_line(data: object) -> bytes:
+    """JSON data as one line, in ASCII, with its newline. What JSON cannot say (NaN, infinity) is null: unknown."""
     import json
 
-    data = record_data(record)
     try:
         line = json.dumps(data, allow_nan=False, separators=(",", ":"))
     except ValueError:

@@ -73,6 +73,7 @@ class Renderer:
 
     Args:
         words: For each type of event what to say about it, or None to say nothing; added to those of the tree's events, and over them.
+            A type that is not among them may have its own, as `words`.
         subject: What to call the path of an event.
         color: Whether to use colours, see `wants_color`.
     """
@@ -88,9 +89,15 @@ class Renderer:
         self._subject = subject
         self._color = color
 
+    @property
+    def kinds(self) -> list[type[Event]]:
+        """The types of events that there are words for."""
+        return list(self._words)
+
     def line(self, record: Record) -> str | None:
         """``12:03:07  claude  memory 15.2 GiB: warning -> critical``, without a newline at the end; None when there is nothing to say."""
-        words = self._words.get(type(record.event))
+        kind = type(record.event)
+        words = self._words.get(kind) or getattr(kind, "words", None)
         said = words(record.event) if words else None
         if said is None:
             return None

@@ -10,17 +10,10 @@ from ..core.report import brief
 from ..core.text import duration, printable
 from ..runtime.ref import SupervisorRef
 from ..runtime.tree_info import SupervisorInfo, TreeInfo
-from .render import columns, fitted
+from .table import Branches, Layout, branches, table
 
 HEADER: Final = ("tree", "state", "pid", "restarts", "uptime", "about")
-LEAST: Final = (0, 10, 7, 8, 11, 0)
-"""Columns of text that a column of the table takes at least, so that it stays where it is while numbers grow."""
-RIGHT: Final = (2, 3, 4)
-"""Columns with numbers, aligned to the right."""
-SPARED: Final = (2, 4, 3)
-"""Columns that a narrow terminal goes without, the first one first, after what a child is about."""
-SHORTEST: Final = 16
-"""The least of what a child is about that is worth showing."""
+LAYOUT: Final = Layout(least=(0, 10, 7, 8, 11, 0), right=(2, 3, 4), spared=(2, 4, 3), cut=5)
 
 
 def render(tree: SupervisorRef | TreeInfo, *, width: int | None = None, unicode: bool = True) -> str:
@@ -36,45 +29,11 @@ def render(tree: SupervisorRef | TreeInfo, *, width: int | None = None, unicode:
         NoProc: The supervisor is not running.
     """
     info = tree if isinstance(tree, TreeInfo) else tree.tree()
-    rows = [HEADER, *_rows(info, "", "", _UNICODE if unicode else _ASCII)]
-    # what the terminal lacks, it does not get: neither in names nor as the mark of a cut
-    mark = "…" if unicode else "~"
-    if not unicode:
-        rows = [tuple(cell.encode("ascii", "backslashreplace").decode("ascii") for cell in row) for row in rows]
-    widths = [max(least, *(columns(row[index]) for row in rows)) for index, least in enumerate(LEAST)]
-    shown = list(range(len(HEADER)))
-    if width is not None:
-        _narrow(shown, widths, width)
-    return "\n".join("  ".join(_cell(row[index], widths[index], index, mark) for index in shown).rstrip() for row in rows)
+    rows = [HEADER, *_rows(info, "", "", branches(unicode))]
+    return table(rows, LAYOUT, width=width, unicode=unicode)
 
 
-def _narrow(shown: list[int], widths: list[int], width: int) -> None:
-    """Make the table as narrow as it has to be."""
-
-    def excess() -> int:
-        return sum(widths[index] + 2 for index in shown) - 2 - width
-
-    if excess() > 0:
-        widths[5] -= excess()
-        if widths[5] < SHORTEST:
-            shown.remove(5)
-    for index in SPARED:
-        if excess() > 0:
-            shown.remove(index)
-    if excess() > 0:
-        widths[0] = max(1, widths[0] - excess())
-
-
-def _cell(text: str, width: int, index: int, mark: str) -> str:
-    taken = columns(text)
-    if taken > width:
-        text = fitted(text, width - 1) + mark
-        taken = columns(text)
-    space = " " * (width - taken)
-    return space + text if index in RIGHT else text + space
-
-
-def _rows(info: TreeInfo, first: str, rest: str, branches: tuple[str, str, str, str]) -> Iterator[tuple[str, ...]]:
+def _rows(info: TreeInfo, first: str, rest: str, drawn: Branches) -> Iterator[tuple[str, ...]]:
     """The row of a child and those of its children; `first` precedes its own name, `rest` what is below it."""
     yield (
         first + printable(info.id),
@@ -85,10 +44,10 @@ def _rows(info: TreeInfo, first: str, rest: str, branches: tuple[str, str, str, 
         printable(_about(info)),
     )
     children = info.supervisor.children if info.supervisor is not None else ()
-    fork, last, through, past = branches
+    fork, last, through, past = drawn
     for number, child in enumerate(children, start=1):
         is_last = number == len(children)
-        yield from _rows(child, rest + (last if is_last else fork), rest + (past if is_last else through), branches)
+        yield from _rows(child, rest + (last if is_last else fork), rest + (past if is_last else through), drawn)
 
 
 def _about(info: TreeInfo) -> str:
@@ -112,7 +71,3 @@ def _budget(supervisor: SupervisorInfo, *, named: bool) -> list[str]:
     elif supervisor.circuit is not CircuitState.CLOSED:
         said.append("circuit half-open")
     return said
-
-
-_UNICODE = ("├─ ", "└─ ", "│  ", "   ")
-_ASCII = ("|- ", "`- ", "|  ", "   ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .identity import ProcessId
@@ -76,6 +77,31 @@ def environments() -> list[tuple[ProcessId, str]]:
         except (psutil.Error, OSError):
             continue  # gone, or not ours to read
     return found
+
+
+def upwards(pid: int) -> Iterator[int | None]:
+    """A process and its ancestors; None when one of them is gone or hidden before its parent is known."""
+    import psutil
+
+    try:
+        process: psutil.Process | None = psutil.Process(pid)
+        while process is not None:
+            yield process.pid
+            process = process.parent()
+    except psutil.Error:
+        yield None
+
+
+def life_of(pid: int) -> str:
+    """The value of our marker in the environment of a process; empty without, or where that may not be read."""
+    import psutil
+
+    from .marker import VARIABLE
+
+    try:
+        return psutil.Process(pid).environ().get(VARIABLE, "")
+    except (psutil.Error, OSError):
+        return ""
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -9,6 +9,7 @@ import anyio
 
 from ..core.errors import NoProc, Path
 from ..core.exits import Exit, describe
+from ..core.history import History, told
 from ..core.spec import ChildSpec, SupervisorFlags
 from ..leaf.interrupts import apply_marks, interrupts_wait
 from .bus import Sink
@@ -25,8 +26,8 @@ class Block:
         partitions: See `Node`.
     """
 
-    def __init__(self, path: Path, flags: SupervisorFlags, specs: tuple[ChildSpec, ...]) -> None:
-        self._path, self._flags, self._specs = path, flags, specs
+    def __init__(self, path: Path, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], history: History | None = None) -> None:
+        self._path, self._flags, self._specs, self._history = path, flags, specs, history
         self.partitions: int | None = None
         self.root: Node | None = None
         self.exit: Exit | None = None
@@ -38,6 +39,7 @@ class Block:
     async def open(self, run: str, sinks: Iterable[Sink]) -> AsyncIterator[None]:
         """Start the tree, let the body run, stop the tree; then one error leaves bare, if there was any."""
         apply_marks()
+        spent = told(self._history, where="/".join(self._path))
         up, over = anyio.Event(), anyio.Event()
 
         def finished(exit: Exit, error: Exception | None) -> None:
@@ -52,7 +54,7 @@ class Block:
         try:
             async with anyio.create_task_group() as tasks:
                 tree = Tree(tasks, run=run, sinks=sinks, fail=self._fail)
-                root = Node(tree, self._path, self._flags, self._specs, up.set, finished, partitions=self.partitions)
+                root = Node(tree, self._path, self._flags, self._specs, up.set, finished, partitions=self.partitions, history=spent)
                 self.root = tree.root = root
                 try:
                     root.boot()

@@ -17,6 +17,7 @@ import attrs
 from ..core.errors import NoProc
 from ..core.event import Event
 from ..core.exits import Exit
+from ..core.history import RestartHistory, with_history
 from ..core.machine import step
 from ..core.message import (
     AbandonChild,
@@ -176,10 +177,13 @@ class Node:
         finished: Callable[[Exit, Exception | None], None],
         *,
         partitions: int | None = None,
+        history: RestartHistory | None = None,
     ) -> None:
         self.tree, self.path = tree, path
         self.partitions = partitions
         self.state = initial(path, flags, specs, seed=tree.seed())
+        if history is not None:
+            self.state = with_history(self.state, history, self.now())
         self.lives: dict[str, Life] = {}
         self.armed = math.inf
         self._ready, self._finished = ready, finished

@@ -15,6 +15,7 @@ from ..core.budget import Verdict
 from ..core.calls import cycle_verdict
 from ..core.errors import BadCombination, ChildNotFound, ChildNotRunning, InvalidField, NoProc, is_name
 from ..core.exits import Exit
+from ..core.history import RestartHistory, history_of
 from ..core.message import (
     CycleChild,
     DeleteChild,
@@ -53,6 +54,7 @@ class DynamicFlags(TypedDict, total=False):
     breaker: Breaker | None
     on_give_up: GiveUp
     stability: float
+    judged: bool
     max_children: float
 
 
@@ -210,8 +212,16 @@ class SupervisorRef:
         return node.state.cycle.left(node.state.flags, node.now())
 
     def judge(self, id: str, generation: int, *, success: bool) -> None:
-        """Say whether the controlled restart that began this life helped; ignored when that life is over."""
+        """Say whether the controlled restart that began this life helped; ignored when that life is over.
+
+        A success can be taken back as long as the life lasts: then the failures and cooldowns before it count again.
+        """
         self._node().judge(id, generation, success=success)
+
+    def history(self) -> RestartHistory:
+        """What this supervisor has spent of its restart budgets, for one that is to go on with it: see `subtree`."""
+        node = self._node()
+        return history_of(node.state, node.now())
 
     async def reset_budgets(self) -> None:
         """Forget all restarts, cooldowns and failures, and close the circuits."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, Unpack, overload, runtime_checkable
 import attrs
 
 from ..core.errors import InvalidField
+from ..core.history import History, checked_history, told
 from ..core.ports import ChildType, Handle, Ticket
 from ..core.spec import ChildSpec, Strategy, SupervisorFlags
 from ..core.value import Value
@@ -25,6 +26,7 @@ class Subtree(Value):
     specs: tuple[ChildSpec, ...]
     flags: SupervisorFlags
     partitions: int | None = attrs.field(default=None, kw_only=True)
+    history: History | None = attrs.field(default=None, kw_only=True)
 
     # a killed supervisor kills its children, and each of them is given up after its own kill_timeout
     kill_timeout: float = attrs.field(default=float("inf"), init=False)
@@ -35,8 +37,13 @@ class Subtree(Value):
         return ChildType.SUPERVISOR
 
     def launch(self, ticket: Ticket) -> Handle:
-        """Start its children in order; it is up when the last one is."""
-        return _boot(ticket, self.flags, self.specs, self.partitions)
+        """Start its children in order; it is up when the last one is.
+
+        Raises:
+            InvalidField: Its history is none.
+            Exception: Whatever the function of its history raised.
+        """
+        return _boot(ticket, self.flags, self.specs, self.history, self.partitions)
 
     def describe(self) -> dict[str, Any]:
         """The children's ids and the strategy."""
@@ -49,6 +56,7 @@ class InitSubtree(Value):
 
     init: Callable[[], Iterable[ChildSpec]]
     flags: SupervisorFlags
+    history: History | None = attrs.field(default=None, kw_only=True)
 
     kill_timeout: float = attrs.field(default=float("inf"), init=False)
 
@@ -62,14 +70,14 @@ class InitSubtree(Value):
 
         Raises:
             SpecError: What it was told is wrong.
-            Exception: Whatever `init` raised.
+            Exception: Whatever `init`, or the function of its history, raised.
         """
         try:
             specs = self.flags.check(self.init(), where="/".join(ticket.path))
         except Ignore:
             ticket.ignored()
             return _NOBODY
-        return _boot(ticket, self.flags, specs)
+        return _boot(ticket, self.flags, specs, self.history)
 
     def describe(self) -> dict[str, Any]:
         """The function's name and the strategy."""
@@ -102,8 +110,11 @@ class _Nobody:
 _NOBODY: Final = _Nobody()
 
 
-def _boot(ticket: Ticket, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], partitions: int | None = None) -> Node:
+def _boot(
+    ticket: Ticket, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], history: History | None, partitions: int | None = None
+) -> Node:
     assert isinstance(ticket, Place)
+    spent = told(history, where="/".join(ticket.path))
     node = Node(
         ticket.tree,
         ticket.path,
@@ -112,6 +123,7 @@ def _boot(ticket: Ticket, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], 
         ticket.started,
         lambda exit, _error: ticket.exited(exit),
         partitions=partitions,
+        history=spent,
     )
     # the handle is known before any child is: a child may already call its supervisor by path
     ticket.handle = node
@@ -120,27 +132,31 @@ def _boot(ticket: Ticket, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], 
 
 
 @overload
-def subtree(children: Iterable[ChildSpec] = ..., **flags: Unpack[Flags]) -> Subtree: ...
+def subtree(children: Iterable[ChildSpec] = ..., *, history: History | None = ..., **flags: Unpack[Flags]) -> Subtree: ...
 @overload
-def subtree(children: Callable[[], Iterable[ChildSpec]], **flags: Unpack[Flags]) -> InitSubtree: ...
-def subtree(children: Iterable[ChildSpec] | Callable[[], Iterable[ChildSpec]] = (), **flags: Unpack[Flags]) -> Subtree | InitSubtree:
+def subtree(children: Callable[[], Iterable[ChildSpec]], *, history: History | None = ..., **flags: Unpack[Flags]) -> InitSubtree: ...
+def subtree(
+    children: Iterable[ChildSpec] | Callable[[], Iterable[ChildSpec]] = (), *, history: History | None = None, **flags: Unpack[Flags]
+) -> Subtree | InitSubtree:
     """A supervisor as a child; its own exit, after it gave up or shut itself down, is a `shutdown`, as in OTP.
 
     Args:
         children: Started in this order. A function is OTP's ``init``: it is called at every start of the supervisor for the children of
             that start, at once and on the event loop's thread. It may raise `Ignore`, and the supervisor declines its start; anything else
             that it raises, and anything wrong in what it returns, is a failed start.
+        history: What was spent of its restart budgets before it starts. A function is asked at every start: a supervisor that is itself
+            restarted begins with nothing spent, unless somebody remembers for it.
         flags: The fields of `SupervisorFlags`, with OTP's defaults.
 
     Raises:
         SpecError: Also for anything wrong in its children.
     """
-    checked = SupervisorFlags(**flags)
+    checked, history = SupervisorFlags(**flags), checked_history(history, where="subtree")
     if callable(children):
         if inspect.iscoroutinefunction(children):
             raise InvalidField("children", children, "specifications, or a function that is not async", where="subtree")
-        return InitSubtree(children, checked)
-    return Subtree(checked.check(children, where="subtree"), checked)
+        return InitSubtree(children, checked, history=history)
+    return Subtree(checked.check(children, where="subtree"), checked, history=history)
 
 
 def dynamic(**flags: Unpack[DynamicFlags]) -> Subtree:

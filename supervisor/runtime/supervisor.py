@@ -10,6 +10,7 @@ from typing import Self, Unpack
 from ..core.errors import InvalidField, NoProc, is_name
 from ..core.event import Event
 from ..core.exits import Exit
+from ..core.history import History, checked_history
 from ..core.message import Hurry, Stop
 from ..core.spec import ChildSpec, Strategy, SupervisorFlags
 from ..leaf.interrupts import interrupts_wait
@@ -31,6 +32,7 @@ class Supervisor(SupervisorRef):
     Args:
         id: The first element of every path in the tree.
         children: Started in this order.
+        history: What was spent of its restart budgets before it starts, see `subtree`.
         flags: The fields of `SupervisorFlags`, with OTP's defaults.
 
     Attributes:
@@ -45,14 +47,14 @@ class Supervisor(SupervisorRef):
     **Cancellation:** an outer cancellation ends the block; leaving it takes up to the sum of the children's `shutdown`.
     """
 
-    def __init__(self, id: str, children: Iterable[ChildSpec] = (), **flags: Unpack[Flags]) -> None:
+    def __init__(self, id: str, children: Iterable[ChildSpec] = (), *, history: History | None = None, **flags: Unpack[Flags]) -> None:
         if not is_name(id):
             raise InvalidField("id", id, "a non-empty string", where="supervisor")
         super().__init__(self._find, (id,))
         self.id = id
         self.flags = SupervisorFlags(**flags)
         self.specs = self.flags.check(children, where=id)
-        self._block = Block(self.path, self.flags, self.specs)
+        self._block = Block(self.path, self.flags, self.specs, checked_history(history, where=id))
         self._sinks: list[Sink] = []
         self._context: AbstractAsyncContextManager[None] | None = None
         self.run_id: str | None = None

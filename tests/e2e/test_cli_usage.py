@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor import ControlCommand, Renderer
 from supervisor.edge.application import Application, Session
 from supervisor.edge.command_line import LATER, main, split
 from supervisor.edge.finding import Finding
@@ -521,6 +522,12 @@ class Configured:
 
     def doctor(self, environ: Mapping[str, str]) -> tuple[tuple[str, Callable[[], Finding]], ...]:
         return ()
+
+    def subcommands(self) -> Mapping[str, ControlCommand]:
+        return {}
+
+    def renderer(self) -> Renderer:
+        return Renderer()
 
     async def run(self, configured: object, session: Session) -> int:
         return 99

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -86,6 +87,69 @@ def test_repeated_crashes_open_the_circuit(backend: str, tmp_path: Path) -> None
     assert len(run.named("child_restarted")) == 2
     assert "circuit" in run.named("supervisor_gave_up")[0]["data"]["reason"]
     assert "restart protection gave up" in finished.stderr
+
+
+def test_what_was_spent_outlives_the_run(backend: str, tmp_path: Path) -> None:
+    """A crash loop that ended a run is not restarted by the next one of the same agent; another agent, and one without state, begin anew.
+
+    The record says so on disk, and a damaged one is told of and costs nothing but the memory of it.
+    """
+    tables: Tables = {"restart": {"max_attempts": 2, "circuit_failures": 10}}
+    with guarding(tmp_path, backend, "signal:SEGV", tables=tables) as run:
+        assert run.finish().returncode == 75
+        assert len(run.named("child_restarted")) == 2
+    (record,) = tmp_path.glob("state/*/protection/actor.json")
+    spent = json.loads(record.read_text())["crashes"]
+    assert 1700 < spent["reopens_in"] <= 1800
+
+    for tag, options, known in (("again", (), True), ("other", ("--name", "other"), False)):
+        with guarding(tmp_path, backend, "signal:SEGV", tables=tables, tag=tag, options=options) as run:
+            assert run.finish().returncode == 75
+            assert len(run.named("child_restarted")) == (0 if known else 2)
+    assert json.loads(record.read_text())["crashes"]["reopens_in"] <= spent["reopens_in"]
+
+    record.write_text("{")
+    with guarding(tmp_path, backend, "signal:SEGV", tables=tables, tag="damaged") as run:
+        assert f"the record of restart protection {record} cannot be used (it is damaged)" in run.finish().stderr
+        assert len(run.named("child_restarted")) == 2
+    with guarding(tmp_path, backend, "signal:SEGV", tables={**tables, "guardian": {"persist_state": False}}, tag="forgets") as run:
+        assert run.finish().returncode == 75
+        assert len(run.named("child_restarted")) == 2
+
+
+def test_a_controlled_restart_is_judged_by_what_came_of_it(backend: str, tmp_path: Path) -> None:
+    """Memory that is back at critical within the window is a failure of the restart before it: two of them in a row open the circuit,
+    though each new life was light at first; a life that stays light closes the case.
+    """
+    leaking = " / ".join(f"await:go{life} grow:80 stay" for life in range(1, 4))
+    tables: Tables = {"restart": {"max_attempts": 10, "circuit_failures": 2, "stability_period": 0.3, "ineffective_window": 60}}
+    with guarding(tmp_path, backend, *leaking.split(), tables=tables) as run:
+        for life in (1, 2):
+            run.touch(f"go{life}")
+            run.wait_for("restart_completed", life)
+        run.touch("go3")
+        refused = run.wait_for("restart_refused")
+        assert "circuit" in refused["data"]["reason"]
+        failures = run.named("restart_failed")
+        assert [event["generation"] for event in failures] == [2, 3]
+        assert "after the restart, critical is" in failures[0]["data"]["reason"]
+        run.program.send(signal.SIGTERM)
+        run.finish()
+
+
+def test_what_a_leaf_weighs_is_not_restarted_again(backend: str, tmp_path: Path) -> None:
+    """A life that is critical from its start fails its restart and raises the thresholds: it is left in peace after that."""
+    heavy = " / ".join(["await:go grow:62 stay", "grow:62 await:end exit:0"])
+    tables: Tables = {"thresholds": {"emergency": "200MiB"}, "restart": {"max_attempts": 10, "stability_period": 0.2}}
+    with guarding(tmp_path, backend, *heavy.split(), tables=tables) as run:
+        run.touch("go")
+        floor = run.wait_for("memory_floor_changed")
+        run.wait_for("memory_level_changed", new="normal")
+        run.touch("end")
+        assert run.finish().returncode == 0
+    assert floor["data"]["warning_bytes"] > floor["data"]["floor_bytes"] > 0
+    assert len(run.named("restart_initiated")) == 1
+    assert len(run.named("restart_failed")) == 1
 
 
 def test_a_crash_in_the_cooldown_waits(backend: str, tmp_path: Path) -> None:

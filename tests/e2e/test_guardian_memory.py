@@ -56,11 +56,18 @@ def test_an_emergency_does_not_wait(backend: str, tmp_path: Path) -> None:
 
 
 def test_restarts_that_do_not_help_open_the_circuit(backend: str, tmp_path: Path) -> None:
-    """A new life that is critical at its first sample is a failed restart; two of them, and the third is refused."""
-    tables: Tables = {"restart": {"max_attempts": 10, "circuit_failures": 2}, "command": {"ready": "fd"}}
+    """A new life that is critical at its first sample is a failed restart; two of them, and the third is refused.
+
+    It weighs more than emergency allows, and emergency moves for nobody.
+    """
+    tables: Tables = {
+        "restart": {"max_attempts": 10, "circuit_failures": 2},
+        "command": {"ready": "fd"},
+        "thresholds": {"emergency": "65MiB"},
+    }
     with guarding(tmp_path, backend, "grow:70", "ready", "stay", tables=tables) as run:
         refused = run.wait_for("restart_refused")
-        run.wait_for("degradation_changed", new="read_only")
+        run.wait_for("degradation_changed", new="emergency")
         run.program.send(signal.SIGTERM)
         assert run.finish().returncode == 143
 

@@ -105,8 +105,10 @@ async def story(sub: SupervisorRef) -> list[Any]:
     told.append((sub.state.flags.intensity, [row(info) for info in sub.which_children()], sub.count_children()))
     told.append((sub.cycles_left(), str(sub.cycle_verdict("a")), sub.get_childspec("b").restart, sub.get_childspec("b").start.describe()))
     sub.judge("b", 2, success=True)
+    spent = sub.history()
+    told.append((spent.cycles.streak, len(spent.cycles.attempts), spent.crashes))
     await sub.reset_budgets()
-    told.append((sub.cycles_left(), await sub.call("said", "add", 2, 3)))
+    told.append((sub.history(), sub.cycles_left(), await sub.call("said", "add", 2, 3)))
     for unknown in (sub.which_child, sub.get_childspec, sub.cycle_verdict):
         with pytest.raises(ChildNotFound):
             unknown("nobody")

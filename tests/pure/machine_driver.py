@@ -332,7 +332,7 @@ class Driver:
             assert flags.breaker is not None
             assert now >= old.circuit.reopens, "an open circuit admitted an attempt"
             reopened, trial = self.trials.get(name, (None, ("", 0)))
-            assert reopened != old.circuit.reopens or not self._under_way(trial), "a second trial"
+            assert reopened != old.circuit.reopens or not self._under_way(name, trial), "a second trial"
             self.trials[name] = old.circuit.reopens, life
         else:
             times.append(now)
@@ -343,12 +343,13 @@ class Driver:
         else:
             self.last_cycle_attempt = now
 
-    def _under_way(self, trial: tuple[str, int]) -> bool:
+    def _under_way(self, name: str, trial: tuple[str, int]) -> bool:
         """Whether the life of a trial still has to prove itself."""
         life, child = self.lives.get(trial[0]), self.state.children.get(trial[0])
         if life is None or child is None or life.generation != trial[1] or not life.up or life.asked or life.killed:
             return False
-        return self.now - life.since < self.flags.stability
+        judged_alone = name == "cycle" and self.flags.judged
+        return judged_alone or self.now - life.since < self.flags.stability
 
     def _gave_up(self, before: State, after: State) -> None:
         budget, flags = before.crash, self.flags

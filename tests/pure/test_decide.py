@@ -229,10 +229,10 @@ def test_a_restart_that_does_not_help_is_ineffective() -> None:
     leaf.sample(250, 250, 250)
     leaf.restart()
     effects = leaf.sample(200)
-    assert kinds(effects) == ["Ineffective", "Prepare"]
-    assert effects[0] == fx.Ineffective("memory is at 200.0 MiB right after the restart, critical is 200.0 MiB", 200 * MIB)
-    assert "Restart" not in kinds(leaf.sample(200))
-    assert kinds(leaf.sample(200)) == ["Restart"]
+    assert kinds(effects) == ["Ineffective", "FloorChanged", "Prepare"]
+    assert effects[0] == fx.Ineffective("memory is at 200.0 MiB 2.0 s after the restart, critical is 200.0 MiB", 200 * MIB)
+    assert "Restart" not in kinds(leaf.sample(290))
+    assert kinds(leaf.sample(290)) == ["Restart"]
 
 
 def test_a_new_life_in_an_emergency_is_ineffective_and_asked_for_again() -> None:
@@ -240,7 +240,94 @@ def test_a_new_life_in_an_emergency_is_ineffective_and_asked_for_again() -> None
     leaf = Leaf()
     leaf.sample(250, 250, 250)
     leaf.restart()
-    assert kinds(leaf.sample(310)) == ["LevelChanged", "ThresholdExceeded", "Ineffective", "Restart"]
+    assert kinds(leaf.sample(310)) == ["LevelChanged", "ThresholdExceeded", "Ineffective", "FloorChanged", "Restart"]
+
+
+def test_the_first_sample_judges_whatever_the_window() -> None:
+    """Without any window a restart that leaves the leaf at critical has still failed."""
+    leaf = Leaf(Policy(critical_samples=1, stability_period=0.0, ineffective_window=0.0))
+    leaf.sample(250)
+    leaf.restart()
+    assert "Ineffective" in kinds(leaf.sample(250))
+    leaf.sample(290)
+    leaf.restart()
+    assert kinds(leaf.sample(50)) == ["LevelChanged", "Completed", "Helped", "FloorChanged"]
+
+
+def test_what_a_leaf_weighs_raises_its_thresholds() -> None:
+    """A leaf that is critical from the start is not restarted again for that: warning and critical move above it, emergency does not."""
+    leaf = Leaf()
+    leaf.sample(210, 210, 210)
+    leaf.restart()
+    floor = leaf.sample(210)[1]
+    assert floor == fx.FloorChanged(210 * MIB, Thresholds(275251200, 285 * MIB, 300 * MIB, leave_ratio=0.1))
+    assert leaf.sample(210) == [fx.LevelChanged(CRITICAL, NORMAL, 210 * MIB)]
+    assert leaf.sample(*[210] * 500) == []
+    assert "Restart" in kinds(leaf.sample(290, 290, 290))
+
+
+def test_a_lighter_life_takes_the_floor_back() -> None:
+    """Once a life was below warning until it was judged, the thresholds that were asked for hold again."""
+    leaf = Leaf()
+    leaf.sample(210, 210, 210)
+    leaf.restart()
+    leaf.sample(210, 290, 290, 290)
+    leaf.restart()
+    assert fx.FloorChanged(None, LIMITS) in leaf.sample(50, after=31.0)
+    assert leaf.guard.pressure.thresholds == LIMITS
+    assert kinds(leaf.sample(*[210] * 3))[-1] == "Restart"
+
+
+def test_a_restart_has_helped_when_the_life_was_light_for_long_enough() -> None:
+    """It is said once, at the first sample after the stability period."""
+    leaf = Leaf()
+    leaf.sample(250, 250, 250)
+    leaf.restart()
+    assert kinds(leaf.sample(50)) == ["LevelChanged", "Completed"]
+    assert leaf.sample(*[50] * 26) == []
+    assert leaf.sample(50, 50, 50) == [fx.Helped()]
+    assert leaf.sample(*[50] * 500) == []
+
+
+def test_memory_that_is_back_at_critical_takes_the_success_back() -> None:
+    """Within the window critical is a failure of the restart, also after it was called a success; it is said once."""
+    leaf = Leaf()
+    leaf.sample(250, 250, 250)
+    leaf.restart()
+    assert kinds(leaf.sample(*[50] * 40)).count("Helped") == 1
+    effects = leaf.sample(220)
+    assert fx.Ineffective("memory is at 220.0 MiB 42.0 s after the restart, critical is 200.0 MiB", 220 * MIB) in effects
+    assert "Ineffective" not in kinds(leaf.sample(220, 50, 220))
+    assert leaf.guard.pressure.thresholds == LIMITS
+
+
+def test_after_the_window_critical_says_nothing_of_the_restart() -> None:
+    """A leak that needs longer is what restarts are for."""
+    leaf = Leaf()
+    leaf.sample(250, 250, 250)
+    leaf.restart()
+    leaf.sample(50, after=100.0)
+    assert "Ineffective" not in kinds(leaf.sample(250, after=300.0))
+
+
+def test_a_life_that_is_never_below_warning_is_a_failure() -> None:
+    """Below critical it was completed; but it frees nothing, and its weight raises the thresholds."""
+    leaf = Leaf()
+    leaf.sample(250, 250, 250)
+    leaf.restart()
+    assert "Completed" in kinds(leaf.sample(150))
+    effects = leaf.sample(160, after=40.0)
+    reason = "memory was never below 150.0 MiB since the restart, warning is 100.0 MiB"
+    assert effects == [
+        fx.Ineffective(reason, 160 * MIB),
+        fx.FloorChanged(150 * MIB, Thresholds(187 * MIB + 524288, 225 * MIB, 300 * MIB, 0.1)),
+    ]
+
+
+def test_a_life_that_nobody_restarted_is_not_judged() -> None:
+    """The first life, and one after a crash, may weigh what they like: only a restart can fail to help."""
+    leaf = Leaf()
+    assert not {"Helped", "Ineffective", "FloorChanged"} & set(kinds(leaf.sample(*[150] * 400)))
 
 
 def test_a_sample_between_start_and_acknowledgement_is_not_the_judgement() -> None:
@@ -473,6 +560,8 @@ def test_a_dry_run_reports_and_never_acts() -> None:
         ({"critical_grace": -1.0}, "critical_grace"),
         ({"critical_grace": math.inf}, "critical_grace"),
         ({"critical_grace": math.nan}, "critical_grace"),
+        ({"prediction_horizon": -1.0}, "prediction_horizon"),
+        ({"prediction_horizon": math.inf}, "prediction_horizon"),
     ],
 )
 def test_absurd_policies_are_refused(change: dict[str, object], field: str) -> None:
@@ -496,7 +585,8 @@ class Decisions(RuleBasedStateMachine):
 
     @initialize(samples=st.integers(1, 4), grace=st.sampled_from([0.0, 5.0, 60.0]), dry=st.sampled_from([False, False, False, True]))
     def begin(self, samples: int, grace: float, dry: bool) -> None:
-        self.policy = Policy(samples, grace, dry)
+        # what is foreseen is test_foreseen.py's
+        self.policy = Policy(samples, grace, dry, prediction_horizon=0.0)
         self.guard = watch(self.policy, LIMITS)
         self.now = 0.0
         self.generation = 0
@@ -510,6 +600,8 @@ class Decisions(RuleBasedStateMachine):
         self.critical_since: float | None = None
         self.prepared = False
         self.mode = DegradationMode.NORMAL
+        self.limits = LIMITS
+        self.controlled = self.helped = self.failed = False
 
     def send(self, event: Event) -> tuple[fx.Effect, ...]:
         before = self.guard
@@ -530,7 +622,7 @@ class Decisions(RuleBasedStateMachine):
                     assert self.alive
                     assert level is self.level
                     assert level.reaches(CRITICAL)
-                    assert total >= LIMITS.leave_bytes(CRITICAL)
+                    assert total >= self.limits.leave_bytes(CRITICAL)
                     assert urgent is (level is EMERGENCY)
                     assert self.now >= self.forbidden_until
                     assert not self.blocked
@@ -547,12 +639,23 @@ class Decisions(RuleBasedStateMachine):
                     self.prepared = True
                 case fx.Completed(total):
                     assert self.judging
-                    assert total < LIMITS.critical_bytes
+                    assert total < self.limits.critical_bytes
                     self.judging = False
-                case fx.Ineffective(total_bytes=total):
-                    assert self.judging
-                    assert total >= LIMITS.critical_bytes
-                    self.judging = False
+                case fx.Helped():
+                    assert self.controlled
+                    assert not self.helped
+                    assert not self.failed
+                    self.helped = True
+                case fx.Ineffective():
+                    assert self.controlled
+                    assert not self.failed, "one restart fails once"
+                    self.failed, self.judging = True, False
+                case fx.FloorChanged(floor, thresholds):
+                    assert self.failed or floor is None
+                    assert thresholds.emergency_bytes == LIMITS.emergency_bytes
+                    assert thresholds.critical_bytes >= LIMITS.critical_bytes
+                    assert thresholds.warning_bytes >= LIMITS.warning_bytes
+                    assert (thresholds == LIMITS) is (floor is None)
                 case fx.Degrade(mode=mode, old=old):
                     assert old is self.mode
                     assert mode is not old
@@ -579,7 +682,10 @@ class Decisions(RuleBasedStateMachine):
     def sample(self, total: int) -> None:
         # the model of the level's own count, fed before the machine speaks
         held = None if self.guard.pressure.fresh else self.level
-        now_critical = total >= 200 or (held is not None and held.reaches(CRITICAL) and total >= 180)
+        limits = self.limits = self.guard.pressure.thresholds
+        amount = total * MIB
+        kept = held is not None and held.reaches(CRITICAL) and amount >= limits.leave_bytes(CRITICAL)
+        now_critical = amount >= limits.critical_bytes or kept
         self.run = self.run + 1 if now_critical else 0
         now_emergency = total >= 300 or (held is EMERGENCY and total >= 270)
         if now_emergency or self.run >= self.policy.critical_samples:
@@ -588,7 +694,9 @@ class Decisions(RuleBasedStateMachine):
             self.critical_since = None
         effects = self.send(Sampled(total * MIB, self.generation))
         assert self.level.reaches(CRITICAL) == now_critical
-        assert not self.judging, "the first sample of a new life judges it"
+        if self.judging:
+            assert self.failed
+            self.judging = False
         wanted = self.critical_since is not None and (
             self.idle or now_emergency or self.now >= self.critical_since + self.policy.critical_grace
         )
@@ -621,6 +729,7 @@ class Decisions(RuleBasedStateMachine):
         self.generation += 1
         self.alive = self.idle = True
         self.run, self.critical_since, self.prepared = 0, None, False
+        self.controlled = self.helped = self.failed = False
 
     @precondition(lambda self: not self.alive and not self.admitted)
     @rule()
@@ -674,7 +783,7 @@ class Decisions(RuleBasedStateMachine):
         if told:
             assert not self.send(LeafStarted(self.generation))
         self.open = self.admitted = False
-        self.judging = True
+        self.judging = self.controlled = True
         assert not self.send(RestartDone(self.generation))
 
     @precondition(lambda self: self.admitted or self.open)

@@ -81,6 +81,7 @@ def supervisor_flags(draw: st.DrawFn, dynamic: bool | None = None) -> Supervisor
         breaker=breaker,
         on_give_up=draw(st.sampled_from(GiveUp)) if breaker else GiveUp.ESCALATE,
         stability=draw(st.sampled_from([3.0, 30.0, 0.0, math.inf])),
+        judged=draw(st.booleans()),
     )
 
 

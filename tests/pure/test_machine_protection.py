@@ -599,15 +599,65 @@ def test_a_judge_decides_before_time_does() -> None:
     run.tell(Judge("a", 1, success=False), Judge("x", 1, success=False), Judge("a", 3, success=False))
     assert run.state.cycle.circuit == CLOSED
     run.tell(Judge("a", 2, success=True))
-    run.tell(Judge("a", 2, success=False))
     assert run.state.cycle.circuit == CLOSED
     assert run.state.cycle.streak == 0
 
     run.cycle("a")
+    run.tell(Judge("a", 2, success=False))
+    assert run.state.cycle.circuit == CLOSED
     run.tell(Judge("a", 3, success=False))
     assert run.state.cycle.circuit.reopens == 100.0
     with pytest.raises(RestartRefused):
         run.ask(CycleChild("a"))
+
+
+def test_a_success_can_be_taken_back() -> None:
+    """While the life lasts its success may turn out to be none: then what failed and was attempted before it counts again."""
+    run = play("a", breaker=Breaker(2, 100.0), backoff=BACKOFF, judged=True)
+    run.cycle("a")
+    run.tell(Judge("a", 2, success=False))
+    run.wait(10.0)
+    run.cycle("a")
+    run.tell(Judge("a", 3, success=True))
+    assert (run.state.cycle.streak, run.state.cycle.circuit) == (0, CLOSED)
+
+    run.tell(Judge("a", 3, success=False))
+    assert run.state.cycle.streak == 2
+    assert run.state.cycle.circuit.reopens == 110.0
+    run.tell(Judge("a", 3, success=False))
+    assert run.state.cycle.circuit.failures == 2
+
+
+def test_a_success_is_not_taken_back_twice_or_later() -> None:
+    """A failure counts once, and nothing is said about a life that is over, or about a child that is gone."""
+    run = play("a", breaker=Breaker(9, 100.0), judged=True)
+    run.cycle("a")
+    run.tell(Judge("a", 2, success=True), Judge("a", 2, success=False), Judge("a", 2, success=False))
+    assert run.state.cycle.circuit.failures == 1
+    run.cycle("a")
+    run.tell(Judge("a", 3, success=True))
+    run.crash("a")
+    run.tell(Judge("a", 3, success=False))
+    assert run.state.cycle.circuit == CLOSED
+    run.cycle("a")
+    run.tell(Judge("a", 5, success=True))
+    run.ask(TerminateChild("a"))
+    run.ask(DeleteChild("a"))
+    assert len(run.state.cycle.proven) == 0
+
+
+def test_with_judged_only_a_judge_calls_a_controlled_restart_a_success() -> None:
+    """It may last as long as it likes; restarts after failures succeed by lasting, as ever."""
+    run = play("a", breaker=Breaker(3, 100.0), stability=5.0, judged=True)
+    run.cycle("a")
+    run.wait(1000.0)
+    run.crash("a")
+    run.wait(1000.0)
+    run.ask(CycleChild("a"))
+
+    assert run.state.cycle.streak == 2
+    assert run.state.cycle.circuit.failures == 1
+    assert run.state.crash.streak == 0
 
 
 def test_a_judge_waits_like_a_call() -> None:

@@ -17,11 +17,16 @@ from supervisor import (
     ChildSpec,
     ChildStartFailed,
     GiveUp,
+    InvalidField,
     Refused,
     RestartDeferred,
+    RestartHistory,
     RestartIntensityExceeded,
     RestartPostponed,
     RestartRefused,
+    Spent,
+    StartFailed,
+    Strategy,
     Supervisor,
     SupervisorGaveUp,
     Wait,
@@ -260,6 +265,52 @@ async def test_time_alone_brings_a_controlled_restart_back() -> None:
             await root.cycle_child("a")
         root.judge("a", info.generation, success=True)
         await root.cycle_child("a")
+
+
+async def test_a_supervisor_that_is_restarted_goes_on_with_what_it_had_spent() -> None:
+    """A function of the history is asked at every start; without one a restarted supervisor has its whole budget again."""
+    play = Play(patience=10_000.0)
+    flags = {"intensity": 3, "period": 1000.0, "backoff": Backoff(10.0, 2.0, 60.0), "breaker": Breaker(2, 300.0)}
+    told: list[RestartHistory] = [RestartHistory()]
+    specs = [
+        ChildSpec("kept", subtree([play.child("a")], history=lambda: told[-1], **flags)),  # type: ignore[call-overload]
+        ChildSpec("fresh", subtree([play.child("b")], **flags)),  # type: ignore[call-overload]
+    ]
+    async with Supervisor("root", specs, strategy=Strategy.ONE_FOR_ALL) as root:
+        kept, fresh = root.supervisor("kept"), root.supervisor("fresh")
+        for above, id in ((kept, "a"), (fresh, "b")):
+            info = await above.cycle_child(id)
+            above.judge(id, info.generation, success=False)
+        await anyio.sleep(4)
+        told.append(kept.history())
+        assert told[-1] == fresh.history() == RestartHistory(cycles=Spent((4.0,), 1, 6.0, 1))
+        await root.cycle_child("fresh")
+
+        assert kept.cycle_verdict("a") == Wait(anyio.current_time() + 6)
+        assert (kept.cycles_left(), fresh.cycles_left()) == (2, 3)
+        await anyio.sleep(6)
+        info = await kept.cycle_child("a")
+        kept.judge("a", info.generation, success=False)
+        assert isinstance(kept.cycle_verdict("a"), Refused)
+        assert kept.history().cycles.reopens_in == 300.0
+
+
+async def test_a_history_that_cannot_be_told_is_a_failed_start() -> None:
+    """Of a child it is reported as such; at the root, which has nobody above it, the error itself leaves the block."""
+
+    def forgotten() -> RestartHistory:
+        raise LookupError("the file is gone")
+
+    for wrong, cause in ((forgotten, LookupError), (lambda: 3, InvalidField)):
+        with pytest.raises(StartFailed) as caught:
+            async with Supervisor("root", [ChildSpec("sub", subtree([], history=wrong))]):  # type: ignore[arg-type]
+                pass
+        assert isinstance(caught.value.__cause__, cause)
+        with pytest.raises(cause):
+            async with Supervisor("root", [], history=wrong):  # type: ignore[arg-type]
+                pass
+    async with Supervisor("root", [], history=RestartHistory(crashes=Spent((1.0,)))) as root:
+        assert root.history().crashes.attempts == (1.0,)
 
 
 async def test_uptime_and_exit_times_are_the_loops() -> None:

@@ -23,7 +23,7 @@ from .model import (
     WorkersConfig,
     illegal_name,
 )
-from .run import Agent, GuardianRun, add_options, check, checked, configure, summary
+from .run import Agent, GuardianRun, add_options, check, checked, configure, resolved, summary
 from .thresholds import resolve
 
 __all__ = [
@@ -48,5 +48,6 @@ __all__ = [
     "host_limit_bytes",
     "illegal_name",
     "resolve",
+    "resolved",
     "summary",
 ]

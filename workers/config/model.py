@@ -136,6 +136,7 @@ class MonitoringConfig(ConfigSection):
     capture_timeout: float = config_key(seconds(above=True), 10.0)
     emergency_capture_timeout: float = config_key(seconds(above=True), 2.0)
     host_reserve: Size = config_key(size(zero=True), Size(ratio=0.05))
+    prediction_horizon: float = config_key(seconds(), 120.0)
 
     def intervals(self) -> Intervals:
         """The intervals by level; a worse level is never looked at less often than a better one."""

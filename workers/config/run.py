@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from supervisor import Fault, LoadedConfig, Value, format_bytes, load_config, raise_all
+from supervisor import Fault, LoadedConfig, UsageError, Value, format_bytes, load_config, raise_all
 
 from ..policy.errors import PolicyError, ThresholdOrder
 from ..policy.pressure import Thresholds
@@ -56,6 +57,8 @@ class GuardianRun(Value):
         notes: What a person should know although it is no fault.
         detached: The leaves get no input and no terminal, so that the screen is ours; for the demonstration.
         scratch: A directory that is made before the run begins; None for none.
+        again: Makes the run anew from the same options and environment and from the file as it is now; raises `UsageError` with all faults.
+            None where there is nothing to make it from.
     """
 
     config: MemoryGuardianConfig
@@ -67,6 +70,7 @@ class GuardianRun(Value):
     notes: tuple[str, ...] = ()
     detached: bool = False
     scratch: str | None = None
+    again: Callable[[], GuardianRun] | None = attrs.field(default=None, eq=False)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +120,7 @@ def configure(options: argparse.Namespace, environ: Mapping[str, str]) -> Guardi
         loaded.faults.append(Fault("agents", "a file with [[agents]] runs these; leave out -- COMMAND", options.config))
     if loaded.config.agents and options.name is not None:
         loaded.faults.append(Fault("--name", "each of [[agents]] has its own name"))
-    return _finish(loaded, options.config, dry_run=options.dry_run)
+    return attrs.evolve(_finish(loaded, options.config, dry_run=options.dry_run), again=partial(configure, options, environ))
 
 
 def check(file: str | None, environ: Mapping[str, str]) -> str:
@@ -189,6 +193,24 @@ def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry
     return GuardianRun(config, tuple(agents), state_dir, limit, dry_run, file, tuple(notes))
 
 
+def resolved(thresholds: MemoryThresholds, limit_bytes: int | None) -> Thresholds:
+    """Thresholds in bytes; see `resolve`.
+
+    Raises:
+        UsageError: They cannot be.
+    """
+    try:
+        return resolve(thresholds, limit_bytes)
+    except ThresholdOrder as error:
+        raise UsageError([Fault(error.lower, _order(error))]) from error
+    except PolicyError as error:
+        raise UsageError([str(error)]) from error
+
+
+def _order(error: ThresholdOrder) -> str:
+    return f"{error.lower} ({format_bytes(error.lower_bytes)}) must be below {error.upper} ({format_bytes(error.upper_bytes)})"
+
+
 def _resolved(said: LoadedConfig[MemoryGuardianConfig], thresholds: MemoryThresholds, limit: int | None) -> Thresholds | None:
     if not said.is_sound("thresholds"):
         # defaults stand in for what is wrong; judging their order would invent faults
@@ -197,8 +219,7 @@ def _resolved(said: LoadedConfig[MemoryGuardianConfig], thresholds: MemoryThresh
         return resolve(thresholds, limit)
     except ThresholdOrder as error:
         at = error.lower if said.was_given("thresholds", error.lower) else error.upper
-        lower, upper = format_bytes(error.lower_bytes), format_bytes(error.upper_bytes)
-        said.fault("thresholds", at, f"{error.lower} ({lower}) must be below {error.upper} ({upper})")
+        said.fault("thresholds", at, _order(error))
     except PolicyError as error:
         at = next((level for level in DEFAULTS if said.was_given("thresholds", level)), "warning")
         said.fault("thresholds", at, str(error))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import anyio
 
-from supervisor import CallError, NoProc, Refused, Restart, RestartDeferred, StartFailed, Wait
+from supervisor import (
+    Admitted,
+    CallError,
+    ChildNotRunning,
+    ChildRestarting,
+    NoProc,
+    Refused,
+    Restart,
+    RestartDeferred,
+    StartFailed,
+    Wait,
+)
 
 from ..event import CaptureFailed, RestartInitiated, mib
-from ..ledger import CaptureRequest, Leaf, Ledger
-from ..policy import decide
-
-if TYPE_CHECKING:
-    from ..policy import effects
+from ..ledger import CaptureRequest, Leaf, Ledger, RestartRequest
+from ..policy import decide, effects
 
 
 async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
@@ -40,13 +46,46 @@ async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
             ledger.emit(RestartDeferred(leaf.path, wanted.reason, True, remaining, generation=generation))
             ledger.tell(leaf, decide.RestartPostponed(remaining))
         case _:
-            await admitted(ledger, leaf, wanted, attempt=max(1, leaf.agent.restart_policy.max_attempts - left + 1))
+            await admitted(ledger, leaf, wanted, attempt=attempt_of(leaf, left))
 
 
-async def admitted(ledger: Ledger, leaf: Leaf, wanted: effects.Restart, attempt: int) -> None:
-    """Protection admits it: capture first, then act."""
+async def requested(ledger: Ledger, request: RestartRequest) -> None:
+    """Restart a leaf because somebody asks for it: under the same protection, with the same capture and judgement, at once. Never raises.
+
+    What protection says is an answer to whoever asks, and no reason to degrade.
+
+    **Cancellation:** as of `restart`.
+    """
+    leaf = request.leaf
+    above, id = ledger.above(leaf), leaf.path[-1]
+    try:
+        if leaf.guard.is_under_way:
+            raise ChildRestarting(leaf.path[:-1], id)
+        if above.which_child(id).state != "running":
+            raise ChildNotRunning(leaf.path[:-1], id)
+        temporary, verdict = above.get_childspec(id).restart is Restart.TEMPORARY, above.cycle_verdict(id)
+        if temporary or not isinstance(verdict, Admitted):
+            await above.cycle_child(id, reason=request.reason)  # which raises what there is to say
+            return
+        wanted = effects.Restart(request.reason, False, leaf.guard.level, leaf.guard.pressure.total_bytes or 0)
+        leaf.restart_reason = request.reason
+        request.error = await admitted(ledger, leaf, wanted, attempt=attempt_of(leaf, above.cycles_left()))
+    except (CallError, StartFailed) as error:
+        request.error = error
+    finally:
+        request.done.set()
+
+
+def attempt_of(leaf: Leaf, left: int) -> int:
+    """The number of the next controlled restart within its window, where so many are left."""
+    return max(1, leaf.agent.restart_policy.max_attempts - left + 1)
+
+
+async def admitted(ledger: Ledger, leaf: Leaf, wanted: effects.Restart, attempt: int) -> Exception | None:
+    """Protection admits it: capture first, then act; returns why it came to nothing after all."""
     ledger.tell(leaf, decide.RestartAdmitted(attempt))
     leaf.attempt, leaf.restarting_since = attempt, anyio.current_time()
+    leaf.workload = leaf.workload.outgrew()
     memory_mb, generation = mib(wanted.total_bytes), leaf.guard.generation
     ledger.emit(RestartInitiated(leaf.path, wanted.reason, memory_mb, attempt, wanted.level, wanted.urgent, generation=generation))
     await capture(ledger, leaf, wanted)
@@ -54,8 +93,9 @@ async def admitted(ledger: Ledger, leaf: Leaf, wanted: effects.Restart, attempt:
         life = await ledger.above(leaf).cycle_child(leaf.path[-1], reason=wanted.reason)
     except (CallError, StartFailed) as error:  # a refusal, too: it was admitted, and something came in between while state was captured
         ledger.tell(leaf, broken(error))
-    else:
-        ledger.tell(leaf, decide.RestartDone(life.generation))
+        return error
+    ledger.tell(leaf, decide.RestartDone(life.generation))
+    return None
 
 
 def broken(error: CallError | StartFailed) -> decide.RestartBroken:

@@ -21,7 +21,7 @@ from .effects import (
     Degrade,
     Effect,
     Failed,
-    Ineffective,
+    FloorChanged,
     LevelChanged,
     Prepare,
     Refused,
@@ -37,7 +37,9 @@ from .news import (
     IdleChanged,
     LeafExited,
     LeafStarted,
+    ModeRequested,
     Prepared,
+    Reconfigured,
     RestartAdmitted,
     RestartBroken,
     RestartDone,
@@ -47,8 +49,11 @@ from .news import (
     Tick,
     Unread,
 )
+from .outlook import Outlook, in_words, look_ahead
 from .pressure import MemoryState, Pressure, Thresholds
 from .pressure import step as feel
+from .probation import Probation, floor_of, observe, raised, said
+from .text import mib as _mib
 
 __all__ = [
     "BROKEN_PAUSE",
@@ -58,9 +63,11 @@ __all__ = [
     "IdleChanged",
     "LeafExited",
     "LeafStarted",
+    "ModeRequested",
     "Phase",
     "Policy",
     "Prepared",
+    "Reconfigured",
     "RestartAdmitted",
     "RestartBroken",
     "RestartDone",
@@ -76,7 +83,6 @@ __all__ = [
 
 RETRY_PAUSE: Final = 0.1
 BROKEN_PAUSE: Final = 1.0
-_MIB: Final = 1024 * 1024
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -87,6 +93,10 @@ class Policy(Value):
         critical_samples: Consecutive known samples at level critical or worse that make a restart due, >= 1.
         critical_grace: Seconds for which a due restart waits for an idle moment.
         dry_run: Decide and report, never act.
+        stability_period: Seconds after which a restart is judged by the memory of the life that it began.
+        ineffective_window: Seconds within which that life may not be critical again.
+        prediction_horizon: Seconds ahead: a restart is due as well when critical, or emergency at level critical, is foreseen within
+            them; 0 foresees nothing.
 
     Raises:
         InvalidPolicy: A field is out of range.
@@ -95,12 +105,16 @@ class Policy(Value):
     critical_samples: int = 3
     critical_grace: float = 120.0
     dry_run: bool = False
+    stability_period: float = 30.0
+    ineffective_window: float = 300.0
+    prediction_horizon: float = 120.0
 
     def __attrs_post_init__(self) -> None:
         if type(self.critical_samples) is not int or self.critical_samples < 1:
             raise InvalidPolicy("critical_samples", self.critical_samples, "an integer >= 1")
-        if not 0 <= self.critical_grace < math.inf:
-            raise InvalidPolicy("critical_grace", self.critical_grace, "seconds >= 0")
+        for name in ("critical_grace", "stability_period", "ineffective_window", "prediction_horizon"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidPolicy(name, getattr(self, name), "seconds >= 0")
 
 
 class Phase(Enum):
@@ -129,8 +143,12 @@ class Guard(Value):
         not_before: No request before this time: protection said so.
         blocked: Protection refused and could not say for how long: no request until the level was normal.
         prepared: Whether this excursion above normal has been prepared for.
-        reported: Whether a dry run has said what it would do about this excursion.
+        reported: The level at which a dry run has said what it would do, at most critical; None: it has not about this excursion.
         blind: Whether the last sample was unknown.
+        probation: What is known of the present life since it began; None before the first.
+        configured: The thresholds that were asked for; those in force are the pressure's.
+        floor_bytes: What the leaf weighs from the start, where that is above its warning; None where it is not, or is not known.
+        outlook: What is foreseen of this life.
     """
 
     policy: Policy
@@ -145,8 +163,12 @@ class Guard(Value):
     not_before: float | None = None
     blocked: bool = False
     prepared: bool = False
-    reported: bool = False
+    reported: MemoryState | None = None
     blind: bool = False
+    probation: Probation | None = None
+    configured: Thresholds = attrs.field(default=attrs.Factory(lambda guard: guard.pressure.thresholds, takes_self=True))
+    floor_bytes: int | None = None
+    outlook: Outlook = Outlook()
 
     @property
     def level(self) -> MemoryState:
@@ -182,11 +204,16 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
         case Unread(reason):
             guard = _unread(guard, reason, now, effects)
         case LeafStarted(generation):
-            guard = _started(guard, generation)
+            guard = _started(guard, generation, now)
         case LeafExited(generation):
             guard = _exited(guard, generation, effects)
         case IdleChanged(idle):
             guard = attrs.evolve(guard, idle=idle)
+        case ModeRequested(mode, reason):
+            asked = recover(guard.ladder, Cause.REQUEST) if mode is DegradationMode.NORMAL else degrade(guard.ladder, mode, Cause.REQUEST)
+            guard = _moved(guard, *asked, reason, effects)
+        case Reconfigured():
+            guard = _reconfigured(guard, event)
         case RestartAdmitted():
             guard = _admitted(guard, effects)
         case RestartRefused() if guard.phase is Phase.ASKED:
@@ -194,10 +221,11 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
         case RestartPostponed(remaining) if guard.phase is Phase.ASKED:
             guard = attrs.evolve(guard, phase=Phase.WATCHING, not_before=now + max(remaining, RETRY_PAUSE))
         case RestartDone(generation) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
-            guard = _done(guard, generation, effects)
+            guard = _done(guard, generation, now, effects)
         case RestartBroken(reason) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
             effects.append(Failed(reason))
             guard = attrs.evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, not_before=now + BROKEN_PAUSE)
+            guard = attrs.evolve(guard, outlook=guard.outlook.anew())
         case _:
             pass
     return _act(guard, now, effects), tuple(effects)
@@ -221,29 +249,49 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
         effects.append(LevelChanged(change.old, level, sample.total_bytes))
         if change.is_rise:
             effects.append(ThresholdExceeded(level, sample.total_bytes, pressure.thresholds.enter_bytes(level)))
+    outlook = look_ahead(guard.outlook, pressure, guard.policy.prediction_horizon, now)
     critical = level.reaches(MemoryState.CRITICAL)
     run = guard.critical_run + 1 if critical else 0
-    wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples
+    # what is foreseen at level normal is prepared for, no more
+    foreseen = outlook.is_foreseen and level is not MemoryState.NORMAL
+    wanted = level is MemoryState.EMERGENCY or run >= guard.policy.critical_samples or foreseen
     due = (now if guard.due_since is None else guard.due_since) if wanted else None
-    guard = attrs.evolve(guard, pressure=pressure, critical_run=run, due_since=due, blind=False, reported=guard.reported and critical)
-    if guard.phase is Phase.JUDGING:
-        guard = _judged(guard, sample.total_bytes, effects)
+    reported = guard.reported if guard.reported is not None and level.reaches(guard.reported) else None
+    guard = attrs.evolve(guard, pressure=pressure, outlook=outlook, critical_run=run, due_since=due, blind=False, reported=reported)
+    first = guard.phase is Phase.JUDGING
+    if first:
+        guard = _up(guard, sample.total_bytes, effects)
+    guard = _judged(guard, sample.total_bytes, now, effects, first=first)
     if level is MemoryState.NORMAL:
-        guard = _recovered(attrs.evolve(guard, blocked=False, prepared=False), "memory is back to normal", effects)
+        prepared = guard.prepared and outlook.is_foreseen
+        guard = _recovered(attrs.evolve(guard, blocked=False, prepared=prepared), "memory is back to normal", effects)
     elif guard.ladder.asked_by(Cause.RESTART_REFUSED) is not None:
         guard = _degraded(guard, "restarts are still refused", effects)
     return guard
 
 
-def _judged(guard: Guard, total_bytes: int, effects: list[Effect]) -> Guard:
-    critical_bytes = guard.pressure.thresholds.critical_bytes
-    if total_bytes < critical_bytes:
+def _up(guard: Guard, total_bytes: int, effects: list[Effect]) -> Guard:
+    if total_bytes < guard.pressure.thresholds.critical_bytes:
         effects.append(Completed(total_bytes))
-    else:
-        effects.append(
-            Ineffective(f"memory is at {_mib(total_bytes)} right after the restart, critical is {_mib(critical_bytes)}", total_bytes)
-        )
     return attrs.evolve(guard, phase=Phase.WATCHING)
+
+
+def _judged(guard: Guard, total_bytes: int, now: float, effects: list[Effect], *, first: bool) -> Guard:
+    """What the sample says of the restart that began this life, and of what the leaf weighs."""
+    if guard.probation is None:
+        return guard
+    trial, policy = guard.probation, guard.policy
+    # what is critical at its first sample has not helped, however small the window
+    ages = {"stability": policy.stability_period, "window": math.inf if first else policy.ineffective_window}
+    probation, judgement = observe(trial, total_bytes, guard.level, guard.pressure.thresholds, now=now, **ages)
+    if judgement is not None:
+        effects.append(said(judgement, probation, total_bytes, guard.pressure.thresholds, now))
+    floor = floor_of(trial, probation, guard.configured, guard.floor_bytes)
+    if floor != guard.floor_bytes:
+        thresholds = raised(guard.configured, floor)
+        effects.append(FloorChanged(floor, thresholds))
+        guard = attrs.evolve(guard, floor_bytes=floor, pressure=attrs.evolve(guard.pressure, thresholds=thresholds))
+    return attrs.evolve(guard, probation=probation)
 
 
 def _unread(guard: Guard, reason: str, now: float, effects: list[Effect]) -> Guard:
@@ -255,7 +303,7 @@ def _unread(guard: Guard, reason: str, now: float, effects: list[Effect]) -> Gua
     return attrs.evolve(guard, pressure=pressure, blind=True)
 
 
-def _started(guard: Guard, generation: int) -> Guard:
+def _started(guard: Guard, generation: int, now: float) -> Guard:
     if guard.generation is not None and generation <= guard.generation:
         return guard
     return attrs.evolve(
@@ -264,10 +312,12 @@ def _started(guard: Guard, generation: int) -> Guard:
         alive=True,
         idle=True,
         pressure=guard.pressure.renewed(),
+        outlook=Outlook(),
         critical_run=0,
         due_since=None,
         prepared=False,
-        reported=False,
+        reported=None,
+        probation=Probation(now),
     )
 
 
@@ -281,6 +331,17 @@ def _exited(guard: Guard, generation: int, effects: list[Effect]) -> Guard:
     return guard
 
 
+def _reconfigured(guard: Guard, wanted: Reconfigured) -> Guard:
+    policy = guard.policy
+    if wanted.critical_samples is not None:
+        policy = attrs.evolve(policy, critical_samples=wanted.critical_samples)
+    if wanted.critical_grace is not None:
+        policy = attrs.evolve(policy, critical_grace=wanted.critical_grace)
+    configured = guard.configured if wanted.thresholds is None else wanted.thresholds
+    pressure = attrs.evolve(guard.pressure, thresholds=raised(configured, guard.floor_bytes))
+    return attrs.evolve(guard, policy=policy, configured=configured, pressure=pressure)
+
+
 def _admitted(guard: Guard, effects: list[Effect]) -> Guard:
     return _recovered(attrs.evolve(guard, phase=Phase.RESTARTING, not_before=None, blocked=False), "a restart was admitted", effects)
 
@@ -292,12 +353,13 @@ def _refused(guard: Guard, event: RestartRefused, now: float, effects: list[Effe
     return _degraded(guard, event.reason, effects)
 
 
-def _done(guard: Guard, generation: int, effects: list[Effect]) -> Guard:
-    guard = _started(guard, generation)
+def _done(guard: Guard, generation: int, now: float, effects: list[Effect]) -> Guard:
+    guard = _started(guard, generation, now)
     if not guard.alive:
         effects.append(Failed("the new life ended at once"))
         return attrs.evolve(guard, phase=Phase.WATCHING)
-    return attrs.evolve(guard, phase=Phase.JUDGING)
+    probation = attrs.evolve(guard.probation or Probation(now), controlled=True)
+    return attrs.evolve(guard, phase=Phase.JUDGING, probation=probation)
 
 
 def _degraded(guard: Guard, reason: str, effects: list[Effect]) -> Guard:
@@ -317,18 +379,26 @@ def _moved(guard: Guard, ladder: Ladder, change: ModeChange | None, reason: str,
 
 def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
     """Restart or prepare, if the state after the event calls for it."""
-    if not guard.alive or guard.phase is not Phase.WATCHING or guard.level is MemoryState.NORMAL or guard.pressure.fresh:
+    if not guard.alive or guard.phase is not Phase.WATCHING or guard.pressure.fresh:
+        return guard
+    if guard.level is MemoryState.NORMAL and not guard.outlook.is_foreseen:
         return guard
     if _wants_restart(guard) and not guard.blocked and now >= _moment(guard):
         return _ask(guard, effects)
     if not guard.prepared and not guard.policy.dry_run:
-        effects.append(Prepare(f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}"))
+        soon = in_words(guard.outlook)
+        effects.append(Prepare(f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}{soon and f'; {soon}'}"))
         return attrs.evolve(guard, prepared=True)
     return guard
 
 
 def _wants_restart(guard: Guard) -> bool:
-    return guard.alive and guard.phase is Phase.WATCHING and guard.due_since is not None and not guard.reported
+    return guard.alive and guard.phase is Phase.WATCHING and guard.due_since is not None and not _is_reported(guard)
+
+
+def _is_reported(guard: Guard) -> bool:
+    """A dry run says once that it is foreseen, and once that it is so."""
+    return guard.reported is not None and (guard.reported is MemoryState.CRITICAL or not guard.level.reaches(MemoryState.CRITICAL))
 
 
 def _moment(guard: Guard) -> float:
@@ -344,14 +414,15 @@ def _ask(guard: Guard, effects: list[Effect]) -> Guard:
     assert total is not None
     urgent = level is MemoryState.EMERGENCY
     bound = _mib(guard.pressure.thresholds.enter_bytes(level))
-    sustained = "" if urgent else f" over {guard.critical_run} samples"
-    reason = f"memory is at {_mib(total)}, {level.value} ({bound}){sustained}"
+    if urgent:
+        why = ""
+    elif guard.critical_run >= guard.policy.critical_samples:
+        why = f" over {guard.critical_run} samples"
+    else:
+        why = f": {in_words(guard.outlook)}"
+    reason = f"memory is at {_mib(total)}, {level.value} ({bound}){why}"
     if guard.policy.dry_run:
         effects.append(WouldRestart(reason, urgent, level, total))
-        return attrs.evolve(guard, reported=True)
+        return attrs.evolve(guard, reported=min(level, MemoryState.CRITICAL, key=lambda level: level.rank))
     effects.append(Restart(reason, urgent, level, total))
     return attrs.evolve(guard, phase=Phase.ASKED)
-
-
-def _mib(total_bytes: int | None) -> str:
-    return "unknown" if total_bytes is None else f"{total_bytes / _MIB:.1f} MiB"

@@ -7,7 +7,7 @@ import attrs
 from supervisor import Value
 
 from .ladder import DegradationMode
-from .pressure import MemoryState
+from .pressure import MemoryState, Thresholds
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -64,10 +64,23 @@ class Completed(Value):
 
 @attrs.frozen(repr=False, eq=False)
 class Ineffective(Value):
-    """The restart did not help: the new life is up and at critical already. Counts as a failed attempt."""
+    """The restart did not help: the new life is at critical again, or was never below warning. Counts as a failed attempt."""
 
     reason: str
     total_bytes: int
+
+
+@attrs.frozen(repr=False, eq=False)
+class Helped(Value):
+    """The restart was a success: the life it began has been up for long enough, and is below critical."""
+
+
+@attrs.frozen(repr=False, eq=False)
+class FloorChanged(Value):
+    """What the leaf weighs from the start is above its warning, or is no longer: thresholds follow; None when it is no longer."""
+
+    floor_bytes: int | None
+    thresholds: Thresholds
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -113,6 +126,8 @@ Effect = (
     | Restart
     | WouldRestart
     | Completed
+    | Helped
+    | FloorChanged
     | Ineffective
     | Failed
     | Refused

@@ -6,6 +6,9 @@ import attrs
 
 from supervisor import Value
 
+from .ladder import DegradationMode
+from .pressure import Thresholds
+
 
 @attrs.frozen(repr=False, eq=False)
 class Sampled(Value):
@@ -87,6 +90,23 @@ class Prepared(Value):
 
 
 @attrs.frozen(repr=False, eq=False)
+class ModeRequested(Value):
+    """Somebody asks for a mode, and for no degradation any more with normal; what other causes ask for stays."""
+
+    mode: DegradationMode
+    reason: str
+
+
+@attrs.frozen(repr=False, eq=False)
+class Reconfigured(Value):
+    """Other thresholds, or another way to decide, from now on; None leaves it as it is. The next sample is judged by them."""
+
+    thresholds: Thresholds | None = None
+    critical_samples: int | None = None
+    critical_grace: float | None = None
+
+
+@attrs.frozen(repr=False, eq=False)
 class Tick(Value):
     """The time that `next_wake` named has come."""
 
@@ -103,5 +123,7 @@ Event = (
     | RestartDone
     | RestartBroken
     | Prepared
+    | ModeRequested
+    | Reconfigured
     | Tick
 )

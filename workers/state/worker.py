@@ -10,6 +10,7 @@ import anyio.to_thread
 from supervisor import describe
 
 from ..event import CaptureFailed, StateCaptured
+from ..ledger import SpentRequest
 from ..policy.pressure import MemoryState
 from .files import StateWriteFailed
 
@@ -29,6 +30,9 @@ async def state(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
     task_status.started()
     while True:
         request = await ledger.captures.get()
+        if isinstance(request, SpentRequest):
+            await kept(ledger, request.leaf)
+            continue
         try:
             await served(ledger, request)
         except Exception as error:  # this worker's own fault, which ends it: whoever waits hears that nothing was captured
@@ -36,6 +40,20 @@ async def state(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
             raise
         finally:
             request.done.set()
+
+
+async def kept(ledger: Ledger, leaf: Leaf) -> None:
+    """Write down what restart protection has spent; that this fails is said once."""
+    if leaf.record is None or not leaf.is_unkept:
+        return
+    spent = ledger.spent(leaf)
+    try:
+        await anyio.to_thread.run_sync(leaf.record.save, spent)
+        leaf.kept, leaf.unkept = spent, False
+    except StateWriteFailed as error:
+        if not leaf.unkept:
+            ledger.emit(CaptureFailed(leaf.path, "the record of restart protection", str(error), generation=leaf.guard.generation))
+        leaf.unkept = True
 
 
 async def served(ledger: Ledger, request: CaptureRequest) -> None:
@@ -70,6 +88,7 @@ async def served(ledger: Ledger, request: CaptureRequest) -> None:
 
 def failed(ledger: Ledger, request: CaptureRequest, cause: str) -> None:
     """Say that nothing was captured, unless whoever asked waited no longer and has said so."""
+    request.cause = cause
     if not request.overdue:
         leaf = request.leaf
         ledger.emit(CaptureFailed(leaf.path, request.reason, cause, generation=leaf.guard.generation))

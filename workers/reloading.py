@@ -1,0 +1,100 @@
+"""Reading the configuration again while the guardian runs: what can change takes effect, what cannot is named, nonsense changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import attrs
+
+from supervisor import CallError, UsageError
+
+from .config import Agent
+from .event_config import ConfigurationChanged, ConfigurationRejected
+from .guardian import agent_spec, leaf_spec, protection
+from .ledger import Leaf, Ledger
+from .policy import decide
+
+STOPPING: Final = ("graceful_timeout", "force_kill_timeout")
+"""Keys of ``[restart]`` that belong to the leaf itself."""
+FIXED: Final = {
+    **{key: f"guardian.{key}" for key in ("enabled", "auto_start", "persist_state", "state_dir")},
+    "workers": "workers.isolation",
+    "hooks": "hooks.on_event",
+}
+"""What only a new start can change."""
+
+
+async def reload(ledger: Ledger) -> dict[str, Any]:
+    """Read file, environment and options again.
+
+    Returns:
+        The keys that are in effect now, that are for the leaf's next life, and for the next run.
+
+    Raises:
+        UsageError: All faults; the last good configuration stays, and an event says so.
+    """
+    run = ledger.run
+    try:
+        if run.again is None:
+            raise UsageError(["this run was not made from a configuration"])
+        wanted = run.again()
+    except UsageError as error:
+        ledger.emit(ConfigurationRejected(("guardian",), run.file, tuple(map(str, error.faults))))
+        raise
+    now: list[str] = []
+    next_life: list[str] = []
+    next_run = [FIXED[key] for key in differing(run.config, wanted.config) if key in FIXED]
+    monitoring = list(differing(run.config.monitoring, wanted.config.monitoring))
+    now += [f"monitoring.{key}" for key in monitoring]
+    # what a new start is needed for stays as it is: it must not be taken for what is in effect
+    kept = {key: getattr(run.config, key) for key in FIXED}
+    ledger.run = attrs.evolve(run, config=attrs.evolve(wanted.config, **kept), limit_bytes=wanted.limit_bytes)
+    ledger.intervals = wanted.config.monitoring.intervals()
+    by_name = {agent.name: agent for agent in wanted.agents}
+    for leaf, name in zip(ledger.leaves, ledger.configured, strict=True):
+        agent = by_name.pop(name, None)
+        if agent is None:
+            next_run.append(f"{leaf.name}: is no longer there")
+            continue
+        agent = attrs.evolve(agent, name=leaf.name)
+        changed, later = changes(leaf.agent, agent)
+        now += changed
+        next_life += later
+        await apply(ledger, leaf, agent, bool(changed or later))
+    next_run += [f"{name}: is new" for name in by_name]
+    if now or next_life or next_run:
+        ledger.emit(ConfigurationChanged(("guardian",), "reload", tuple(now), tuple(next_life), tuple(next_run)))
+    return {"changed": now, "next_life": next_life, "next_run": next_run}
+
+
+def changes(old: Agent, new: Agent) -> tuple[list[str], list[str]]:
+    """The keys of an agent that differ: those that take effect at once, and those for its leaf's next life."""
+    now = [f"{new.name}: thresholds.{key.removesuffix('_bytes')}" for key in differing(old.thresholds, new.thresholds)]
+    later = [f"{new.name}: command.{key}" for key in differing(old.command, new.command) if key != "name"]
+    for key in differing(old.restart_policy, new.restart_policy):
+        (later if key in STOPPING else now).append(f"{new.name}: restart.{key}")
+    return now, later
+
+
+async def apply(ledger: Ledger, leaf: Leaf, agent: Agent, tree: bool) -> None:
+    """Let the decision, and where need be the tree, know of a leaf's new configuration."""
+    leaf.agent = agent
+    monitoring = ledger.run.config.monitoring
+    ledger.tell(leaf, decide.Reconfigured(agent.thresholds, monitoring.critical_samples, monitoring.critical_grace))
+    if not tree or ledger.tree is None:
+        return
+    run = ledger.run
+    spec = leaf_spec(agent, detached=run.detached, dry_run=run.dry_run)
+    try:
+        await ledger.above(leaf).reconfigure([spec], **protection(agent, judged=ledger.watches))
+    except CallError:
+        pass  # it is down, and begins with the one that its own supervisor gets now
+    await ledger.tree.supervisor("agents").reconfigure([agent_spec(ledger, leaf)])
+
+
+def differing(old: Any, new: Any) -> Iterator[str]:
+    """The fields in which two values of a class differ."""
+    for field in attrs.fields(type(old)):
+        if getattr(old, field.name) != getattr(new, field.name):
+            yield field.name
