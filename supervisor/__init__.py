@@ -170,6 +170,8 @@ if TYPE_CHECKING:
     from .host.terminal import hung_up as hung_up
     from .host.waitstatus import AbnormalExit as AbnormalExit
     from .host.waitstatus import exit_code as exit_code
+    from .leaf.attached import AttachedProcess as AttachedProcess
+    from .leaf.attached import attached as attached
     from .leaf.command import RunningCommand as RunningCommand
     from .leaf.command import command as command
     from .leaf.output import Lines as Lines
@@ -267,6 +269,7 @@ _MODULES = {
     "host.sweep": "sweep",
     "host.terminal": "hung_up",
     "host.waitstatus": "AbnormalExit exit_code",
+    "leaf.attached": "AttachedProcess attached",
     "leaf.command": "RunningCommand command",
     "leaf.output": "Lines RotatingFile",
     "leaf.readiness": "line probe",
