@@ -183,7 +183,7 @@ def workers() -> Finding:
     if sys.platform == "win32":
         return Finding("workers", "limited", "none: no process inherits a socket, so functions run as tasks alone")
     if worker_start_method() == "fork_server":
-        own = 'in a cgroup of its own only if a limit takes one or cgroup="always" asks for it'
+        own = 'in a cgroup of its own if it supervises, if a limit takes one or if cgroup="always" asks for it'
         return Finding("workers", "ok", f"forked from a server that has everything imported; {own}")
     said = "an interpreter of its own for each: a start takes the time of its imports"
     return Finding("workers", "limited", said, _ADOPTING if sys.platform == "linux" else None)
