@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from .breaker import CLOSED, Circuit
-from .budget import Budget
+from .budget import Admitted, Budget, Verdict
 from .draft import Draft
 from .errors import InvalidField, is_count, is_duration
 from .fifo import Queue
@@ -17,6 +17,9 @@ from .intensity import Window
 from .spec import SupervisorFlags
 from .state import State
 from .value import Value, evolve
+
+_ANY: Final = ""
+"""The child of an attempt where nobody tells children apart."""
 
 
 def _is_age(value: object) -> bool:
@@ -67,6 +70,18 @@ class Spent(Value):
             self.failures,
             None if self.reopens_in is None else max(0.0, self.reopens_in - seconds),
         )
+
+    def verdict(self, flags: SupervisorFlags) -> Verdict:
+        """Whether one more attempt would be admitted now; `until` of an answer is seconds from now."""
+        return _budget(self, flags, 0.0).verdict(flags, 0.0)
+
+    def attempted(self, flags: SupervisorFlags, *, success: bool) -> Spent:
+        """With one more attempt that was made just now, admitted or not, and is judged already."""
+        budget, verdict = _budget(self, flags, 0.0).admit(_ANY, 1, flags, 0.0)
+        if not isinstance(verdict, Admitted):
+            window, pending = budget.window.record(0.0), budget.pending.insert(_ANY, 1)
+            budget = evolve(budget, window=window, streak=budget.streak + 1, pending=pending)
+        return _spent(budget.succeeded(_ANY) if success else budget.failed(_ANY, flags, 0.0), flags, 0.0)
 
 
 @attrs.frozen(repr=False, eq=False)
