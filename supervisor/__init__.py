@@ -145,6 +145,8 @@ if TYPE_CHECKING:
     from .edge.render import Words as Words
     from .edge.render import block as block
     from .edge.render import wants_color as wants_color
+    from .edge.service import ServiceManager as ServiceManager
+    from .edge.signals import StopRequest as StopRequest
     from .edge.sizes import Size as Size
     from .edge.sizes import format_bytes as format_bytes
     from .edge.tree_view import render as render
@@ -170,6 +172,7 @@ if TYPE_CHECKING:
     from .host.terminal import hung_up as hung_up
     from .host.waitstatus import AbnormalExit as AbnormalExit
     from .host.waitstatus import exit_code as exit_code
+    from .leaf.attached import Attached as Attached
     from .leaf.attached import AttachedProcess as AttachedProcess
     from .leaf.attached import attached as attached
     from .leaf.command import RunningCommand as RunningCommand
@@ -254,6 +257,8 @@ _MODULES = {
     "edge.finding": "Finding",
     "edge.kinds": "boolean integer number seconds size text variables word words",
     "edge.render": "Console Line Renderer Summary TREE_WORDS Tone Words block wants_color",
+    "edge.service": "ServiceManager",
+    "edge.signals": "StopRequest",
     "edge.sizes": "Size format_bytes",
     "edge.tree_view": "render",
     "edge.usage": "Fault UsageError raise_all",
@@ -269,7 +274,7 @@ _MODULES = {
     "host.sweep": "sweep",
     "host.terminal": "hung_up",
     "host.waitstatus": "AbnormalExit exit_code",
-    "leaf.attached": "AttachedProcess attached",
+    "leaf.attached": "Attached AttachedProcess attached",
     "leaf.command": "RunningCommand command",
     "leaf.output": "Lines RotatingFile",
     "leaf.readiness": "line probe",

@@ -3,4 +3,71 @@
 policy/   pure decisions: levels, degradation, what to do
 probe/    what reads memory
 state/    what is captured before a restart, and where it is kept
+api.py    the guardian as a class, for programs in Python; the public names are imported when they are first used
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .api import MemoryGuardian as MemoryGuardian
+    from .api import ProcessState as ProcessState
+    from .config import AgentConfig as AgentConfig
+    from .config import CommandConfig as CommandConfig
+    from .config import DegradationConfig as DegradationConfig
+    from .config import HealthConfig as HealthConfig
+    from .config import HooksConfig as HooksConfig
+    from .config import LeafRestart as LeafRestart
+    from .config import MemoryGuardianConfig as MemoryGuardianConfig
+    from .config import MemoryThresholds as MemoryThresholds
+    from .config import MonitoringConfig as MonitoringConfig
+    from .config import NotificationsConfig as NotificationsConfig
+    from .config import PlatformOverrides as PlatformOverrides
+    from .config import RestartPolicy as RestartPolicy
+    from .degradation.graceful import GracefulDegradation as GracefulDegradation
+    from .health.metrics import HealthMetrics as HealthMetrics
+    from .health.monitor import HealthMonitor as HealthMonitor
+    from .health.monitor import HealthReport as HealthReport
+    from .policy.health import Health as Health
+    from .policy.ladder import Activity as Activity
+    from .policy.ladder import DegradationMode as DegradationMode
+    from .policy.pressure import MemoryState as MemoryState
+    from .probe import MemorySample as MemorySample
+    from .protection import RestartProtection as RestartProtection
+    from .runner import MemoryAwareRunner as MemoryAwareRunner
+
+_MODULES = {
+    "api": "MemoryGuardian ProcessState",
+    "config": (
+        "AgentConfig CommandConfig DegradationConfig HealthConfig HooksConfig LeafRestart MemoryGuardianConfig MemoryThresholds "
+        "MonitoringConfig NotificationsConfig PlatformOverrides RestartPolicy"
+    ),
+    "degradation.graceful": "GracefulDegradation",
+    "health.metrics": "HealthMetrics",
+    "health.monitor": "HealthMonitor HealthReport",
+    "policy.health": "Health",
+    "policy.ladder": "Activity DegradationMode",
+    "policy.pressure": "MemoryState",
+    "probe": "MemorySample",
+    "protection": "RestartProtection",
+    "runner": "MemoryAwareRunner",
+}
+
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

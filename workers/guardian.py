@@ -20,11 +20,12 @@ import attrs
 
 from supervisor import (
     AbnormalExit,
-    Backoff,
+    Attached,
     Breaker,
     ChildSpec,
     Exit,
     GiveUp,
+    Launch,
     NoProc,
     OrphansSwept,
     ProcessId,
@@ -57,6 +58,7 @@ from .ledger import Leaf, Ledger
 from .policy import decide
 from .probe import reader_names
 from .probe.worker import probe
+from .protection import flags_of
 from .state.worker import state
 
 if TYPE_CHECKING:
@@ -113,7 +115,15 @@ def agent_spec(ledger: Ledger, leaf: Leaf) -> ChildSpec:
     run = ledger.run
     history = partial(ledger.spent, leaf)
     env = environment(leaf)
-    above = protected(leaf.agent, detached=run.detached, dry_run=run.dry_run, judged=ledger.watches, history=history, env=env)
+    above = protected(
+        leaf.agent,
+        detached=run.detached,
+        dry_run=run.dry_run,
+        judged=ledger.watches,
+        history=history,
+        env=env,
+        attached=leaf.attached,
+    )
     return ChildSpec(leaf.name, above)
 
 
@@ -130,6 +140,7 @@ def protected(
     judged: bool = False,
     history: Callable[[], RestartHistory] | None = None,
     env: Mapping[str, str] | None = None,
+    attached: Attached | None = None,
 ) -> Any:
     """The supervisor above one leaf: its flags are the agent's restart protection. A dry run restarts nothing, whatever happens.
 
@@ -140,16 +151,25 @@ def protected(
         judged: Whether somebody judges controlled restarts by the memory of the life that they begin.
         history: What earlier lives of this supervisor, and earlier runs, have spent.
         env: What the command is told in its environment, under what it was configured.
+        attached: A process that runs already and is the first life; the command is what follows, if the process was adopted.
     """
-    leaf = leaf_spec(agent, detached=detached, dry_run=dry_run, env=env)
+    leaf = leaf_spec(agent, detached=detached, dry_run=dry_run, env=env, attached=attached)
     return subtree([leaf], history=history, **protection(agent, judged=judged))
 
 
-def leaf_spec(agent: Agent, *, detached: bool = False, dry_run: bool = False, env: Mapping[str, str] | None = None) -> ChildSpec:
+def leaf_spec(
+    agent: Agent,
+    *,
+    detached: bool = False,
+    dry_run: bool = False,
+    env: Mapping[str, str] | None = None,
+    attached: Attached | None = None,
+) -> ChildSpec:
     """The leaf of an agent; see `protected`."""
     policy, wanted = agent.restart_policy, agent.command
-    restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run else wanted.restart]
-    leaf = command(
+    foreign = attached is not None and not attached.adopt
+    restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run or foreign else wanted.restart]
+    leaf: Launch = command(
         *wanted.argv,
         env={**(env or {}), **wanted.env},
         cwd=wanted.working_directory,
@@ -160,21 +180,14 @@ def leaf_spec(agent: Agent, *, detached: bool = False, dry_run: bool = False, en
         stdin="null" if detached else "inherit",
         cgroup="memory",
     )
+    if attached is not None:
+        leaf = attrs.evolve(attached, then=leaf if attached.adopt else None)
     return ChildSpec("leaf", leaf, restart=restart, shutdown=policy.graceful_timeout, start_timeout=wanted.start_timeout)
 
 
 def protection(agent: Agent, *, judged: bool = False) -> dict[str, Any]:
     """The flags of the supervisor above a leaf."""
-    policy = agent.restart_policy
-    return {
-        "intensity": policy.max_attempts,
-        "period": policy.attempt_window,
-        "backoff": Backoff(policy.initial_cooldown, policy.cooldown_multiplier, policy.max_cooldown),
-        "breaker": Breaker(policy.circuit_failures, policy.circuit_reset),
-        "on_give_up": GiveUp.HOLD,
-        "stability": policy.stability_period,
-        "judged": judged,
-    }
+    return {**flags_of(agent.restart_policy), "judged": judged}
 
 
 def leaves_of(run: GuardianRun) -> list[Leaf]:

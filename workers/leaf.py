@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from supervisor import Exit, RestartHistory, Spent, Value
+from supervisor import Attached, Exit, RestartHistory, Spent, Value
 
 from .config import Agent
 from .policy import decide
@@ -42,6 +42,7 @@ class Leaf:
         agent: Its configuration.
         path: Its place in the tree.
         guard: The decision about it.
+        attached: The process that is its first life, if somebody else has started that.
         claim: The lock on its name, while state is kept.
         history: The latest samples as (monotonic time, bytes).
         workload: What was observed of all its lives, for suggested thresholds.
@@ -77,6 +78,7 @@ class Leaf:
     agent: Agent
     path: tuple[str, ...]
     guard: decide.Guard
+    attached: Attached | None = None
     claim: RunClaim | None = None
     history: deque[tuple[float, int]] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
     workload: Workload = Workload()
@@ -118,6 +120,14 @@ class Leaf:
     def mode(self) -> DegradationMode:
         """The rung of the degradation ladder it is on."""
         return self.ladder.mode
+
+    @property
+    def not_owned(self) -> str:
+        """Why it is not ours to end or to restart; empty when it is."""
+        if self.attached is None or self.attached.adopt:
+            return ""
+        pid = self.attached.process.pid
+        return f"not_owned: process {pid} was started by somebody else; with adopt = true in [command] it would be restarted"
 
     @property
     def is_unkept(self) -> bool:

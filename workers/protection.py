@@ -81,6 +81,10 @@ class RestartProtection:
         self._crashes = self._spent = Spent()
         self.attempts = []
 
+    def follow(self, history: RestartHistory) -> None:
+        """Go on with what somebody else has spent since, as of now; the attempts that were recorded here stay listed."""
+        self._crashes, self._spent, self._at = history.crashes, history.cycles, self._clock()
+
     @property
     def history(self) -> RestartHistory:
         """What is spent now, for one that goes on with it: another of these, or a guardian."""

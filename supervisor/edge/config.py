@@ -110,6 +110,27 @@ class LoadedConfig(Generic[C]):
     broken: set[Key]
     items: dict[str, list[Values]]
 
+    @classmethod
+    def of(cls, config: C) -> LoadedConfig[C]:
+        """A configuration that was made in Python, as if a file had said all of it that is not as by default."""
+        faults: list[Fault] = []
+        values: Values = {}
+        items: dict[str, list[Values]] = {}
+        for field in attrs.fields(type(config)):
+            value, table = getattr(config, field.name), field.metadata.get(_TABLE)
+            if _SECTION in field.metadata:
+                values |= _said(field, value, f"{table}.", faults)
+            elif _AGENTS in field.metadata:
+                items[table] = []
+                for index, item in enumerate(value):
+                    said: Values = {}
+                    for part in attrs.fields(type(item)):
+                        said |= _said(part, getattr(item, part.name), f"{table}[{index}].", faults)
+                    items[table].append(said)
+            elif _KIND in field.metadata and value != field.default:
+                values[table, field.name] = Placed(value, f"{table}.{field.name}", None, FILE)
+        return cls(config, faults, values, set(), items)
+
     def is_sound(self, table: str) -> bool:
         """Whether no key of this table is wrong."""
         return not any(at[0] == table for at in self.broken)
@@ -366,6 +387,19 @@ class _Reading:
                 if not self.broken.intersection(among):
                     self.faults.append(_at(values, next((at for at in among if at in values), among[0]), fault.message))
             return cls()
+
+
+def _said(field: attrs.Attribute[Any], section: object, prefix: str, faults: list[Fault]) -> Values:
+    """What a section says that is not as by default."""
+    table, cls = field.metadata[_TABLE], field.metadata[_SECTION]
+    if not isinstance(section, cls):
+        faults.append(Fault(prefix.rstrip("."), f"expected a {cls.__name__} in {field.name}, got {quote(section)}"))
+        return {}
+    return {
+        (table, item.name): Placed(getattr(section, item.name), f"{prefix}{item.name}", None, FILE)
+        for item in attrs.fields(cls)
+        if getattr(section, item.name) != item.default
+    }
 
 
 def _at(values: Values, at: Key, message: str) -> Fault:

@@ -95,6 +95,16 @@ class AttachedProcess:
         """Its process id."""
         return self.process_id.pid
 
+    @property
+    def group(self) -> None:
+        """Its control group is somebody else's."""
+        return None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether its watch, or it, was asked to end."""
+        return self._asked
+
     def members(self) -> tuple[ProcessId, ...]:
         """The live processes of its tree, itself first; what left the tree before it was seen is not among them."""
         found = walk(self.pid)

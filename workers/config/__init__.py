@@ -26,7 +26,7 @@ from .model import (
     WorkersConfig,
     illegal_name,
 )
-from .run import Agent, GuardianRun, add_options, check, checked, configure, resolved, summary
+from .run import Agent, GuardianRun, add_options, check, checked, config_of, configure, described, resolved, summary
 from .thresholds import resolve
 
 __all__ = [
@@ -49,8 +49,10 @@ __all__ = [
     "add_options",
     "check",
     "checked",
+    "config_of",
     "configure",
     "default_state_dir",
+    "described",
     "host_limit_bytes",
     "illegal_name",
     "resolve",

@@ -96,6 +96,7 @@ class CommandConfig(ConfigSection):
     ready: str = config_key(text(check=_ready, expected=_WAYS), "spawn")
     start_timeout: float = config_key(seconds(above=True), 30.0)
     watchdog: float = config_key(seconds(), 0.0)
+    adopt: bool = config_key(boolean(), False)
 
 
 @attrs.frozen(repr=False, eq=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from supervisor import Fault, LoadedConfig, UsageError, Value, format_bytes, load_config, raise_all
+from supervisor import Fault, InvalidField, LoadedConfig, UsageError, Value, format_bytes, load_config, raise_all
 
 from ..policy.errors import PolicyError, ThresholdOrder
 from ..policy.pressure import Thresholds
@@ -153,6 +153,28 @@ def checked(file: str | None, environ: Mapping[str, str]) -> GuardianRun:
         UsageError: All faults.
     """
     return _finish(load_config(MemoryGuardianConfig, file=file, environ=environ, prefix=PREFIX, not_ours=(MODE_FILE,)), file)
+
+
+def config_of(config: object, where: str) -> MemoryGuardianConfig:
+    """The configuration that was given, or the default one.
+
+    Raises:
+        InvalidField: It is none.
+    """
+    if config is not None and not isinstance(config, MemoryGuardianConfig):
+        raise InvalidField("config", config, "a MemoryGuardianConfig, or None", where=where)
+    return config or MemoryGuardianConfig()
+
+
+def described(config: MemoryGuardianConfig) -> GuardianRun:
+    """The run that a configuration made in Python describes, on this host.
+
+    Raises:
+        UsageError: All faults.
+    """
+    loaded = LoadedConfig.of(config)
+    raise_all(loaded.faults)  # what is no section at all cannot be judged further
+    return _finish(loaded, None)
 
 
 def summary(run: GuardianRun) -> str:

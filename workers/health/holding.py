@@ -62,6 +62,8 @@ async def stop(ledger: Ledger, leaf: Leaf, reason: str) -> None:
 
     **Cancellation:** leaves the wait; the supervisor goes on.
     """
+    if leaf.not_owned:
+        return  # which was said when its restart was refused
     ledger.emit(RestartRefused(leaf.path, reason, None, "it is stopped", generation=leaf.guard.generation))
     let_end(leaf, urgent=True)
     leaf.gave_up = reason

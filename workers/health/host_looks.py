@@ -18,6 +18,8 @@ from ..policy.pressure import MemoryState
 from ..policy.verdict import Health, HealthLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from supervisor import ProcessId
 
     from ..config import HealthConfig
@@ -97,7 +99,13 @@ def members(leaf: Leaf) -> tuple[ProcessId, ...]:
 
 def places(ledger: Ledger) -> list[tuple[str, str]]:
     """The paths whose disk space matters."""
-    found = [("state directory", ledger.run.state_dir)] if ledger.run.config.persist_state else []
+    directories = [leaf.agent.command.working_directory for leaf in ledger.leaves]
+    return places_of(ledger.run.state_dir if ledger.run.config.persist_state else None, directories)
+
+
+def places_of(state_dir: str | None, directories: Iterable[str]) -> list[tuple[str, str]]:
+    """The paths whose disk space matters, with those of the agents' working directories."""
+    found = [] if state_dir is None else [("state directory", state_dir)]
     try:
         found.append(("temporary directory", tempfile.gettempdir()))
     except FileNotFoundError:
@@ -106,7 +114,7 @@ def places(ledger: Ledger) -> list[tuple[str, str]]:
     found.append(("Claude's home", claude))
     return [
         *found,
-        *(("working directory", path) for path in dict.fromkeys(leaf.agent.command.working_directory for leaf in ledger.leaves)),
+        *(("working directory", path) for path in dict.fromkeys(directories)),
     ]
 
 

@@ -13,6 +13,7 @@ from supervisor import (
     Refused,
     Restart,
     RestartDeferred,
+    RestartRefused,
     StartFailed,
     Wait,
 )
@@ -38,6 +39,8 @@ async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
         return
     now = anyio.current_time()
     match verdict:
+        case _ if leaf.not_owned:
+            ledger.tell(leaf, decide.RestartRefused(leaf.not_owned))
         case _ if temporary:
             ledger.tell(leaf, decide.RestartRefused('the configuration says restart = "never"'))
         case Refused(reason=reason, until=until):
@@ -64,6 +67,8 @@ async def requested(ledger: Ledger, request: RestartRequest) -> None:
             raise ChildRestarting(leaf.path[:-1], id)
         if above.which_child(id).state != "running":
             raise ChildNotRunning(leaf.path[:-1], id)
+        if leaf.not_owned:
+            raise RestartRefused(leaf.path[:-1], id, leaf.not_owned, None)
         temporary, verdict = above.get_childspec(id).restart is Restart.TEMPORARY, above.cycle_verdict(id)
         if temporary or not isinstance(verdict, Admitted):
             await above.cycle_child(id, reason=request.reason)  # which raises what there is to say

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import anyio
 import attrs
 
-from supervisor import CallError, ProcessId, RunningCommand
+from supervisor import CallError, ProcessId
 
 from ..event import CaptureFailed, MonitoringDegraded
 from ..policy import decide
@@ -21,10 +21,12 @@ from .host import available_bytes
 from .reader import MemorySample, NoReader, ProcessMemory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from anyio.abc import TaskStatus
 
     from ..ledger import Leaf, Ledger
-    from .hold import LeafHold
+    from .hold import Cgroup, LeafHold
 
 SLACK: Final = 8
 """A sample may be taken sooner by this part of its interval, when another leaf is looked at anyway: so a thousand leaves soon share a few
@@ -37,12 +39,35 @@ OVERDUE: Final = 1.0
 """Seconds after which a leaf whose hold is over is let go here, because whoever decides has not done it."""
 
 
+@runtime_checkable
+class Watchable(Protocol):
+    """The handle of a life whose memory can be read: a command's, or that of a process which was attached to."""
+
+    @property
+    def process_id(self) -> ProcessId:
+        """The root process."""
+
+    @property
+    def group(self) -> Cgroup | None:
+        """Its control group; None when it has none of its own."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to end."""
+
+    def adopted(self) -> tuple[ProcessId, ...]:
+        """Members that descend from us and no longer from the root."""
+
+    def remember(self, members: Iterable[ProcessId]) -> None:
+        """Take in which members were seen."""
+
+
 @attrs.define(eq=False)
 class Watch:
     """What is open for one life of a leaf."""
 
     leaf: Leaf
-    command: RunningCommand
+    command: Watchable
     generation: int
     reader: ReaderChain
     hold: LeafHold | None = None
@@ -195,7 +220,7 @@ class Sweep:
         if watch is not None and watch.command is not command:
             self._close(self.watches.pop(leaf.name))
             watch = None
-        if watch is None and isinstance(command, RunningCommand):
+        if watch is None and isinstance(command, Watchable):
             watch = self._open(leaf, command, generation)
         leaf.stirred = False
         return watch
@@ -222,7 +247,7 @@ class Sweep:
         except CallError:
             return None, 0  # its supervisor is not up, so neither is it
 
-    def _open(self, leaf: Leaf, command: RunningCommand, generation: int) -> Watch:
+    def _open(self, leaf: Leaf, command: Watchable, generation: int) -> Watch:
         group = command.group
         memory = None if group is None else group.memory
         reader = open_reader(command.process_id, lambda: [process.pid for process in command.adopted()], memory)
@@ -266,8 +291,8 @@ class Sweep:
 
 def recorded(ledger: Ledger, leaf: Leaf, members: list[ProcessId]) -> None:
     """Write down what would be left behind if we were killed now; that this fails is said once."""
-    if leaf.claim is None:
-        return
+    if leaf.claim is None or leaf.not_owned:
+        return  # what is not ours to end is not left behind by us either
     try:
         leaf.claim.record(members)
         leaf.unrecorded = False
