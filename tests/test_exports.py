@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 import supervisor
+import workers
 
 FILE = Path(supervisor.__file__)
 
 
-def typed_names() -> dict[str, str]:
+def typed_names(file: Path = FILE) -> dict[str, str]:
     """Return what the `TYPE_CHECKING` block imports, as name to module."""
-    (block,) = [node for node in ast.parse(FILE.read_text()).body if isinstance(node, ast.If)]
+    (block,) = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.If)]
     names: dict[str, str] = {}
     for statement in block.body:
         assert isinstance(statement, ast.ImportFrom) and statement.level == 1
@@ -31,6 +32,16 @@ def typed_names() -> dict[str, str]:
 def test_the_lazy_table_and_the_block_for_type_checkers_agree() -> None:
     """Both name the same things, from the same modules."""
     assert typed_names() == supervisor._HOME
+
+
+def test_the_names_of_workers_do_as_well() -> None:
+    """The guardian's classes are imported when they are first used, each by the name that its module has for it."""
+    assert typed_names(Path(workers.__file__)) == workers._HOME
+    for name in workers.__all__:
+        assert getattr(workers, name) is getattr(importlib.import_module(f"workers.{workers._HOME[name]}"), name)
+    assert imported_by("import workers") == {"workers"}
+    with pytest.raises(AttributeError, match="'workers' has no attribute 'StateManager'"):
+        workers.StateManager  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_every_name_is_there_once_and_listed() -> None:

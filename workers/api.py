@@ -202,6 +202,8 @@ class MemoryGuardian:
 
         async def restart() -> None:
             try:
+                if leaf.not_owned:  # also where nobody watches who would say so
+                    raise Refusal(leaf.path[:-1], leaf.path[-1], leaf.not_owned, None)
                 if not await GuardianControl(ledger).restart(leaf.path, reason):
                     await ledger.above(leaf).cycle_child(leaf.path[-1], reason=reason)
                 outcome.append(None)
