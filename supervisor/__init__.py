@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from .edge.config import config_table as config_table
     from .edge.config import config_tables as config_tables
     from .edge.config import load_config as load_config
+    from .edge.config_made import made_config as made_config
     from .edge.control.client import Client as Client
     from .edge.control.client import ControlError as ControlError
     from .edge.control.client import running_guardians as running_guardians
@@ -247,6 +248,7 @@ _MODULES = {
     "core.value": "Value",
     "edge.application": "Session",
     "edge.config": "ConfigSection LoadedConfig config_key config_platforms config_table config_tables load_config",
+    "edge.config_made": "made_config",
     "edge.control.client": "Client ControlError running_guardians",
     "edge.control.commands": "CommandContext ControlCommand a_child add_json",
     "edge.control.extension": "ControlExtension StatusColumn",

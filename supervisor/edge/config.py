@@ -18,7 +18,7 @@ from .config_file import read_config_file, read_toml_value
 from .kinds import Kind
 from .usage import Clash, Fault, UsageError, did_you_mean, quote, raise_all
 
-_KIND, _TABLE, _SECTION, _AGENTS, _PLATFORM, _OWN = "kind", "table", "section", "list", "platform", "own"
+KIND, TABLE, SECTION, AGENTS, _PLATFORM, _OWN = "kind", "table", "section", "list", "platform", "own"
 PLATFORMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 
 C = TypeVar("C", bound="ConfigSection")
@@ -35,22 +35,22 @@ def config_key(kind: Kind[Any], default: Any, *, table: str | None = None, own: 
         table: The table it is in, for a key of the outermost class.
         own: Whether an item of a list has its own value or none, and never inherits it.
     """
-    return attrs.field(default=default, metadata={_KIND: kind, _TABLE: table, _OWN: own})
+    return attrs.field(default=default, metadata={KIND: kind, TABLE: table, _OWN: own})
 
 
 def config_table(cls: type[ConfigSection], table: str) -> Any:
     """A part of a configuration class that is a table of its own."""
-    return attrs.field(factory=cls, metadata={_SECTION: cls, _TABLE: table})
+    return attrs.field(factory=cls, metadata={SECTION: cls, TABLE: table})
 
 
 def config_tables(cls: type[ConfigSection], table: str) -> Any:
     """A list of tables, each with the keys of the sections of `cls`, which override the tables of the same names."""
-    return attrs.field(default=(), metadata={_AGENTS: cls, _TABLE: table})
+    return attrs.field(default=(), metadata={AGENTS: cls, TABLE: table})
 
 
 def config_platforms(cls: type[Any], table: str) -> Any:
     """The tables that override all others on one platform: ``[platform.linux.thresholds]``."""
-    return attrs.field(factory=cls, metadata={_PLATFORM: cls, _TABLE: table})
+    return attrs.field(factory=cls, metadata={_PLATFORM: cls, TABLE: table})
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -64,7 +64,7 @@ class ConfigSection(Value):
     def __attrs_post_init__(self) -> None:
         found: list[Fault] = []
         for field in attrs.fields(type(self)):
-            kind, value = field.metadata.get(_KIND), getattr(self, field.name)
+            kind, value = field.metadata.get(KIND), getattr(self, field.name)
             if kind is None or (value is None and field.default is None):
                 continue
             try:
@@ -110,27 +110,6 @@ class LoadedConfig(Generic[C]):
     broken: set[Key]
     items: dict[str, list[Values]]
 
-    @classmethod
-    def of(cls, config: C) -> LoadedConfig[C]:
-        """A configuration that was made in Python, as if a file had said all of it that is not as by default."""
-        faults: list[Fault] = []
-        values: Values = {}
-        items: dict[str, list[Values]] = {}
-        for field in attrs.fields(type(config)):
-            value, table = getattr(config, field.name), field.metadata.get(_TABLE)
-            if _SECTION in field.metadata:
-                values |= _said(field, value, f"{table}.", faults)
-            elif _AGENTS in field.metadata:
-                items[table] = []
-                for index, item in enumerate(value):
-                    said: Values = {}
-                    for part in attrs.fields(type(item)):
-                        said |= _said(part, getattr(item, part.name), f"{table}[{index}].", faults)
-                    items[table].append(said)
-            elif _KIND in field.metadata and value != field.default:
-                values[table, field.name] = Placed(value, f"{table}.{field.name}", None, FILE)
-        return cls(config, faults, values, set(), items)
-
     def is_sound(self, table: str) -> bool:
         """Whether no key of this table is wrong."""
         return not any(at[0] == table for at in self.broken)
@@ -165,15 +144,15 @@ class Layout(Value):
         lists: dict[str, Tables] = {}
         platform = None
         for field in attrs.fields(config):
-            table = field.metadata.get(_TABLE)
-            if _SECTION in field.metadata:
-                tables[table] = {item.name: item.metadata[_KIND] for item in attrs.fields(field.metadata[_SECTION])}
-            elif _AGENTS in field.metadata:
-                lists[table] = cls.of(field.metadata[_AGENTS]).tables
+            table = field.metadata.get(TABLE)
+            if SECTION in field.metadata:
+                tables[table] = {item.name: item.metadata[KIND] for item in attrs.fields(field.metadata[SECTION])}
+            elif AGENTS in field.metadata:
+                lists[table] = cls.of(field.metadata[AGENTS]).tables
             elif _PLATFORM in field.metadata:
                 platform = table
             elif table is not None:
-                tables.setdefault(table, {})[field.name] = field.metadata[_KIND]
+                tables.setdefault(table, {})[field.name] = field.metadata[KIND]
         return cls(tables, lists, platform)
 
     def variables(self, prefix: str) -> dict[str, Key]:
@@ -350,11 +329,11 @@ class _Reading:
     def _build(self, config: type[C], overrides: dict[str, dict[str, dict[str, object]]]) -> C:
         made: dict[str, object] = {}
         for field in attrs.fields(config):
-            table = field.metadata.get(_TABLE)
-            if _SECTION in field.metadata:
-                made[field.name] = self._section(field.metadata[_SECTION], table, self.values)
-            elif _AGENTS in field.metadata:
-                made[field.name] = tuple(self._item(field.metadata[_AGENTS], values) for values in self.items.get(table, []))
+            table = field.metadata.get(TABLE)
+            if SECTION in field.metadata:
+                made[field.name] = self._section(field.metadata[SECTION], table, self.values)
+            elif AGENTS in field.metadata:
+                made[field.name] = tuple(self._item(field.metadata[AGENTS], values) for values in self.items.get(table, []))
             elif _PLATFORM in field.metadata:
                 made[field.name] = field.metadata[_PLATFORM](**overrides)
             elif (table, field.name) in self.values:
@@ -365,7 +344,7 @@ class _Reading:
         """An item of a list: its own keys over the tables of the file, under the environment and the options."""
         made: dict[str, object] = {}
         for field in attrs.fields(cls):
-            table, part = field.metadata[_TABLE], field.metadata[_SECTION]
+            table, part = field.metadata[TABLE], field.metadata[SECTION]
             merged: Values = {}
             for item in attrs.fields(part):
                 at = (table, item.name)
@@ -387,19 +366,6 @@ class _Reading:
                 if not self.broken.intersection(among):
                     self.faults.append(_at(values, next((at for at in among if at in values), among[0]), fault.message))
             return cls()
-
-
-def _said(field: attrs.Attribute[Any], section: object, prefix: str, faults: list[Fault]) -> Values:
-    """What a section says that is not as by default."""
-    table, cls = field.metadata[_TABLE], field.metadata[_SECTION]
-    if not isinstance(section, cls):
-        faults.append(Fault(prefix.rstrip("."), f"expected a {cls.__name__} in {field.name}, got {quote(section)}"))
-        return {}
-    return {
-        (table, item.name): Placed(getattr(section, item.name), f"{prefix}{item.name}", None, FILE)
-        for item in attrs.fields(cls)
-        if getattr(section, item.name) != item.default
-    }
 
 
 def _at(values: Values, at: Key, message: str) -> Fault:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from supervisor import Fault, InvalidField, LoadedConfig, UsageError, Value, format_bytes, load_config, raise_all
+from supervisor import Fault, InvalidField, LoadedConfig, UsageError, Value, format_bytes, load_config, made_config, raise_all
 
 from ..policy.errors import PolicyError, ThresholdOrder
 from ..policy.pressure import Thresholds
@@ -172,7 +172,7 @@ def described(config: MemoryGuardianConfig) -> GuardianRun:
     Raises:
         UsageError: All faults.
     """
-    loaded = LoadedConfig.of(config)
+    loaded = made_config(config)
     raise_all(loaded.faults)  # what is no section at all cannot be judged further
     return _finish(loaded, None)
 
