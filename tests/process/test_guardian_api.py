@@ -40,6 +40,7 @@ from workers import (
     RestartProtection,
 )
 from workers.event import DegradationChanged, MonitoringStarted, MonitoringStopped, RestartCompleted, RestartRefused, StateCaptured
+from workers.health.holding import stop
 
 from ..support import eventually
 from .guardian_inside import ACTOR, MIB, OFTEN
@@ -212,6 +213,7 @@ async def test_its_emergency_stops_nothing(tmp_path: Path) -> None:
             await eventually(lambda: told.of(RestartRefused), 20)
             samples = guardian.get_statistics()["samples"]
             await eventually(lambda: guardian.get_statistics()["samples"] > samples + 3)
+            await stop(guardian.monitoring.known, guardian.monitoring.leaf, "the host is out of memory")
             assert guardian.memory_state is MemoryState.EMERGENCY and guardian.state is ProcessState.RUNNING
         assert running(process.pid) and "asked" not in (tmp_path / "report").read_text()
 
