@@ -242,7 +242,8 @@ class GuardianControl(ControlExtension):
         if guard.phase is decide.Phase.JUDGING:
             return "restarted; the first sample says whether it helped"
         if guard.is_under_way:
-            return f"is being restarted: {leaf.restart_reason}"
+            before = None if self._ledger.turns is None else self._ledger.turns.ahead(leaf)
+            return f"is being restarted: {leaf.restart_reason}" if before is None else f"waits for its restart: {before} go first"
         if not guard.alive or not self._ledger.watches:
             return None
         if guard.blind:

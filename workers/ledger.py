@@ -45,6 +45,7 @@ from .requests import SpentRequest as SpentRequest
 
 if TYPE_CHECKING:
     from .health.metrics import HealthMetrics
+    from .health.turns import Turns
     from .policy.host import HostGuard
     from .policy.verdict import Verdict
 
@@ -67,6 +68,7 @@ class Ledger:
         on_sample: Called after every sample, for a status line.
         host: What is known of the host's memory; None before the first look.
         verdict: What is known of the host's health; None before the first look.
+        turns: Who restarts now and who waits; None before the worker that restarts is up.
         metrics: The latest look at the host; None before the first.
     """
 
@@ -86,6 +88,7 @@ class Ledger:
         self.on_sample: Callable[[], object] = lambda: None
         self.host: HostGuard | None = None
         self.verdict: Verdict | None = None
+        self.turns: Turns | None = None
         self.metrics: HealthMetrics | None = None
         self._look = anyio.Event()
         self._sleeps_until = -math.inf

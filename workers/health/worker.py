@@ -25,6 +25,7 @@ from ..policy import decide, effects
 from ..policy.ladder import Activity, Cause, DegradationMode
 from .holding import hold, limited, release, stop
 from .restart import requested, restart
+from .turns import Turns
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -38,6 +39,7 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
 
     **Cancellation:** at any time; a restart that was asked for goes on in the supervisor, its outcome is then unknown here.
     """
+    ledger.turns = Turns(ledger)  # whoever had a turn, or waited for one, went with this worker's last life
     async with anyio.create_task_group() as tasks:
         for leaf in ledger.leaves:
             if leaf.guard.phase in (decide.Phase.ASKED, decide.Phase.RESTARTING):
@@ -55,6 +57,8 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
             if waiting.cancelled_caught:
                 for leaf in ledger.leaves:
                     decided(ledger, leaf, decide.Tick(), tasks)
+            if ledger.news.is_empty:  # what one sweep saw is known: the largest of it goes first
+                ledger.turns.grant()
             for leaf in heard:  # of a thousand leaves few ever wait for a time
                 wakes.pop(leaf.name, None)
                 if (at := decide.next_wake(leaf.guard)) is not None:
@@ -80,12 +84,19 @@ def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -
         limited(leaf, blind=True)  # each life anew
     for effect in wanted:
         perform(ledger, leaf, effect, tasks)
+    turn = None if ledger.turns is None or leaf.guard.phase is not decide.Phase.ASKED else ledger.turns.waiting(leaf)
+    if ledger.turns is not None and turn is not None and turn.wanted is not None and decide.is_void(leaf.guard, turn.wanted, now):
+        ledger.turns.withdraw(turn)
+        decided(ledger, leaf, decide.RestartWithdrawn(), tasks)
 
 
 async def serve_requests(ledger: Ledger, tasks: TaskGroup) -> None:
     """Carry out the restarts that somebody asks for."""
     while True:
-        tasks.start_soon(requested, ledger, await ledger.restarts.get())
+        request = await ledger.restarts.get()
+        assert ledger.turns is not None
+        tasks.start_soon(requested, ledger, request, ledger.turns.join(request.leaf))
+        ledger.turns.grant()
 
 
 def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup) -> None:
@@ -105,7 +116,8 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
                 ledger.captures.put(request)
                 tasks.start_soon(prepared, ledger, request)
         case effects.Restart():
-            tasks.start_soon(restart, ledger, leaf, effect)
+            assert ledger.turns is not None
+            tasks.start_soon(restart, ledger, leaf, effect, ledger.turns.join(leaf, effect))
         case effects.WouldRestart(reason=reason):
             ledger.emit(RestartRefused(path, "dry run: decide and report, never act", None, reason, generation=generation))
         case effects.Refused(reason=reason, retry_in=retry_in):
