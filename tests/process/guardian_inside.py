@@ -19,6 +19,7 @@ from workers.event import RunFinished
 from workers.guardian import Outcome, leaves_of, run_guardian
 from workers.ledger import Leaf, Ledger
 from workers.policy.pressure import Thresholds
+from workers.roster import Roster
 
 from ..support import eventually
 
@@ -97,6 +98,7 @@ async def inside(
     agents = tuple(Agent(name, True, one, thresholds, policy) for name, one in commands.items())
     run = GuardianRun(config, agents, str(folder / "state"), None, detached=True)
     ledger = Ledger(run, leaves_of(run))
+    roster = ledger.roster = Roster(ledger, lambda line: None, folder)
     told = Inside(ledger, folder, StopRequest(), [])
 
     async def body() -> None:
@@ -110,4 +112,5 @@ async def inside(
         finally:
             told.stop.request()
     ledger.close()
+    roster.close()
     assert type(told.records[-1].event) is RunFinished

@@ -47,26 +47,34 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
                 decided(ledger, leaf, decide.RestartBroken("the health worker was restarted meanwhile"), tasks)
         tasks.start_soon(serve_requests, ledger, tasks)
         task_status.started()
-        wakes = {leaf.name: at for leaf in ledger.leaves if (at := decide.next_wake(leaf.guard)) is not None}
+        wakes = wakes_of(ledger)
         while True:
-            heard = ledger.leaves
             with anyio.CancelScope(deadline=min(wakes.values(), default=math.inf)) as waiting:
                 news = await ledger.news.get()
                 decided(ledger, news.leaf, news.event, tasks)
-                heard = [news.leaf]
+                # of a thousand leaves few ever wait for a time
+                wakes.pop(news.leaf.name, None)
+                if news.leaf.gone:  # and another one may have its name
+                    wakes = wakes_of(ledger)
+                elif (at := decide.next_wake(news.leaf.guard)) is not None:
+                    wakes[news.leaf.name] = at
             if waiting.cancelled_caught:
                 for leaf in ledger.leaves:
                     decided(ledger, leaf, decide.Tick(), tasks)
+                wakes = wakes_of(ledger)
             if ledger.news.is_empty:  # what one sweep saw is known: the largest of it goes first
                 ledger.turns.grant()
-            for leaf in heard:  # of a thousand leaves few ever wait for a time
-                wakes.pop(leaf.name, None)
-                if (at := decide.next_wake(leaf.guard)) is not None:
-                    wakes[leaf.name] = at
+
+
+def wakes_of(ledger: Ledger) -> dict[str, float]:
+    """Who waits for a time, and for which."""
+    return {leaf.name: at for leaf in ledger.leaves if (at := decide.next_wake(leaf.guard)) is not None}
 
 
 def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -> None:
-    """Take one event about one leaf, and do what follows from it."""
+    """Take one event about one leaf, and do what follows from it; nothing follows for one that is no longer there."""
+    if leaf.gone:
+        return
     now = anyio.current_time()
     leaf.guard, wanted = decide.step(leaf.guard, event, now)
     if isinstance(event, decide.IdleChanged | decide.LeafStarted | decide.LeafExited):
