@@ -97,6 +97,8 @@ def _of(ledger: Ledger) -> tuple[Supervisor, Roster]:
 
 
 async def _taken_down(tree: Supervisor, leaf: Leaf) -> None:
+    with suppress(CallError):
+        tree.supervisor("agents", leaf.name).stop()  # else a start that is under way would be waited for
     with suppress(CallError):  # it is gone already, as after a start that failed
         above = tree.supervisor("agents")
         await above.terminate_child(leaf.name)

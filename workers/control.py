@@ -6,7 +6,7 @@ Nothing is done here: supervisors are asked for restarts, the workers for captur
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import anyio
 import attrs
@@ -41,7 +41,9 @@ from .policy.suggestion import shortage
 from .reloading import reload
 
 REASON: Final = ControlParameter(text(), "on request")
-AS_CONFIGURED: Final = ControlParameter(attrs.evolve(text(), expected="a value as in the file", accept=lambda value: value), None)
+AS_CONFIGURED: Final = ControlParameter(
+    attrs.evolve(text(), expected="a value as in the file", accept=cast(Any, lambda value: value)), None
+)
 """Checked with the others by the rules of the file, so that all faults are told."""
 
 
@@ -186,7 +188,7 @@ class GuardianControl(ControlExtension):
             leaf = await add(self._ledger, agent)
         except AgentRefused as error:
             raise ControlRefused(ControlRefused.REFUSED, str(error)) from error
-        return {"name": leaf.name, "path": list(leaf.path), "generation": leaf.guard.generation, "thresholds": limits(leaf)}
+        return {"name": leaf.name, "path": list(leaf.path), "thresholds": limits(leaf)}
 
     async def _remove_agent(self, path: tuple[str, ...]) -> dict[str, Any]:
         try:

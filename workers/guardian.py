@@ -314,12 +314,13 @@ def began(ledger: Ledger, swept: tuple[ProcessId, ...]) -> None:
 
 def monitored(ledger: Ledger, leaf: Leaf) -> None:
     """Say that a leaf is watched from now on; one that ended while it came up is not."""
-    if ledger.is_down(leaf):
+    child = ledger.child(leaf)
+    if child is None or ledger.is_down(leaf):
         return
     leaf.watched = True
     limits = leaf.agent.thresholds
     marks = limits.warning_bytes, limits.critical_bytes, limits.emergency_bytes
-    ledger.emit(MonitoringStarted(leaf.path, reader_of(ledger, leaf), *marks, generation=leaf.guard.generation))
+    ledger.emit(MonitoringStarted(leaf.path, reader_of(ledger, leaf), *marks, generation=child.generation))
 
 
 def reader_of(ledger: Ledger, leaf: Leaf) -> str:
