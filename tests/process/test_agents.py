@@ -96,6 +96,21 @@ async def test_an_agent_that_is_removed_leaves_nothing(tmp_path: Path) -> None:
         await eventually(lambda: run.leaf.samples > samples + 2, 20)
 
 
+async def test_the_probe_lets_go_of_a_leaf_that_is_no_longer_there(tmp_path: Path) -> None:
+    """Also when it has not seen the end of that leaf's life: what it reads with is closed, and no sample is taken any more."""
+    async with inside(tmp_path, "stay") as run:
+        leaf = await add(run.ledger, agent_of(run, "other", "grow:10", "stay"))
+        await sampled(leaf)
+        before = open_descriptors().total()
+        assert run.ledger.roster is not None
+        run.ledger.roster.dismiss(leaf)
+        samples = leaf.samples
+        await eventually(lambda: open_descriptors().total() < before, 20, what="descriptors given back")
+        seen = run.leaf.samples
+        await eventually(lambda: run.leaf.samples > seen + 3, 20)
+        assert leaf.samples == samples
+
+
 async def come_and_go(run: Inside) -> None:
     """Add an agent, have its memory read, and remove it."""
     leaf = await add(run.ledger, agent_of(run, "other", "grow:10", "stay"))
