@@ -6,7 +6,7 @@ Nothing is done here: supervisors are asked for restarts, the workers for captur
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import anyio
 import attrs
@@ -28,7 +28,9 @@ from supervisor import (
     word,
 )
 
+from .agents import AgentRefused, add, remove
 from .config import MemoryThresholds, resolved
+from .config.added import KEYS, added
 from .event import CaptureFailed
 from .event_config import ConfigurationChanged
 from .ledger import CaptureRequest, Leaf, Ledger, ModeRequest, RestartRequest
@@ -39,6 +41,10 @@ from .policy.suggestion import shortage
 from .reloading import reload
 
 REASON: Final = ControlParameter(text(), "on request")
+AS_CONFIGURED: Final = ControlParameter(
+    attrs.evolve(text(), expected="a value as in the file", accept=cast(Any, lambda value: value)), None
+)
+"""Checked with the others by the rules of the file, so that all faults are told."""
 
 
 class GuardianControl(ControlExtension):
@@ -68,6 +74,8 @@ class GuardianControl(ControlExtension):
                 self._set_thresholds, {"path": one, "warning": threshold, "critical": threshold, "emergency": threshold}, changes=True
             ),
             "reload": ControlMethod(self._reload, changes=True),
+            "add_agent": ControlMethod(self._add_agent, dict.fromkeys(KEYS, AS_CONFIGURED), changes=True),
+            "remove_agent": ControlMethod(self._remove_agent, {"path": ControlParameter(child_path())}, changes=True),
         }
 
     def names(self) -> Mapping[str, tuple[str, ...]]:
@@ -174,6 +182,21 @@ class GuardianControl(ControlExtension):
     async def _reload(self) -> dict[str, Any]:
         return await reload(self._ledger)
 
+    async def _add_agent(self, **given: Any) -> dict[str, Any]:
+        agent = added(self._ledger.run, given, [leaf.name for leaf in self._ledger.leaves])
+        try:
+            leaf = await add(self._ledger, agent)
+        except AgentRefused as error:
+            raise ControlRefused(ControlRefused.REFUSED, str(error)) from error
+        return {"name": leaf.name, "path": list(leaf.path), "thresholds": limits(leaf)}
+
+    async def _remove_agent(self, path: tuple[str, ...]) -> dict[str, Any]:
+        try:
+            leaf = await remove(self._ledger, self._leaf(path).name)
+        except AgentRefused as error:
+            raise ControlRefused(ControlRefused.REFUSED, str(error)) from error
+        return {"name": leaf.name, "path": list(leaf.path)}
+
     # ------------------------------------------------------------ inside
 
     def _leaf(self, path: tuple[str, ...] | None) -> Leaf:
@@ -242,7 +265,8 @@ class GuardianControl(ControlExtension):
         if guard.phase is decide.Phase.JUDGING:
             return "restarted; the first sample says whether it helped"
         if guard.is_under_way:
-            return f"is being restarted: {leaf.restart_reason}"
+            before = None if self._ledger.turns is None else self._ledger.turns.ahead(leaf)
+            return f"is being restarted: {leaf.restart_reason}" if before is None else f"waits for its restart: {before} go first"
         if not guard.alive or not self._ledger.watches:
             return None
         if guard.blind:

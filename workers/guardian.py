@@ -192,10 +192,13 @@ def protection(agent: Agent, *, judged: bool = False) -> dict[str, Any]:
 
 def leaves_of(run: GuardianRun) -> list[Leaf]:
     """The leaves of a run, before anything runs."""
-    return [
-        Leaf(agent, ("guardian", "agents", agent.name, "leaf"), decide.watch(policy_of(run, agent), agent.thresholds))
-        for agent in run.agents
-    ]
+    return [leaf_of(run, agent) for agent in run.agents]
+
+
+def leaf_of(run: GuardianRun, agent: Agent) -> Leaf:
+    """The leaf of an agent, before it runs."""
+    guard = decide.watch(policy_of(run, agent), agent.thresholds)
+    return Leaf(agent, ("guardian", "agents", agent.name, "leaf"), guard, configured=agent.name)
 
 
 def policy_of(run: GuardianRun, agent: Agent) -> decide.Policy:
@@ -319,20 +322,18 @@ def began(ledger: Ledger, swept: tuple[ProcessId, ...]) -> None:
     if not ledger.watches:
         return
     for leaf in ledger.leaves:
-        if ledger.is_down(leaf):
-            continue  # it ended while the tree came up, and nobody watched it
-        leaf.watched = True
-        limits = leaf.agent.thresholds
-        ledger.emit(
-            MonitoringStarted(
-                leaf.path,
-                reader_of(ledger, leaf),
-                limits.warning_bytes,
-                limits.critical_bytes,
-                limits.emergency_bytes,
-                generation=leaf.guard.generation,
-            )
-        )
+        monitored(ledger, leaf)
+
+
+def monitored(ledger: Ledger, leaf: Leaf) -> None:
+    """Say that a leaf is watched from now on; one that ended while it came up is not."""
+    child = ledger.child(leaf)
+    if child is None or ledger.is_down(leaf):
+        return
+    leaf.watched = True
+    limits = leaf.agent.thresholds
+    marks = limits.warning_bytes, limits.critical_bytes, limits.emergency_bytes
+    ledger.emit(MonitoringStarted(leaf.path, reader_of(ledger, leaf), *marks, generation=child.generation))
 
 
 def reader_of(ledger: Ledger, leaf: Leaf) -> str:
@@ -345,8 +346,14 @@ def reader_of(ledger: Ledger, leaf: Leaf) -> str:
 def stopped(ledger: Ledger) -> None:
     """Say that nothing is watched any more."""
     for leaf in ledger.leaves:
-        if leaf.watched:
-            ledger.emit(MonitoringStopped(leaf.path, leaf.samples, leaf.guard.pressure.peak_bytes, generation=leaf.guard.generation))
+        unmonitored(ledger, leaf)
+
+
+def unmonitored(ledger: Ledger, leaf: Leaf) -> None:
+    """Say that a leaf is not watched any more, if it was."""
+    if leaf.watched:
+        leaf.watched = False
+        ledger.emit(MonitoringStopped(leaf.path, leaf.samples, leaf.guard.pressure.peak_bytes, generation=leaf.guard.generation))
 
 
 async def over(ledger: Ledger) -> str:

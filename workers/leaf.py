@@ -43,6 +43,8 @@ class Leaf:
         path: Its place in the tree.
         guard: The decision about it.
         attached: The process that is its first life, if somebody else has started that.
+        configured: What the agent is called in the configuration, a derived name may have got a number since; None when it is not there.
+        gone: Whether the agent was removed.
         claim: The lock on its name, while state is kept.
         history: The latest samples as (monotonic time, bytes).
         workload: What was observed of all its lives, for suggested thresholds.
@@ -79,6 +81,8 @@ class Leaf:
     path: tuple[str, ...]
     guard: decide.Guard
     attached: Attached | None = None
+    configured: str | None = None
+    gone: bool = False
     claim: RunClaim | None = None
     history: deque[tuple[float, int]] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
     workload: Workload = Workload()

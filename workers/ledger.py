@@ -45,8 +45,10 @@ from .requests import SpentRequest as SpentRequest
 
 if TYPE_CHECKING:
     from .health.metrics import HealthMetrics
+    from .health.turns import Turns
     from .policy.host import HostGuard
     from .policy.verdict import Verdict
+    from .roster import Roster
 
 
 class Ledger:
@@ -54,8 +56,9 @@ class Ledger:
 
     Attributes:
         run: The checked configuration.
-        leaves: In the order of the agents.
-        configured: The agents' names in the configuration, in the same order; a derived one may have got a number since.
+        leaves: In the order of the agents; a new list whenever one comes or goes.
+        roster: Enrols and dismisses agents; None where nobody does.
+        parted: Leaves that are no longer there, until the probe has given back what it has open for them.
         tree: The running tree.
         began: When the run began, monotonic.
         interactive: Whether a person sits at the leaf.
@@ -67,12 +70,14 @@ class Ledger:
         on_sample: Called after every sample, for a status line.
         host: What is known of the host's memory; None before the first look.
         verdict: What is known of the host's health; None before the first look.
+        turns: Who restarts now and who waits; None before the worker that restarts is up.
         metrics: The latest look at the host; None before the first.
     """
 
     def __init__(self, run: GuardianRun, leaves: list[Leaf]) -> None:
         self.run, self.leaves = run, leaves
-        self.configured: tuple[str, ...] = tuple(leaf.name for leaf in leaves)
+        self.roster: Roster | None = None
+        self.parted: list[Leaf] = []
         self.intervals: Intervals = run.config.monitoring.intervals()
         self.tree: Supervisor | None = None
         self.began = 0.0
@@ -86,6 +91,7 @@ class Ledger:
         self.on_sample: Callable[[], object] = lambda: None
         self.host: HostGuard | None = None
         self.verdict: Verdict | None = None
+        self.turns: Turns | None = None
         self.metrics: HealthMetrics | None = None
         self._look = anyio.Event()
         self._sleeps_until = -math.inf
@@ -132,6 +138,18 @@ class Ledger:
         """Wait until a leaf ended or was given up."""
         await self._changed.wait()
         self._changed = anyio.Event()
+
+    def part(self, leaf: Leaf) -> None:
+        """An agent is no longer one of ours; what the workers still do about it comes to nothing. May be called again."""
+        if leaf.gone:
+            return
+        leaf.gone = True
+        self.leaves = [other for other in self.leaves if other is not leaf]
+        self.parted.append(leaf)
+        self.tell(leaf, decide.Tick())
+        self.wake(-math.inf)
+        self.turned()
+        self._changed.set()
 
     def turned(self) -> None:
         """A leaf has begun or ended a turn, or a life."""

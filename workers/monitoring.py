@@ -10,18 +10,16 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import Final
 
 import anyio
-import attrs
 
 from supervisor import Attached, Fault, Record, ServiceManager, Session, StartFailed, StopRequest, UsageError
 
 from .config import GuardianRun
 from .event import StateCaptured
-from .guardian import Outcome, leaves_of, run_guardian
+from .guardian import Outcome, run_guardian
 from .ledger import Leaf, Ledger
 from .protection import RestartProtection
-from .running import cannot_start, claimed, equipped, keep_last
-from .state.files import project_key
-from .state.protection import ProtectionRecord, ProtectionUnreadable
+from .roster import Roster
+from .running import cannot_start, channels_of, scratch
 
 log: Final = logging.getLogger("memory_guardian")
 
@@ -97,32 +95,27 @@ class Monitoring:
             self._protection.follow(self.ledger.spent(self.leaf))
 
     async def _run_claimed(self, claims: ExitStack, sinks: list[Callable[[Record], object]]) -> None:
-        run = self._run
-        taken, swept = await claimed(run, claims)
-        run = attrs.evolve(run, agents=tuple(agent for agent, _ in taken))
-        ledger = Ledger(run, leaves_of(run))
-        claims.callback(ledger.close)
-        leaf, held = ledger.leaves[0], taken[0][1]
-        leaf.attached, leaf.claim = self._attached, held
-        if held is not None:
-            leaf.record = ProtectionRecord(run.state_dir, project_key(leaf.agent.command.working_directory), held.name)
-            try:
-                leaf.spent = leaf.kept = leaf.record.load()
-            except ProtectionUnreadable as error:
-                log.warning("%s: %s", leaf.name, error)
-        if self._given:
-            leaf.spent = self._protection.history
-        self.ledger = ledger
+        ledger = Ledger(self._run, [])
         session = Session(run=uuid.uuid4().hex, backend="", stop=self.stop, service=_Up(self.settled))
-        channels = equipped(ledger, session.run, claims, os.environ, log.warning) if ledger.watches or run.config.hooks.on_event else []
-        claims.callback(keep_last, leaf)
+        directory = scratch(ledger, session.run, claims, log.warning)
+        roster = ledger.roster = Roster(ledger, log.warning, directory)
+        claims.callback(ledger.close)
+        claims.callback(roster.close)
+        for agent in self._run.agents:
+            leaf = await roster.enrol(agent, agent.name)
+            leaf.attached = self._attached
+            if self._given:
+                leaf.spent = self._protection.history
+        self.ledger = ledger
+        channels = [] if directory is None else channels_of(ledger, directory, os.environ)
         try:
             async with AsyncExitStack() as telling:
                 if channels:
                     from .notification.channel import serving  # most runs tell nobody
 
                     await telling.enter_async_context(serving(channels, self.stop.wait_hurried))
-                self.outcome = await run_guardian(ledger, session, [self._observe, *sinks, *(one.offer for one in channels)], swept)
+                told = [self._observe, *sinks, *(one.offer for one in channels)]
+                self.outcome = await run_guardian(ledger, session, told, tuple(roster.swept))
         except StartFailed as error:
             raise self._unstarted(ledger, error) from error
 

@@ -56,8 +56,11 @@ async def reload(ledger: Ledger) -> dict[str, Any]:
     ledger.run = attrs.evolve(run, config=attrs.evolve(wanted.config, **kept), limit_bytes=wanted.limit_bytes)
     ledger.intervals = wanted.config.monitoring.intervals()
     by_name = {agent.name: agent for agent in wanted.agents}
-    for leaf, name in zip(ledger.leaves, ledger.configured, strict=True):
-        agent = by_name.pop(name, None)
+    for leaf in ledger.leaves:
+        if leaf.configured is None:  # it was added, and has its own
+            await apply(ledger, leaf, leaf.agent, False)
+            continue
+        agent = by_name.pop(leaf.configured, None)
         if agent is None:
             next_run.append(f"{leaf.name}: is no longer there")
             continue

@@ -108,6 +108,11 @@ class Channel(Generic[T]):
         """
         return await self._receive.receive()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything was read."""
+        return self._receive.statistics().current_buffer_used == 0
+
     def close(self) -> None:
         """No more items."""
         self._send.close()

@@ -5,42 +5,32 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack, suppress
-from functools import partial
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
-
 from supervisor import (
-    CallError,
     Console,
     Event,
     Fault,
-    ProcessId,
     Record,
     Renderer,
     RestartDeferred,
-    RunningCommand,
     Session,
     StartFailed,
     Summary,
     UsageError,
     block,
-    cgroup_directories,
     own_all_sessions,
-    run_token,
     wants_color,
 )
 
-from .config import Agent, GuardianRun
-from .degradation.adapter import FileAdapter, mode_file, signal_number
-from .guardian import GAVE_UP, Outcome, innermost, leaves_of, run_guardian
-from .ledger import Leaf, Ledger
-from .state.files import StateWriteFailed, project_key
-from .state.protection import ProtectionRecord, ProtectionUnreadable
-from .state.runs import NameInUse, RunClaim, claim
+from .config import GuardianRun
+from .guardian import GAVE_UP, Outcome, innermost, run_guardian
+from .ledger import Ledger
+from .roster import Roster
+from .state.files import StateWriteFailed
 from .state.scratch import run_directory
-from .state.sweeping import sweep_abandoned
 from .words import WORDS, status, subject, summary_rows
 
 if TYPE_CHECKING:
@@ -66,20 +56,13 @@ async def run(run: GuardianRun, session: Session) -> int:
                 raise UsageError(
                     [Fault("", f"{run.scratch!r} cannot be made: {error.strerror}; set TMPDIR to another directory")]
                 ) from error
-        taken, swept = await claimed(run, claims)
-        configured = tuple(agent.name for agent in run.agents)
-        run = attrs.evolve(run, agents=tuple(agent for agent, _ in taken))
-        ledger = Ledger(run, leaves_of(run))
-        ledger.configured = configured
         console = Console(is_terminal=session.stderr_is_terminal, environ=os.environ)
-        for leaf, (_, held) in zip(ledger.leaves, taken, strict=True):
-            leaf.claim = held
-            if held is not None and not run.dry_run:
-                leaf.record = ProtectionRecord(run.state_dir, project_key(leaf.agent.command.working_directory), held.name)
-                try:
-                    leaf.spent = leaf.kept = leaf.record.load()
-                except ProtectionUnreadable as error:
-                    console.say(f"memory-guardian: {leaf.name}: {error}")
+        ledger = Ledger(run, [])
+        directory = scratch(ledger, session.run, claims, console.say)
+        roster = ledger.roster = Roster(ledger, console.say, directory)
+        claims.callback(roster.close)
+        for agent in run.agents:
+            await roster.enrol(agent, agent.name)
         summary = Summary()
         for note in run.notes:
             console.say(f"memory-guardian: note: {note}")
@@ -88,8 +71,8 @@ async def run(run: GuardianRun, session: Session) -> int:
         if session.event_file is not None:
             sinks.append(session.event_file.write)
         channels: list[Channel] = []
-        if ledger.watches or run.config.hooks.on_event:
-            channels = equipped(ledger, session.run, claims, os.environ, console.say)
+        if directory is not None:
+            channels = channels_of(ledger, directory, os.environ)
         sinks += [channel.offer for channel in channels]
         try:
             async with AsyncExitStack() as telling:
@@ -97,15 +80,13 @@ async def run(run: GuardianRun, session: Session) -> int:
                     from .notification.channel import serving  # here, and below: most runs tell nobody
 
                     await telling.enter_async_context(serving(channels, session.stop.wait_hurried))
-                outcome = await run_guardian(ledger, session, sinks, swept)
+                outcome = await run_guardian(ledger, session, sinks, tuple(roster.swept))
         except StartFailed as error:
             fault = cannot_start(ledger, error)
             if fault is None:
                 raise
             raise UsageError([fault]) from error
         finally:
-            for leaf in ledger.leaves:
-                keep_last(leaf)
             ledger.close()
             console.close()
     rows = [*summary_rows(ledger, summary), *((f"told by {one.name}", one.said) for one in channels if one.said)]
@@ -113,34 +94,40 @@ async def run(run: GuardianRun, session: Session) -> int:
     return outcome.code
 
 
-def equipped(ledger: Ledger, run_id: str, claims: ExitStack, environ: Mapping[str, str], say: Callable[[str], None]) -> list[Channel]:
-    """Give each leaf what tells it of its mode, and make what tells others of events. What cannot be had is done without, and said.
+def scratch(ledger: Ledger, run_id: str, claims: ExitStack, say: Callable[[str], None]) -> Path | None:
+    """A directory for mode files and what hooks are told; None when nobody needs one, or none can be had, which is said.
 
     Args:
-        ledger: Its leaves get their adapters.
+        ledger: Of the run.
         run_id: The run.
-        claims: Gives back what was made.
-        environ: Names the places, and says whether there is a desktop.
+        claims: Removes it.
         say: Tells a person.
     """
-    config = ledger.run.config
+    if not (ledger.watches or ledger.run.config.hooks.on_event):
+        return None
     try:
-        place = run_directory(run_id, environ)
+        place = run_directory(run_id, os.environ)
     except StateWriteFailed as error:
         say(f"memory-guardian: no mode files and no hook: {error}")
-        return []
+        return None
     claims.callback(place.close)
-    for leaf in ledger.leaves if ledger.watches and not ledger.run.dry_run else ():
-        try:
-            file, signum = mode_file(place.path, leaf.name), signal_number(leaf.agent.degradation.signal)
-            leaf.adapter = FileAdapter(file, partial(process_of, ledger, leaf), signum)
-        except StateWriteFailed as error:
-            say(f"memory-guardian: {leaf.name}: no mode file: {error}")
+    return place.path
+
+
+def channels_of(ledger: Ledger, directory: Path, environ: Mapping[str, str]) -> list[Channel]:
+    """What tells others of events.
+
+    Args:
+        ledger: Of the run.
+        directory: For their files.
+        environ: Says whether there is a desktop.
+    """
+    config = ledger.run.config
     channels: list[Channel] = []
     if config.hooks.on_event:
         from .notification.hook import hook
 
-        channels.append(hook(config.hooks, place.path, ledger.emit))
+        channels.append(hook(config.hooks, directory, ledger.emit))
     if config.notifications.desktop and (sys.platform == "darwin" or environ.keys() & {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"}):
         from .notification.desktop import desktop
 
@@ -149,54 +136,11 @@ def equipped(ledger: Ledger, run_id: str, claims: ExitStack, environ: Mapping[st
     return channels
 
 
-def process_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
-    """The root process of a leaf's present life; None when it does not run."""
-    try:
-        handle = ledger.above(leaf).handle(leaf.path[-1])
-    except CallError:
-        return None
-    return handle.process_id if isinstance(handle, RunningCommand) else None
-
-
 def titled(event: Event) -> tuple[str, str]:
     """A title and a text for an event, from the words for the terminal."""
     about, words = subject(event.path), WORDS.get(type(event))
     line = words(event) if words is not None else None
     return f"memory-guardian: {about}" if about else "memory-guardian", event.name if line is None else line.text
-
-
-def keep_last(leaf: Leaf) -> None:
-    """Write down what restart protection has spent at the very end, when its worker is gone."""
-    if leaf.record is not None and leaf.is_unkept:
-        with suppress(StateWriteFailed):  # said before, or nobody is left to be told
-            leaf.record.save(leaf.spent)
-
-
-async def claimed(run: GuardianRun, claims: ExitStack) -> tuple[list[tuple[Agent, RunClaim | None]], tuple[ProcessId, ...]]:
-    """Take a name for every agent, and end what runs of the same projects left behind whose guardian died.
-
-    Raises:
-        UsageError: A name given by hand is in use, or the state directory cannot be used.
-    """
-    if not run.config.persist_state:
-        return [(agent, None) for agent in run.agents], ()
-    taken: list[tuple[Agent, RunClaim | None]] = []
-    swept: list[ProcessId] = []
-    for agent in run.agents:
-        key = project_key(agent.command.working_directory)
-        try:
-            held = claims.enter_context(claim(run.state_dir, key, agent.name, agent.name_given))
-            if not run.dry_run:
-                for left in await sweep_abandoned(run.state_dir, key, held):
-                    swept += left.killed
-            # from before the first process on: what we leave behind if we are killed at once is found by this
-            held.record(markers=(run_token(),), cgroups=cgroup_directories())
-        except NameInUse as error:
-            raise UsageError([Fault("command.name", str(error))]) from error
-        except StateWriteFailed as error:
-            raise UsageError([Fault("guardian.state_dir", str(error))]) from error
-        taken.append((attrs.evolve(agent, name=held.name), held))
-    return taken, tuple(swept)
 
 
 def told(ledger: Ledger, session: Session, console: Console) -> list[Callable[[Record], object]]:

@@ -203,6 +203,36 @@ def test_capture_degrade_and_thresholds(tmp_path: Path, backend: str) -> None:
         run.finish()
 
 
+def test_agents_are_added_and_removed(tmp_path: Path, backend: str) -> None:
+    """Another agent is started, told with the others and guarded; faults are told together; removed, it has ended."""
+    with guarding(tmp_path, backend, "stay") as run:
+        watched(run)
+        with Client(found(os.environ)[0]) as client:
+            with pytest.raises(ControlError, match=r"(?s)name: .*working_directory: .*is not there"):
+                client.call("add_agent", argv=["sleep", "1000"], name="a/b", working_directory=str(tmp_path / "nowhere"))
+            with pytest.raises(ControlError, match="missing"):
+                client.call("add_agent", argv=[str(tmp_path / "missing")], name="bad")
+            added = client.call("add_agent", argv=["sleep", "1000"], name="other", critical="50MiB", warning="30MiB")
+            assert added == {
+                "name": "other",
+                "path": ["guardian", "agents", "other", "leaf"],
+                "thresholds": {"warning_bytes": 30 << 20, "critical_bytes": 50 << 20, "emergency_bytes": 900 << 20},
+            }
+            assert run.wait_for("monitoring_started", path=added["path"])["data"]["critical_bytes"] == 50 << 20
+            assert list(client.call("status")["agents"]) == ["actor", "other"]
+            with pytest.raises(ControlError, match="an agent of this run is called 'other' already"):
+                client.call("add_agent", argv=["sleep", "1000"], name="other")
+            assert ask("reload").stdout == "nothing has changed\n"
+            assert client.call("restart", path="other")["generation"] == 2
+            assert client.call("remove_agent", path="other") == {"name": "other", "path": added["path"]}
+            assert list(client.call("status")["agents"]) == ["actor"]
+            with pytest.raises(ControlError, match="is the only agent; stop the run instead"):
+                client.call("remove_agent", path="actor")
+        assert run.wait_for("monitoring_stopped", path=added["path"])
+        run.program.send(signal.SIGTERM)
+        run.finish()
+
+
 def test_a_suggestion_says_what_it_takes(tmp_path: Path, backend: str) -> None:
     """Per agent in words, and as data; after a few samples there is none yet, and the words say how much was observed."""
     with guarding(tmp_path, backend, "stay") as run:

@@ -19,6 +19,7 @@ from workers.event import RunFinished
 from workers.guardian import Outcome, leaves_of, run_guardian
 from workers.ledger import Leaf, Ledger
 from workers.policy.pressure import Thresholds
+from workers.roster import Roster
 
 from ..support import eventually
 
@@ -70,6 +71,12 @@ LOW = Thresholds(40 * MIB, 60 * MIB, 900 * MIB)
 OFTEN = MonitoringConfig(normal_interval=0.03, warning_interval=0.02, critical_interval=0.02, emergency_interval=0.02)
 
 
+def acting(folder: Path, *script: str, report: str = "report") -> tuple[str, ...]:
+    """The command of an actor that plays a script; what it waits for are files in the folder."""
+    words = [word.replace("await:", f"await:{folder}/") for word in script]
+    return (sys.executable, "-S", "-E", str(ACTOR), str(folder / report), *words)
+
+
 @asynccontextmanager
 async def inside(
     folder: Path,
@@ -79,16 +86,19 @@ async def inside(
     restart: LeafRestart = LeafRestart.CRASH,
     argv: tuple[str, ...] = (),
     sink: Callable[[Record], object] = lambda record: None,
+    others: dict[str, tuple[str, ...]] | None = None,
 ) -> AsyncIterator[Inside]:
-    """Run an actor, or another command, under the guardian in this process; it is stopped in order at the end."""
-    words = [word.replace("await:", f"await:{folder}/") for word in script]
-    argv = argv or (sys.executable, "-S", "-E", str(ACTOR), str(folder / "report"), *words)
-    command = CommandConfig(argv=argv, working_directory=str(folder), restart=restart)
+    """Run an actor, or another command, and other actors by name, under the guardian in this process; stopped in order at the end."""
+    command = CommandConfig(argv=argv or acting(folder, *script), working_directory=str(folder), restart=restart)
     policy = RestartPolicy(initial_cooldown=0.0, max_cooldown=0.0, graceful_timeout=5.0, force_kill_timeout=5.0)
     config = MemoryGuardianConfig(command=command, restart_policy=policy, monitoring=monitoring)
-    agent = Agent("actor", True, command, thresholds, policy)
-    run = GuardianRun(config, (agent,), str(folder / "state"), None, detached=True)
+    commands = {"actor": command}
+    for name, plays in (others or {}).items():
+        commands[name] = attrs.evolve(command, argv=acting(folder, *plays, report=f"report-{name}"))
+    agents = tuple(Agent(name, True, one, thresholds, policy) for name, one in commands.items())
+    run = GuardianRun(config, agents, str(folder / "state"), None, detached=True)
     ledger = Ledger(run, leaves_of(run))
+    roster = ledger.roster = Roster(ledger, lambda line: None, folder)
     told = Inside(ledger, folder, StopRequest(), [])
 
     async def body() -> None:
@@ -102,4 +112,5 @@ async def inside(
         finally:
             told.stop.request()
     ledger.close()
+    roster.close()
     assert type(told.records[-1].event) is RunFinished

@@ -67,7 +67,7 @@ def test_the_defaults_of_the_contract() -> None:
     )
     assert config.thresholds == MemoryThresholds(None, None, None)
     assert config.restart_policy == RestartPolicy(3, 3600.0, 30.0, 300.0, 2.0, 30.0, 10.0, 3, 1800.0, 30.0, 300.0, "")
-    assert config.monitoring == MonitoringConfig(30.0, 15.0, 5.0, 1.0, 3, 120.0, 10.0, 2.0, Size(ratio=0.05), 120.0, 0.0)
+    assert config.monitoring == MonitoringConfig(30.0, 15.0, 5.0, 1.0, 3, 120.0, 10.0, 2.0, Size(ratio=0.05), 120.0, 0.0, 1)
     assert (config.workers.isolation, config.agents) == (Isolation.TASK, ())
     assert config.hooks == HooksConfig((), 10.0, 1) and config.notifications == NotificationsConfig(True)
     assert config.degradation == DegradationConfig(60.0, "")

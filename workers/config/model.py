@@ -147,6 +147,7 @@ class MonitoringConfig(ConfigSection):
     host_reserve: Size = config_key(size(zero=True), Size(ratio=0.05))
     prediction_horizon: float = config_key(seconds(), 120.0)
     blind_restart_after: float = config_key(seconds(), 0.0)
+    restarts_at_once: int = config_key(integer(0, 1_000_000), 1)
 
     def intervals(self) -> Intervals:
         """The intervals by level; a worse level is never looked at less often than a better one."""

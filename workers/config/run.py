@@ -207,25 +207,46 @@ def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry
         said = attrs.evolve(loaded, values=values)
         if part.command.name in names:
             said.fault("command", "name", f"two agents are called {part.command.name!r}")
-        name = part.command.name or _free_name(part.command.argv, [*names, *(other.command.name for other, _ in parts)])
-        names.append(name)
-        directory = absolute(part.command.working_directory)
-        if not os.path.isabs(directory):
-            said.fault("command", "working_directory", "the current directory has been removed; change to one that exists")
-        elif not os.path.isdir(directory):
-            said.fault(
-                "command", "working_directory", f"{directory!r} {'is no directory' if os.path.lexists(directory) else 'is not there'}"
-            )
-        resolved = _resolved(said, part.thresholds, limit)
-        if resolved is not None:
-            command = attrs.evolve(part.command, working_directory=directory)
-            agents.append(Agent(name, part.command.name is not None, command, resolved, part.restart_policy, part.degradation))
-            notes += _above(name, said, resolved, limit)
-        notes += [f"{name}: its outputs are read for the line, so it gets no terminal"] if part.command.ready.startswith("line:") else []
-        notes += [f"{name}: continue_prompt {LATER}"] if part.restart_policy.continue_prompt else []
+        agent, noted = agent_of(part, said, [*names, *(other.command.name for other, _ in parts if other.command.name)], limit)
+        names.append(part.command.name or (agent.name if agent else ""))
+        agents += [agent] if agent is not None else []
+        notes += noted
     notes += [f"workers.isolation {LATER}"] if config.workers.isolation is Isolation.PROCESS else []
     raise_all(list(dict.fromkeys(loaded.faults)))
     return GuardianRun(config, tuple(agents), state_dir, limit, dry_run, file, tuple(notes))
+
+
+def agent_of(
+    part: AgentConfig, said: LoadedConfig[MemoryGuardianConfig], taken: Iterable[str], limit: int | None
+) -> tuple[Agent | None, list[str]]:
+    """The agent that a part of the configuration describes.
+
+    Args:
+        part: The part.
+        said: Who said what in it; gets the faults.
+        taken: Names that a derived one may not be.
+        limit: What shares of memory are shares of; None when unknown.
+
+    Returns:
+        The agent, None where its thresholds cannot be told; and what a person should know of it.
+    """
+    name = part.command.name or free_name(part.command.argv, taken)
+    directory = absolute(part.command.working_directory)
+    if not os.path.isabs(directory):
+        said.fault("command", "working_directory", "the current directory has been removed; change to one that exists")
+    elif not os.path.isdir(directory):
+        wrong = "is no directory" if os.path.lexists(directory) else "is not there"
+        said.fault("command", "working_directory", f"{directory!r} {wrong}")
+    notes: list[str] = []
+    agent: Agent | None = None
+    limits = _resolved(said, part.thresholds, limit)
+    if limits is not None:
+        command = attrs.evolve(part.command, working_directory=directory)
+        agent = Agent(name, part.command.name is not None, command, limits, part.restart_policy, part.degradation)
+        notes += _above(name, said, limits, limit)
+    notes += [f"{name}: its outputs are read for the line, so it gets no terminal"] if part.command.ready.startswith("line:") else []
+    notes += [f"{name}: continue_prompt {LATER}"] if part.restart_policy.continue_prompt else []
+    return agent, notes
 
 
 def resolved(thresholds: MemoryThresholds, limit_bytes: int | None) -> Thresholds:
@@ -267,7 +288,7 @@ def _above(name: str, said: LoadedConfig[MemoryGuardianConfig], resolved: Thresh
     return [f"{name}: {level} is above this host's memory and will not be reached" for level, at in given.items() if limit and at > limit]
 
 
-def _free_name(argv: tuple[str, ...], taken: Iterable[str | None]) -> str:
+def free_name(argv: tuple[str, ...], taken: Iterable[str]) -> str:
     """A legal name from a command: its base name, with the next free number where siblings have it."""
     base = "".join(char if char.isprintable() else "-" for char in os.path.basename(argv[0].rstrip("/")))
     base = base.strip().lstrip(".")[:48].strip()

@@ -38,8 +38,10 @@ async def degradation(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
 
 
 async def asked(ledger: Ledger, request: ModeRequest) -> None:
-    """Take one request."""
+    """Take one request; whoever is no longer there has no mode."""
     leaf, cause = request.leaf, request.cause
+    if leaf.gone:
+        return
     timing = {"now": anyio.current_time(), "cooldown": 0.0 if request.at_once else leaf.agent.degradation.mode_cooldown}
     if request.mode is not None:
         leaf.because[cause] = request.reason

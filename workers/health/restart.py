@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import anyio
 
 from supervisor import (
@@ -23,12 +25,27 @@ from ..ledger import CaptureRequest, Leaf, Ledger, RestartRequest
 from ..policy import decide, effects
 from .holding import let_end
 
+if TYPE_CHECKING:
+    from .turns import Turn
 
-async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
-    """Restart a leaf; the decision is told how it went, exactly once. Never raises.
+
+async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart, turn: Turn) -> None:
+    """Restart a leaf when it is its turn; the decision is told how it went, exactly once. Never raises.
+
+    What protection refuses waits for no turn. Where the turn was withdrawn, whoever did that tells the decision.
 
     **Cancellation:** leaves the wait; once the supervisor was asked, the restart goes on there.
     """
+    with turn:
+        if admissible(ledger, leaf, wanted) is None or not await turn.come():
+            return
+        left = admissible(ledger, leaf, wanted)
+        if left is not None:
+            await admitted(ledger, leaf, wanted, attempt=attempt_of(leaf, left))
+
+
+def admissible(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> int | None:
+    """How many restarts protection admits, this one included; None when it does not admit it now, which the decision has been told."""
     leaf.restart_reason = wanted.reason
     try:
         above, id = ledger.above(leaf), leaf.path[-1]
@@ -36,7 +53,7 @@ async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
         verdict, left = above.cycle_verdict(id), above.cycles_left()
     except CallError as error:
         ledger.tell(leaf, broken(error))
-        return
+        return None
     now = anyio.current_time()
     match verdict:
         case _ if leaf.not_owned:
@@ -50,37 +67,49 @@ async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
             ledger.emit(RestartDeferred(leaf.path, wanted.reason, True, remaining, generation=generation))
             ledger.tell(leaf, decide.RestartPostponed(remaining))
         case _:
-            await admitted(ledger, leaf, wanted, attempt=attempt_of(leaf, left))
+            return left
+    return None
 
 
-async def requested(ledger: Ledger, request: RestartRequest) -> None:
-    """Restart a leaf because somebody asks for it: under the same protection, with the same capture and judgement, at once. Never raises.
+async def requested(ledger: Ledger, request: RestartRequest, turn: Turn) -> None:
+    """Restart a leaf because somebody asks for it: under the same protection, with the same capture and judgement. Never raises.
 
-    What protection says is an answer to whoever asks, and no reason to degrade.
+    It waits for its turn as the others do. What protection says is an answer to whoever asks, and no reason to degrade.
 
     **Cancellation:** as of `restart`.
     """
     leaf = request.leaf
-    above, id = ledger.above(leaf), leaf.path[-1]
     try:
-        if leaf.guard.is_under_way:
-            raise ChildRestarting(leaf.path[:-1], id)
-        if above.which_child(id).state != "running":
-            raise ChildNotRunning(leaf.path[:-1], id)
         if leaf.not_owned:
-            raise RestartRefused(leaf.path[:-1], id, leaf.not_owned, None)
-        temporary, verdict = above.get_childspec(id).restart is Restart.TEMPORARY, above.cycle_verdict(id)
-        if temporary or not isinstance(verdict, Admitted):
-            await above.cycle_child(id, reason=request.reason)  # which raises what there is to say
-            return
-        total = None if leaf.guard.blind else leaf.guard.pressure.total_bytes
-        wanted = effects.Restart(request.reason, False, leaf.guard.level, total)
-        leaf.restart_reason = request.reason
-        request.error = await admitted(ledger, leaf, wanted, attempt=attempt_of(leaf, above.cycles_left()))
+            raise RestartRefused(leaf.path[:-1], leaf.path[-1], leaf.not_owned, None)
+        with turn:
+            # what is refused waits for no turn, and is looked at again when that has come
+            if not is_admissible(ledger, leaf) or not await turn.come() or not is_admissible(ledger, leaf):
+                await ledger.above(leaf).cycle_child(leaf.path[-1], reason=request.reason)  # which raises what there is to say
+                return
+            total = None if leaf.guard.blind else leaf.guard.pressure.total_bytes
+            wanted = effects.Restart(request.reason, False, leaf.guard.level, total)
+            leaf.restart_reason = request.reason
+            left = ledger.above(leaf).cycles_left()
+            request.error = await admitted(ledger, leaf, wanted, attempt=attempt_of(leaf, left))
     except (CallError, StartFailed) as error:
         request.error = error
     finally:
         request.done.set()
+
+
+def is_admissible(ledger: Ledger, leaf: Leaf) -> bool:
+    """Whether protection admits a controlled restart of a leaf now.
+
+    Raises:
+        CallError: It does not run, or a restart is under way already.
+    """
+    above, id = ledger.above(leaf), leaf.path[-1]
+    if leaf.guard.is_under_way:
+        raise ChildRestarting(leaf.path[:-1], id)
+    if above.which_child(id).state != "running":
+        raise ChildNotRunning(leaf.path[:-1], id)
+    return above.get_childspec(id).restart is not Restart.TEMPORARY and isinstance(above.cycle_verdict(id), Admitted)
 
 
 def attempt_of(leaf: Leaf, left: int) -> int:

@@ -25,6 +25,7 @@ from ..policy import decide, effects
 from ..policy.ladder import Activity, Cause, DegradationMode
 from .holding import hold, limited, release, stop
 from .restart import requested, restart
+from .turns import Turns
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -38,6 +39,7 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
 
     **Cancellation:** at any time; a restart that was asked for goes on in the supervisor, its outcome is then unknown here.
     """
+    ledger.turns = Turns(ledger)  # whoever had a turn, or waited for one, went with this worker's last life
     async with anyio.create_task_group() as tasks:
         for leaf in ledger.leaves:
             if leaf.guard.phase in (decide.Phase.ASKED, decide.Phase.RESTARTING):
@@ -45,24 +47,34 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
                 decided(ledger, leaf, decide.RestartBroken("the health worker was restarted meanwhile"), tasks)
         tasks.start_soon(serve_requests, ledger, tasks)
         task_status.started()
-        wakes = {leaf.name: at for leaf in ledger.leaves if (at := decide.next_wake(leaf.guard)) is not None}
+        wakes = wakes_of(ledger)
         while True:
-            heard = ledger.leaves
             with anyio.CancelScope(deadline=min(wakes.values(), default=math.inf)) as waiting:
                 news = await ledger.news.get()
                 decided(ledger, news.leaf, news.event, tasks)
-                heard = [news.leaf]
+                # of a thousand leaves few ever wait for a time
+                wakes.pop(news.leaf.name, None)
+                if news.leaf.gone:  # and another one may have its name
+                    wakes = wakes_of(ledger)
+                elif (at := decide.next_wake(news.leaf.guard)) is not None:
+                    wakes[news.leaf.name] = at
             if waiting.cancelled_caught:
                 for leaf in ledger.leaves:
                     decided(ledger, leaf, decide.Tick(), tasks)
-            for leaf in heard:  # of a thousand leaves few ever wait for a time
-                wakes.pop(leaf.name, None)
-                if (at := decide.next_wake(leaf.guard)) is not None:
-                    wakes[leaf.name] = at
+                wakes = wakes_of(ledger)
+            if ledger.news.is_empty:  # what one sweep saw is known: the largest of it goes first
+                ledger.turns.grant()
+
+
+def wakes_of(ledger: Ledger) -> dict[str, float]:
+    """Who waits for a time, and for which."""
+    return {leaf.name: at for leaf in ledger.leaves if (at := decide.next_wake(leaf.guard)) is not None}
 
 
 def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -> None:
-    """Take one event about one leaf, and do what follows from it."""
+    """Take one event about one leaf, and do what follows from it; nothing follows for one that is no longer there."""
+    if leaf.gone:
+        return
     now = anyio.current_time()
     leaf.guard, wanted = decide.step(leaf.guard, event, now)
     if isinstance(event, decide.IdleChanged | decide.LeafStarted | decide.LeafExited):
@@ -80,12 +92,19 @@ def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -
         limited(leaf, blind=True)  # each life anew
     for effect in wanted:
         perform(ledger, leaf, effect, tasks)
+    turn = None if ledger.turns is None or leaf.guard.phase is not decide.Phase.ASKED else ledger.turns.waiting(leaf)
+    if ledger.turns is not None and turn is not None and turn.wanted is not None and decide.is_void(leaf.guard, turn.wanted, now):
+        ledger.turns.withdraw(turn)
+        decided(ledger, leaf, decide.RestartWithdrawn(), tasks)
 
 
 async def serve_requests(ledger: Ledger, tasks: TaskGroup) -> None:
     """Carry out the restarts that somebody asks for."""
     while True:
-        tasks.start_soon(requested, ledger, await ledger.restarts.get())
+        request = await ledger.restarts.get()
+        assert ledger.turns is not None
+        tasks.start_soon(requested, ledger, request, ledger.turns.join(request.leaf))
+        ledger.turns.grant()
 
 
 def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup) -> None:
@@ -105,7 +124,8 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
                 ledger.captures.put(request)
                 tasks.start_soon(prepared, ledger, request)
         case effects.Restart():
-            tasks.start_soon(restart, ledger, leaf, effect)
+            assert ledger.turns is not None
+            tasks.start_soon(restart, ledger, leaf, effect, ledger.turns.join(leaf, effect))
         case effects.WouldRestart(reason=reason):
             ledger.emit(RestartRefused(path, "dry run: decide and report, never act", None, reason, generation=generation))
         case effects.Refused(reason=reason, retry_in=retry_in):

@@ -1,8 +1,8 @@
 """What the guardian does about the memory of one leaf: `step(guard, event, now) -> (guard, effects)`.
 
 Whoever interprets the effects owes the machine one promise: each `Restart` is answered by exactly one of `RestartRefused`,
-`RestartPostponed`, `RestartBroken` and `RestartDone`; a `RestartAdmitted` may come before the last two. The same events about a
-restart that somebody else asked for are welcome, so that the machine does not act across it.
+`RestartPostponed`, `RestartWithdrawn`, `RestartBroken` and `RestartDone`; a `RestartAdmitted` may come before the last two. The same
+events about a restart that somebody else asked for are welcome, so that the machine does not act across it.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from .news import (
     RestartDone,
     RestartPostponed,
     RestartRefused,
+    RestartWithdrawn,
     Sampled,
     Tick,
     Unread,
@@ -71,9 +72,11 @@ __all__ = [
     "RestartDone",
     "RestartPostponed",
     "RestartRefused",
+    "RestartWithdrawn",
     "Sampled",
     "Tick",
     "Unread",
+    "is_void",
     "next_wake",
     "restart_at",
     "step",
@@ -112,6 +115,8 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
             guard = _refused(guard, event, now, effects)
         case RestartPostponed(remaining) if guard.phase is Phase.ASKED:
             guard = attrs.evolve(guard, phase=Phase.WATCHING, not_before=now + max(remaining, RETRY_PAUSE))
+        case RestartWithdrawn() if guard.phase is Phase.ASKED:
+            guard = attrs.evolve(guard, phase=Phase.WATCHING)
         case RestartDone(generation) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
             guard = _done(guard, generation, now, effects)
         case RestartBroken(reason) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
@@ -132,6 +137,15 @@ def next_wake(guard: Guard) -> float | None:
 def restart_at(guard: Guard) -> float | None:
     """When a restart that is due for the leaf's memory is asked for; None: when something else happens first, or none is due."""
     return None if guard.blocked or not _wants_restart(guard) else _moment(guard)
+
+
+def is_void(guard: Guard, asked: Restart, now: float) -> bool:
+    """Whether a restart that was asked for and has not begun is not to be done like that any more."""
+    if guard.phase is not Phase.ASKED:
+        return False
+    if not guard.alive or (guard.level is MemoryState.EMERGENCY and not asked.urgent):
+        return True
+    return not guard.blind and (guard.due_since is None or now < _moment(guard))
 
 
 def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -> Guard:

@@ -87,6 +87,11 @@ class RestartPostponed(Value):
 
 
 @attrs.frozen(repr=False, eq=False)
+class RestartWithdrawn(Value):
+    """The restart that was asked for still waited for its turn, and is `void` by now: if one is due, it is asked for anew."""
+
+
+@attrs.frozen(repr=False, eq=False)
 class RestartDone(Value):
     """The new life is up."""
 
@@ -130,6 +135,7 @@ Event = (
     | RestartAdmitted
     | RestartRefused
     | RestartPostponed
+    | RestartWithdrawn
     | RestartDone
     | RestartBroken
     | Prepared

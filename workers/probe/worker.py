@@ -138,6 +138,8 @@ class Sweep:
         while True:
             now = anyio.current_time()
             soonest = math.inf
+            while ledger.parted:
+                self._part(ledger.parted.pop())
             for leaf in ledger.leaves:
                 if leaf.stirred:
                     self._tidy(leaf)
@@ -236,6 +238,12 @@ class Sweep:
         """Give back what is open for a life that is over."""
         watch = self.watches.get(leaf.name)
         if watch is not None and self._running(leaf)[0] is not watch.command:
+            self._close(self.watches.pop(leaf.name))
+
+    def _part(self, leaf: Leaf) -> None:
+        """Give back what is open for a leaf that is no longer there; another one may have its name by now."""
+        watch = self.watches.get(leaf.name)
+        if watch is not None and watch.leaf is leaf:
             self._close(self.watches.pop(leaf.name))
 
     def _running(self, leaf: Leaf) -> tuple[object, int]:

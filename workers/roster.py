@@ -1,0 +1,140 @@
+"""The agents of a run: what each one gets before it runs, and gives back when it is no longer one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+
+import anyio
+import attrs
+
+from supervisor import CallError, Fault, ProcessId, RunningCommand, UsageError, cgroup_directories, run_token
+
+from .config import Agent
+from .config.run import free_name
+from .degradation.adapter import FileAdapter, mode_file, signal_number
+from .guardian import leaf_of
+from .ledger import Leaf, Ledger
+from .state.files import StateWriteFailed, project_key
+from .state.protection import ProtectionRecord, ProtectionUnreadable
+from .state.runs import NameInUse, RunClaim, claim
+from .state.sweeping import sweep_abandoned
+
+
+class Roster:
+    """Enrols agents and dismisses them; owned by the run, which closes it.
+
+    Args:
+        ledger: Gets the leaves.
+        say: Tells a person what cannot be had and is done without.
+        directory: For mode files; None where there are none.
+
+    Attributes:
+        swept: Processes that abandoned runs of the same names had left, and that were killed.
+    """
+
+    def __init__(self, ledger: Ledger, say: Callable[[str], None], directory: Path | None = None) -> None:
+        self._ledger, self._say, self._directory = ledger, say, directory
+        self._one_by_one = anyio.Lock()
+        self.swept: list[ProcessId] = []
+
+    async def enrol(self, agent: Agent, configured: str | None = None) -> Leaf:
+        """Take a name for an agent, end what a run of that name left behind whose guardian died, and make its leaf.
+
+        Args:
+            agent: The agent. A derived name that is in use gets a number.
+            configured: What it is called in the configuration; None when that does not know it.
+
+        Raises:
+            UsageError: A name given by hand is in use, or the state directory cannot be used.
+
+        **Cancellation:** gives back what was taken.
+        """
+        async with self._one_by_one:
+            with ExitStack() as taken:
+                held, named = await self._claimed(agent, taken)
+                leaf = leaf_of(self._ledger.run, named)
+                leaf.claim, leaf.configured = held, configured
+                self._equip(leaf)
+                taken.pop_all()
+            self._ledger.leaves = [*self._ledger.leaves, leaf]
+        return leaf
+
+    def dismiss(self, leaf: Leaf) -> None:
+        """Forget an agent: what its restart protection has spent is written down, the rest is given back. May be called again."""
+        self._ledger.part(leaf)
+        self._give_back(leaf)
+
+    def close(self) -> None:
+        """The run is over, for everybody."""
+        for leaf in self._ledger.leaves:
+            self._give_back(leaf)
+
+    def _give_back(self, leaf: Leaf) -> None:
+        if leaf.record is not None and leaf.is_unkept:
+            with suppress(StateWriteFailed):  # said before, or nobody is left to be told
+                leaf.record.save(leaf.spent)
+        leaf.record = None
+        if leaf.adapter is not None:
+            leaf.adapter.close()
+        leaf.adapter = None
+        if leaf.claim is not None:
+            leaf.claim.close()
+        leaf.claim = None
+
+    async def _claimed(self, agent: Agent, taken: ExitStack) -> tuple[RunClaim | None, Agent]:
+        """A claim on a name that no other agent of this run has, whatever project that is of."""
+        run, names = self._ledger.run, {leaf.name for leaf in self._ledger.leaves}
+        if agent.name in names and agent.name_given:
+            raise UsageError([Fault("command.name", f"an agent of this run is called {agent.name!r} already; choose another name")])
+        name = agent.name if agent.name not in names else free_name(agent.command.argv, names)
+        if not run.config.persist_state:
+            return None, attrs.evolve(agent, name=name)
+        key = project_key(agent.command.working_directory)
+        try:
+            held = claim(run.state_dir, key, name, agent.name_given)
+            while held.name in names:  # the next free one of this project is that of an agent of ours in another
+                names.add(name)
+                held.close()
+                name = free_name(agent.command.argv, names)
+                held = claim(run.state_dir, key, name, agent.name_given)
+            taken.enter_context(held)
+            if not run.dry_run:
+                for left in await sweep_abandoned(run.state_dir, key, held):
+                    self.swept += left.killed
+            # from before the first process on: what we leave behind if we are killed at once is found by this
+            held.record(markers=(run_token(),), cgroups=cgroup_directories())
+        except NameInUse as error:
+            raise UsageError([Fault("command.name", str(error))]) from error
+        except StateWriteFailed as error:
+            raise UsageError([Fault("guardian.state_dir", str(error))]) from error
+        return held, attrs.evolve(agent, name=held.name)
+
+    def _equip(self, leaf: Leaf) -> None:
+        """What restart protection has spent in earlier runs, and what tells the leaf of its mode."""
+        ledger, run = self._ledger, self._ledger.run
+        if run.dry_run:
+            return
+        if leaf.claim is not None:
+            leaf.record = ProtectionRecord(run.state_dir, project_key(leaf.agent.command.working_directory), leaf.claim.name)
+            try:
+                leaf.spent = leaf.kept = leaf.record.load()
+            except ProtectionUnreadable as error:
+                self._say(f"memory-guardian: {leaf.name}: {error}")
+        if self._directory is not None and ledger.watches:
+            try:
+                file, signum = mode_file(self._directory, leaf.name), signal_number(leaf.agent.degradation.signal)
+                leaf.adapter = FileAdapter(file, partial(process_of, ledger, leaf), signum)
+            except StateWriteFailed as error:
+                self._say(f"memory-guardian: {leaf.name}: no mode file: {error}")
+
+
+def process_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
+    """The root process of a leaf's present life; None when it does not run."""
+    try:
+        handle = ledger.above(leaf).handle(leaf.path[-1])
+    except CallError:
+        return None
+    return handle.process_id if isinstance(handle, RunningCommand) else None
