@@ -326,9 +326,9 @@ def began(ledger: Ledger, swept: tuple[ProcessId, ...]) -> None:
 
 
 def monitored(ledger: Ledger, leaf: Leaf) -> None:
-    """Say that a leaf is watched from now on; one that ended while it came up is not."""
+    """Say that a leaf is watched from now on, once; one that ended while it came up is not."""
     child = ledger.child(leaf)
-    if child is None or ledger.is_down(leaf):
+    if leaf.watched or child is None or ledger.is_down(leaf):
         return
     leaf.watched = True
     limits = leaf.agent.thresholds
