@@ -14,6 +14,8 @@ import attrs
 from supervisor import (
     Attached,
     CallError,
+    ChildNotRunning,
+    ChildRestarting,
     InvalidField,
     NoProc,
     Record,
@@ -220,8 +222,14 @@ class MemoryGuardian:
             tasks.start_soon(ended)
         now.follow()
         error = outcome[0] if outcome else NoProc(leaf.path[:-1])
-        if isinstance(error, Refusal | RestartPostponed):
-            why, left = (error.reason, error.retry_in) if isinstance(error, Refusal) else ("a cooldown is not over", error.remaining)
+        if isinstance(error, Refusal | RestartPostponed | ChildRestarting | ChildNotRunning):
+            match error:
+                case Refusal():
+                    why, left = error.reason, error.retry_in
+                case RestartPostponed():
+                    why, left = "a cooldown is not over", error.remaining
+                case _:
+                    why, left = str(error), None
             ledger.emit(RestartRefused(leaf.path, why, left, reason, generation=leaf.guard.generation))
         return error is None
 

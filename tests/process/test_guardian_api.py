@@ -39,7 +39,15 @@ from workers import (
     RestartPolicy,
     RestartProtection,
 )
-from workers.event import DegradationChanged, MonitoringStarted, MonitoringStopped, RestartCompleted, RestartRefused, StateCaptured
+from workers.event import (
+    DegradationChanged,
+    MonitoringStarted,
+    MonitoringStopped,
+    RestartCompleted,
+    RestartInitiated,
+    RestartRefused,
+    StateCaptured,
+)
 from workers.health.holding import stop
 
 from ..support import eventually
@@ -170,6 +178,27 @@ async def test_a_restart_that_is_asked_for(tmp_path: Path) -> None:
         (refused,) = told.of(RestartRefused)
         assert refused.wanted == "one too many"
         assert guardian.process_id == second
+
+
+async def test_a_restart_that_comes_too_early(tmp_path: Path) -> None:
+    """A restart that is asked for while another is under way is refused, with an event that says so."""
+    told = Told()
+    async with MemoryGuardian(config(tmp_path, "grow:5", "stay")) as guardian:
+        guardian.add_sink(told.append)
+        await guardian.start_monitoring()
+        await eventually(guardian.get_memory_usage)
+        done: list[bool] = []
+
+        async def first() -> None:
+            done.append(await guardian.initiate_restart("the first"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first)
+            await eventually(lambda: told.of(RestartInitiated))
+            assert not await guardian.initiate_restart("the second")
+        assert done == [True]
+        (refused,) = told.of(RestartRefused)
+        assert refused.wanted == "the second"
 
 
 @pytest.mark.parametrize("enabled", [True, False])
