@@ -157,6 +157,7 @@ if TYPE_CHECKING:
     from .host.cgroup.group import cgroup_directories as cgroup_directories
     from .host.cgroup.run import RunCgroups as RunCgroups
     from .host.cgroup.support import cgroup_support as cgroup_support
+    from .host.descriptors import raise_descriptor_limit as raise_descriptor_limit
     from .host.identity import ProcessId as ProcessId
     from .host.identity import identify as identify
     from .host.identity import is_alive as is_alive
@@ -267,6 +268,7 @@ _MODULES = {
     "host.cgroup.group": "cgroup_directories",
     "host.cgroup.run": "RunCgroups",
     "host.cgroup.support": "cgroup_support",
+    "host.descriptors": "raise_descriptor_limit",
     "host.identity": "ProcessId identify is_alive send_signal",
     "host.marker": "run_token",
     "host.proctree": "descendants marked walk",

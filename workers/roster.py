@@ -6,11 +6,12 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import anyio
 import attrs
 
-from supervisor import CallError, Fault, ProcessId, RunningCommand, UsageError, cgroup_directories, run_token
+from supervisor import CallError, Fault, ProcessId, RunningCommand, UsageError, cgroup_directories, raise_descriptor_limit, run_token
 
 from .config import Agent
 from .config.run import free_name
@@ -21,6 +22,12 @@ from .state.files import StateWriteFailed, project_key
 from .state.protection import ProtectionRecord, ProtectionUnreadable
 from .state.runs import NameInUse, RunClaim, claim
 from .state.sweeping import sweep_abandoned
+
+
+DESCRIPTORS: Final = 10
+"""That one agent takes: its lock, its process, what is read and waited for of its memory, and what its start and its end take beside."""
+SPARE: Final = 256
+"""Descriptors for everything else."""
 
 
 class Roster:
@@ -38,6 +45,7 @@ class Roster:
     def __init__(self, ledger: Ledger, say: Callable[[str], None], directory: Path | None = None) -> None:
         self._ledger, self._say, self._directory = ledger, say, directory
         self._one_by_one = anyio.Lock()
+        self._looked_through: set[str] = set()
         self.swept: list[ProcessId] = []
 
     async def enrol(self, agent: Agent, configured: str | None = None) -> Leaf:
@@ -53,6 +61,7 @@ class Roster:
         **Cancellation:** gives back what was taken.
         """
         async with self._one_by_one:
+            raise_descriptor_limit(SPARE + DESCRIPTORS * (len(self._ledger.leaves) + 1))
             with ExitStack() as taken:
                 held, named = await self._claimed(agent, taken)
                 leaf = leaf_of(self._ledger.run, named)
@@ -102,8 +111,11 @@ class Roster:
                 held = claim(run.state_dir, key, name, agent.name_given)
             taken.enter_context(held)
             if not run.dry_run:
-                for left in await sweep_abandoned(run.state_dir, key, held):
+                # once a project: each look at all of its names would make a start of many agents a matter of their square
+                others = key not in self._looked_through
+                for left in await sweep_abandoned(run.state_dir, key, held, others=others):
                     self.swept += left.killed
+                self._looked_through.add(key)
             # from before the first process on: what we leave behind if we are killed at once is found by this
             held.record(markers=(run_token(),), cgroups=cgroup_directories())
         except NameInUse as error:

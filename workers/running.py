@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -173,12 +174,13 @@ def cannot_start(ledger: Ledger, error: StartFailed) -> Fault | None:
     if leaf is None:
         return None
     cause = failed.__cause__
+    words = f"{leaf.agent.command.argv[0]!r}" if len(ledger.leaves) == 1 else f"{leaf.name}: {leaf.agent.command.argv[0]!r}"
     if isinstance(cause, TimeoutError) and leaf.agent.command.ready != "spawn":
-        return Fault(
-            "command.start_timeout", f"{leaf.agent.command.argv[0]!r} was started and did not say that it is ready: {error.exit.reason}"
-        )
+        return Fault("command.start_timeout", f"{words} was started and did not say that it is ready: {error.exit.reason}")
     why = cause.strerror if isinstance(cause, OSError) and cause.strerror else failed.exit.reason
-    return Fault("command.argv", f"{leaf.agent.command.argv[0]!r} cannot be started: {why}")
+    if isinstance(cause, OSError) and cause.errno == errno.EMFILE:
+        why += f"; {len(ledger.leaves)} agents take more of them than this process may have (ulimit -Hn)"
+    return Fault("command.argv", f"{words} cannot be started: {why}")
 
 
 def explained(outcome: Outcome) -> str:
