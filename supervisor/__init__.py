@@ -118,6 +118,8 @@ if TYPE_CHECKING:
     from .edge.control.commands import ControlCommand as ControlCommand
     from .edge.control.commands import a_child as a_child
     from .edge.control.commands import add_json as add_json
+    from .edge.control.commands import needed as needed
+    from .edge.control.commands import which_guardian as which_guardian
     from .edge.control.extension import ControlExtension as ControlExtension
     from .edge.control.extension import StatusColumn as StatusColumn
     from .edge.control.listening import Control as Control
@@ -125,6 +127,7 @@ if TYPE_CHECKING:
     from .edge.control.method import ControlParameter as ControlParameter
     from .edge.control.method import ControlRefused as ControlRefused
     from .edge.control.method import child_path as child_path
+    from .edge.control.method import control_reason as control_reason
     from .edge.control.unavailable import ControlUnavailable as ControlUnavailable
     from .edge.event_file import encoded as encoded
     from .edge.finding import Finding as Finding
@@ -251,10 +254,10 @@ _MODULES = {
     "edge.config": "ConfigSection LoadedConfig config_key config_platforms config_table config_tables load_config",
     "edge.config_made": "made_config",
     "edge.control.client": "Client ControlError running_guardians",
-    "edge.control.commands": "CommandContext ControlCommand a_child add_json",
+    "edge.control.commands": "CommandContext ControlCommand a_child add_json needed which_guardian",
     "edge.control.extension": "ControlExtension StatusColumn",
     "edge.control.listening": "Control",
-    "edge.control.method": "ControlMethod ControlParameter ControlRefused child_path",
+    "edge.control.method": "ControlMethod ControlParameter ControlRefused child_path control_reason",
     "edge.control.unavailable": "ControlUnavailable",
     "edge.event_file": "encoded",
     "edge.finding": "Finding",

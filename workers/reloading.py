@@ -11,7 +11,7 @@ from supervisor import CallError, UsageError
 
 from .config import Agent
 from .event_config import ConfigurationChanged, ConfigurationRejected
-from .guardian import agent_spec, environment, leaf_spec, policy_of, protection
+from .guardian import agent_spec, leaf_spec_of, policy_of, protection
 from .ledger import Leaf, Ledger
 from .policy import decide
 
@@ -95,10 +95,8 @@ async def apply(ledger: Ledger, leaf: Leaf, agent: Agent, tree: bool) -> None:
     ledger.tell(leaf, decide.Reconfigured(agent.thresholds, policy_of(ledger.run, agent)))
     if not tree or ledger.tree is None:
         return
-    run = ledger.run
-    spec = leaf_spec(agent, detached=run.detached, dry_run=run.dry_run, env=environment(leaf))
     try:
-        await ledger.above(leaf).reconfigure([spec], **protection(agent, judged=ledger.watches))
+        await ledger.above(leaf).reconfigure([leaf_spec_of(ledger, leaf)], **protection(agent, judged=ledger.watches))
     except CallError:
         pass  # it is down, and begins with the one that its own supervisor gets now
     await ledger.tree.supervisor("agents").reconfigure([agent_spec(ledger, leaf)])
