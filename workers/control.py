@@ -5,6 +5,7 @@ Nothing is done here: supervisors are asked for restarts, the workers for captur
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, cast
 
@@ -44,6 +45,8 @@ from .reloading import reload
 from .unstarted import fault_of
 
 REASON: Final = control_reason()
+RELOAD_PAUSE, LONGEST_PAUSE = 9.0, 5.0
+"""Between two reloads: times the one before, and seconds at most."""
 LISTED: Final = 10
 """How many agents an error names."""
 AS_CONFIGURED: Final = ControlParameter(
@@ -63,6 +66,8 @@ class GuardianControl(ControlExtension):
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._reloading = anyio.Lock()
+        self._reload_from = -math.inf
 
     def methods(self) -> Mapping[str, ControlMethod]:
         """The guardian's own."""
@@ -190,7 +195,15 @@ class GuardianControl(ControlExtension):
         return {"path": list(leaf.path), "thresholds": limits(leaf)}
 
     async def _reload(self) -> dict[str, Any]:
-        return await reload(self._ledger)
+        # one after the other, or an older reading could be in effect last; and no flood of them has more of the loop than a tenth
+        async with self._reloading:
+            await anyio.sleep_until(self._reload_from)
+            began = anyio.current_time()
+            try:
+                return await reload(self._ledger)
+            finally:
+                now = anyio.current_time()
+                self._reload_from = now + min(RELOAD_PAUSE * (now - began), LONGEST_PAUSE)
 
     async def _add_agent(self, **given: Any) -> dict[str, Any]:
         agent = added(self._ledger.run, given, [leaf.name for leaf in self._ledger.leaves])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, Final
 
 import attrs
 
-from supervisor import CallError, UsageError
+from supervisor import CallError, Fault, UsageError
 
-from .config import Agent
+from .config import Agent, GuardianRun
 from .event_config import ConfigurationChanged, ConfigurationRejected
 from .guardian import agent_spec, leaf_spec_of, policy_of, protection
 from .ledger import Leaf, Ledger
@@ -37,9 +38,7 @@ async def reload(ledger: Ledger) -> dict[str, Any]:
     """
     run = ledger.run
     try:
-        if run.again is None:
-            raise UsageError(["this run was not made from a configuration"])
-        wanted = run.again()
+        wanted = read_again(run)
     except UsageError as error:
         ledger.emit(ConfigurationRejected(("guardian",), run.file, tuple(map(str, error.faults))))
         raise
@@ -76,6 +75,20 @@ async def reload(ledger: Ledger) -> dict[str, Any]:
     if now or next_life or next_run:
         ledger.emit(ConfigurationChanged(("guardian",), "reload", tuple(now), tuple(next_life), tuple(next_run)))
     return {"changed": now, "next_life": next_life, "next_run": next_run}
+
+
+def read_again(run: GuardianRun) -> GuardianRun:
+    """Make the run anew from what it was made of.
+
+    Raises:
+        UsageError: All faults.
+    """
+    if run.again is None:
+        raise UsageError(["this run was not made from a configuration"])
+    if run.file is not None and os.path.exists(run.file) and not os.path.isfile(run.file):
+        # whoever has put a pipe there must not have the guardian wait for what comes out of it
+        raise UsageError([Fault("", "the configuration file is no regular file", run.file)])
+    return run.again()
 
 
 def changes(old: Agent, new: Agent) -> tuple[list[str], list[str]]:
