@@ -169,7 +169,7 @@ def test_the_next_place_is_taken_where_the_first_cannot_be(tmp_path: Path) -> No
 
 @linux_only
 def test_a_full_disk_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is room for a directory and for an empty file, and for nothing in it: the next place is taken, and nothing stays in the first."""
+    """There is room for a directory and an empty file, and for nothing in it: the next place is taken, and nothing stays in the first."""
     write, full = os.write, tmp_path / "runtime"
     full.mkdir(0o700)
 
