@@ -219,7 +219,7 @@ async def test_what_is_said_of_one_is_checked_as_in_the_file(tmp_path: Path) -> 
 
 async def test_what_is_asked_for_has_its_bounds(tmp_path: Path) -> None:
     """A reason is no novel, as it goes to all who hear of events; of many agents an error names some."""
-    others = {f"other-{number}": ("stay",) for number in range(11)}
+    others: dict[str, tuple[str, ...]] = {f"other-{number}": ("stay",) for number in range(11)}
     async with inside(tmp_path, "stay", others=others) as run:
         methods = GuardianControl(run.ledger).methods()
         with pytest.raises(ControlRefused, match="reason: expected at most 1000 characters"):

@@ -119,9 +119,13 @@ async def test_reloads_come_one_after_the_other(tmp_path: Path) -> None:
             return attrs.evolve(old, agents=tuple(attrs.evolve(agent, thresholds=thresholds) for agent in old.agents))
 
         run.ledger.run = attrs.evolve(old, again=again)
-        control = GuardianControl(run.ledger)
+        asked = GuardianControl(run.ledger).methods()["reload"]
+
+        async def reloaded() -> None:
+            await asked.function()
+
         async with anyio.create_task_group() as tasks:
             for _ in range(2):
-                tasks.start_soon(control.methods()["reload"].function)
+                tasks.start_soon(reloaded)
         assert before == [0, 1]
         assert [leaf.agent.thresholds.critical_bytes for leaf in run.ledger.leaves] == [402 * MIB] * 2
