@@ -118,6 +118,8 @@ if TYPE_CHECKING:
     from .edge.control.commands import ControlCommand as ControlCommand
     from .edge.control.commands import a_child as a_child
     from .edge.control.commands import add_json as add_json
+    from .edge.control.commands import needed as needed
+    from .edge.control.commands import which_guardian as which_guardian
     from .edge.control.extension import ControlExtension as ControlExtension
     from .edge.control.extension import StatusColumn as StatusColumn
     from .edge.control.listening import Control as Control
@@ -125,6 +127,7 @@ if TYPE_CHECKING:
     from .edge.control.method import ControlParameter as ControlParameter
     from .edge.control.method import ControlRefused as ControlRefused
     from .edge.control.method import child_path as child_path
+    from .edge.control.method import control_reason as control_reason
     from .edge.control.unavailable import ControlUnavailable as ControlUnavailable
     from .edge.event_file import encoded as encoded
     from .edge.finding import Finding as Finding
@@ -157,6 +160,7 @@ if TYPE_CHECKING:
     from .host.cgroup.group import cgroup_directories as cgroup_directories
     from .host.cgroup.run import RunCgroups as RunCgroups
     from .host.cgroup.support import cgroup_support as cgroup_support
+    from .host.descriptors import raise_descriptor_limit as raise_descriptor_limit
     from .host.identity import ProcessId as ProcessId
     from .host.identity import identify as identify
     from .host.identity import is_alive as is_alive
@@ -250,10 +254,10 @@ _MODULES = {
     "edge.config": "ConfigSection LoadedConfig config_key config_platforms config_table config_tables load_config",
     "edge.config_made": "made_config",
     "edge.control.client": "Client ControlError running_guardians",
-    "edge.control.commands": "CommandContext ControlCommand a_child add_json",
+    "edge.control.commands": "CommandContext ControlCommand a_child add_json needed which_guardian",
     "edge.control.extension": "ControlExtension StatusColumn",
     "edge.control.listening": "Control",
-    "edge.control.method": "ControlMethod ControlParameter ControlRefused child_path",
+    "edge.control.method": "ControlMethod ControlParameter ControlRefused child_path control_reason",
     "edge.control.unavailable": "ControlUnavailable",
     "edge.event_file": "encoded",
     "edge.finding": "Finding",
@@ -267,6 +271,7 @@ _MODULES = {
     "host.cgroup.group": "cgroup_directories",
     "host.cgroup.run": "RunCgroups",
     "host.cgroup.support": "cgroup_support",
+    "host.descriptors": "raise_descriptor_limit",
     "host.identity": "ProcessId identify is_alive send_signal",
     "host.marker": "run_token",
     "host.proctree": "descendants marked walk",

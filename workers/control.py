@@ -5,6 +5,7 @@ Nothing is done here: supervisors are asked for restarts, the workers for captur
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, cast
 
@@ -18,9 +19,11 @@ from supervisor import (
     ControlParameter,
     ControlRefused,
     Size,
+    StartFailed,
     StatusColumn,
     UsageError,
     child_path,
+    control_reason,
     duration,
     format_bytes,
     size,
@@ -39,8 +42,13 @@ from .policy.ladder import Cause, DegradationMode
 from .policy.pressure import MemoryState
 from .policy.suggestion import shortage
 from .reloading import reload
+from .unstarted import fault_of
 
-REASON: Final = ControlParameter(text(), "on request")
+REASON: Final = control_reason()
+RELOAD_PAUSE, LONGEST_PAUSE = 9.0, 5.0
+"""Between two reloads: times the one before, and seconds at most."""
+LISTED: Final = 10
+"""How many agents an error names."""
 AS_CONFIGURED: Final = ControlParameter(
     attrs.evolve(text(), expected="a value as in the file", accept=cast(Any, lambda value: value)), None
 )
@@ -58,6 +66,8 @@ class GuardianControl(ControlExtension):
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._reloading = anyio.Lock()
+        self._reload_from = -math.inf
 
     def methods(self) -> Mapping[str, ControlMethod]:
         """The guardian's own."""
@@ -87,12 +97,17 @@ class GuardianControl(ControlExtension):
         run = self._ledger.run
         notes = [*run.notes, *(["dry run: nothing is restarted or captured"] if run.dry_run else [])]
         notes += [] if self._ledger.watches else ["memory is not watched: the configuration says so"]
+        health = self._health()
+        if health is not None:
+            notes.append(": ".join([f"the host is {health['verdict']}", *(["; ".join(health["reasons"])] if health["reasons"] else [])]))
+            notes += [f"the host's memory is {health['memory']}: {health['memory_reason']}"] if health["memory_reason"] else []
         return {
             "file": run.file,
             "state_dir": run.state_dir if run.config.persist_state else None,
             "limit_bytes": run.limit_bytes,
             "dry_run": run.dry_run,
             "notes": notes,
+            "health": health,
             "agents": {leaf.name: {"path": list(leaf.path), **self._told(leaf)} for leaf in self._ledger.leaves},
         }
 
@@ -180,7 +195,15 @@ class GuardianControl(ControlExtension):
         return {"path": list(leaf.path), "thresholds": limits(leaf)}
 
     async def _reload(self) -> dict[str, Any]:
-        return await reload(self._ledger)
+        # one after the other, or an older reading could be in effect last; and no flood of them has more of the loop than a tenth
+        async with self._reloading:
+            await anyio.sleep_until(self._reload_from)
+            began = anyio.current_time()
+            try:
+                return await reload(self._ledger)
+            finally:
+                now = anyio.current_time()
+                self._reload_from = now + min(RELOAD_PAUSE * (now - began), LONGEST_PAUSE)
 
     async def _add_agent(self, **given: Any) -> dict[str, Any]:
         agent = added(self._ledger.run, given, [leaf.name for leaf in self._ledger.leaves])
@@ -188,6 +211,8 @@ class GuardianControl(ControlExtension):
             leaf = await add(self._ledger, agent)
         except AgentRefused as error:
             raise ControlRefused(ControlRefused.REFUSED, str(error)) from error
+        except StartFailed as error:
+            raise UsageError([fault_of(agent, error, len(self._ledger.leaves) + 1)]) from error
         return {"name": leaf.name, "path": list(leaf.path), "thresholds": limits(leaf)}
 
     async def _remove_agent(self, path: tuple[str, ...]) -> dict[str, Any]:
@@ -204,7 +229,8 @@ class GuardianControl(ControlExtension):
         found = leaves if path is None else [leaf for leaf in leaves if path in ((leaf.name,), leaf.path, leaf.path[:-1], leaf.path[1:])]
         if len(found) == 1:
             return found[0]
-        names = ", ".join(leaf.name for leaf in leaves)
+        more = [f"{len(leaves) - LISTED} more"] if len(leaves) > LISTED else []
+        names = ", ".join([*(leaf.name for leaf in leaves[:LISTED]), *more])
         if path is None:
             raise ControlRefused(ControlRefused.NOT_FOUND, f"there are several agents; name one of {names}")
         raise ControlRefused(ControlRefused.NOT_FOUND, f"no agent is called {'/'.join(path)[:80]!r}; there is {names}")
@@ -216,6 +242,20 @@ class GuardianControl(ControlExtension):
             nothing: dict[str, Any] = {"suggested": None, "configured": limits(leaf), "reasons": [], "faults": []}
             return {**nothing, "words": [shortage(workload)], "observed": observed}
         return {**suggestion.as_data(), "words": suggestion.lines(), "observed": observed}
+
+    def _health(self) -> dict[str, Any] | None:
+        """What is known of the host; None where it is not looked at, or was not yet."""
+        verdict, host = self._ledger.verdict, self._ledger.host
+        if verdict is None:
+            return None
+        short = host is not None and host.level is not MemoryState.NORMAL
+        return {
+            "verdict": verdict.health.value,
+            "reasons": list(verdict.reasons),
+            "memory": None if host is None else host.level.value,
+            "memory_reason": host.reason if host is not None and short else None,
+            "looked_ago": None if (seen := self._ledger.metrics) is None else round(anyio.current_time() - seen.at, 3),
+        }
 
     def _watched(self) -> None:
         if not self._ledger.watches:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from supervisor import CommandContext, ControlCommand, Fault, UsageError, a_child, add_json
+from supervisor import CommandContext, ControlCommand, Fault, UsageError, a_child, add_json, format_bytes, needed, which_guardian
 
 from .policy.ladder import DegradationMode
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import argparse
 
 MODES: Final = tuple(mode.value for mode in DegradationMode)
+LEVELS: Final = ("warning", "critical", "emergency")
+AGENT_KEYS: Final = ("name", "restart", *LEVELS)
 
 
 def _capture(context: CommandContext, options: argparse.Namespace) -> int:
@@ -53,6 +56,50 @@ def _reload(context: CommandContext, options: argparse.Namespace) -> int:
     return 0
 
 
+def _add(context: CommandContext, options: argparse.Namespace) -> int:
+    if not options.command:
+        raise UsageError(["add needs a command; put -- before it: add [options] -- COMMAND [ARG ...]"])
+    given: dict[str, Any] = {key: value for key in AGENT_KEYS if (value := getattr(options, key)) is not None}
+    if options.env:
+        given["env"] = dict(_variable(word) for word in options.env)
+    # as for any program: where it is started from
+    directory = os.path.abspath(options.working_directory or os.curdir)
+    with context.connect(options.guardian) as client:
+        done = client.call("add_agent", timeout=None, argv=options.command, working_directory=directory, **given)
+    context.tell(options, done, f"{'/'.join(done['path'])} is up, {_said(done['thresholds'])}")
+    return 0
+
+
+def _variable(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not name or not equals:
+        raise UsageError([Fault("--env", f"expected NAME=VALUE, got {word[:60]!r}")])
+    return name, value
+
+
+def _remove(context: CommandContext, options: argparse.Namespace) -> int:
+    path = needed(options, "path", "the agent to remove")
+    with context.connect(options.guardian, path) as client:
+        done = client.call("remove_agent", timeout=None, path=path)
+    context.tell(options, done, f"{done['name']} is stopped and removed")
+    return 0
+
+
+def _thresholds(context: CommandContext, options: argparse.Namespace) -> int:
+    path = needed(options, "path", "the agent whose thresholds are to be changed")
+    given = {level: value for level in LEVELS if (value := getattr(options, level)) is not None}
+    if not given:
+        raise UsageError([f"thresholds needs {', '.join(f'--{level} SIZE' for level in LEVELS)}, or some of them"])
+    with context.connect(options.guardian, path) as client:
+        done = client.call("set_thresholds", path=path, **given)
+    context.tell(options, done, f"{'/'.join(done['path'])}: {_said(done['thresholds'])}")
+    return 0
+
+
+def _said(thresholds: Mapping[str, int]) -> str:
+    return ", ".join(f"{level} {format_bytes(thresholds[f'{level}_bytes'])}" for level in LEVELS)
+
+
 def _reason(options: argparse.Namespace) -> dict[str, Any]:
     return {} if options.reason is None else {"reason": options.reason}
 
@@ -68,6 +115,25 @@ def _add_degrade_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", metavar="TEXT", help="why, for the events")
 
 
+def _add_sizes(parser: argparse.ArgumentParser) -> None:
+    for level in LEVELS:
+        parser.add_argument(f"--{level}", metavar="SIZE", help="12GiB, 80%%, or a number of MiB; default: as it is")
+
+
+def _add_agent_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", metavar="NAME", help="the agent's name; default: the command's base name")
+    parser.add_argument("--working-directory", metavar="DIR", help="where it runs; default: the current directory")
+    parser.add_argument("--env", metavar="NAME=VALUE", action="append", help="a variable for it; may be given several times")
+    parser.add_argument("--restart", metavar="WHEN", help="crash, failure, always or never; default: as in [command]")
+    _add_sizes(parser)
+    which_guardian(parser)
+
+
+def _add_threshold_options(parser: argparse.ArgumentParser) -> None:
+    a_child(parser)
+    _add_sizes(parser)
+
+
 def _add_guardian_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", help="which guardian, where several run")
     add_json(parser)
@@ -78,6 +144,20 @@ COMMANDS: Final[Mapping[str, ControlCommand]] = {
     "degrade": ControlCommand(
         "PATH MODE [--reason TEXT]", "Ask for a mode of an agent; normal takes that back.", _add_degrade_options, _degrade
     ),
+    "thresholds": ControlCommand(
+        "PATH [--warning SIZE] [--critical SIZE] [--emergency SIZE]",
+        "Set thresholds of an agent, until the next reload.",
+        _add_threshold_options,
+        _thresholds,
+    ),
+    "add": ControlCommand(
+        "[options] -- COMMAND [ARG ...]",
+        "Have a guardian take in another agent, which runs COMMAND without a terminal.",
+        _add_agent_options,
+        _add,
+        takes_command=True,
+    ),
+    "remove": ControlCommand("PATH", "Stop an agent and forget it, while the others go on.", a_child, _remove),
     "suggest": ControlCommand(
         "[NAME] [--json]", "Say which thresholds the observed workload asks for, and why.", _add_guardian_options, _suggest
     ),

@@ -31,7 +31,6 @@ from supervisor import (
     ProcessId,
     Record,
     Restart,
-    RestartHistory,
     RunningCommand,
     StartFailed,
     Strategy,
@@ -112,19 +111,19 @@ def budgets(run: GuardianRun) -> list[str]:
 
 def agent_spec(ledger: Ledger, leaf: Leaf) -> ChildSpec:
     """What the supervisor of the agents is told of one."""
-    run = ledger.run
     history = partial(ledger.spent, leaf)
-    env = environment(leaf)
-    above = protected(
-        leaf.agent,
-        detached=run.detached,
-        dry_run=run.dry_run,
-        judged=ledger.watches,
-        history=history,
-        env=env,
-        attached=leaf.attached,
-    )
+    above = subtree([leaf_spec_of(ledger, leaf)], history=history, **protection(leaf.agent, judged=ledger.watches))
     return ChildSpec(leaf.name, above)
+
+
+def leaf_spec_of(ledger: Ledger, leaf: Leaf) -> ChildSpec:
+    """What the supervisor above a leaf is told of it."""
+    run = ledger.run
+    # one leaf has the terminal; whoever else read from it would share out its keys, and whoever wrote would write into its screen
+    unseen = ledger.interactive and not leaf.has_terminal
+    detached = run.detached or unseen or leaf.configured is None
+    env = environment(leaf)
+    return leaf_spec(leaf.agent, detached=detached, unseen=unseen, dry_run=run.dry_run, env=env, attached=leaf.attached)
 
 
 def environment(leaf: Leaf) -> Mapping[str, str]:
@@ -132,40 +131,25 @@ def environment(leaf: Leaf) -> Mapping[str, str]:
     return {} if leaf.adapter is None else leaf.adapter.environment
 
 
-def protected(
-    agent: Agent,
-    *,
-    detached: bool = False,
-    dry_run: bool = False,
-    judged: bool = False,
-    history: Callable[[], RestartHistory] | None = None,
-    env: Mapping[str, str] | None = None,
-    attached: Attached | None = None,
-) -> Any:
-    """The supervisor above one leaf: its flags are the agent's restart protection. A dry run restarts nothing, whatever happens.
-
-    Args:
-        agent: What is run, and its protection.
-        detached: Whether it gets no terminal.
-        dry_run: Whether it is a dry run.
-        judged: Whether somebody judges controlled restarts by the memory of the life that they begin.
-        history: What earlier lives of this supervisor, and earlier runs, have spent.
-        env: What the command is told in its environment, under what it was configured.
-        attached: A process that runs already and is the first life; the command is what follows, if the process was adopted.
-    """
-    leaf = leaf_spec(agent, detached=detached, dry_run=dry_run, env=env, attached=attached)
-    return subtree([leaf], history=history, **protection(agent, judged=judged))
-
-
 def leaf_spec(
     agent: Agent,
     *,
     detached: bool = False,
+    unseen: bool = False,
     dry_run: bool = False,
     env: Mapping[str, str] | None = None,
     attached: Attached | None = None,
 ) -> ChildSpec:
-    """The leaf of an agent; see `protected`."""
+    """The leaf of an agent. A dry run restarts nothing, whatever happens.
+
+    Args:
+        agent: What is run, and its protection.
+        detached: Whether it gets no input and no terminal.
+        unseen: Whether what it writes is read here and shown to nobody, but for its last lines when it fails.
+        dry_run: Whether it is a dry run.
+        env: What the command is told in its environment, under what it was configured.
+        attached: A process that runs already and is the first life; the command is what follows, if the process was adopted.
+    """
     policy, wanted = agent.restart_policy, agent.command
     foreign = attached is not None and not attached.adopt
     restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run or foreign else wanted.restart]
@@ -178,11 +162,18 @@ def leaf_spec(
         abnormal=abnormal,
         kill_timeout=policy.force_kill_timeout,
         stdin="null" if detached else "inherit",
+        stdout=_into_nothing if unseen else "inherit",
+        stderr=_into_nothing if unseen else "inherit",
+        terminal="never" if detached else "auto",
         cgroup="memory",
     )
     if attached is not None:
         leaf = attrs.evolve(attached, then=leaf if attached.adopt else None)
     return ChildSpec("leaf", leaf, restart=restart, shutdown=policy.graceful_timeout, start_timeout=wanted.start_timeout)
+
+
+def _into_nothing(chunk: bytes) -> None:
+    """Nobody sees it."""
 
 
 def protection(agent: Agent, *, judged: bool = False) -> dict[str, Any]:

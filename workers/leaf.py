@@ -44,6 +44,7 @@ class Leaf:
         guard: The decision about it.
         attached: The process that is its first life, if somebody else has started that.
         configured: What the agent is called in the configuration, a derived name may have got a number since; None when it is not there.
+        has_terminal: Whether it is the one that gets the terminal of an interactive run.
         gone: Whether the agent was removed.
         claim: The lock on its name, while state is kept.
         history: The latest samples as (monotonic time, bytes).
@@ -82,6 +83,7 @@ class Leaf:
     guard: decide.Guard
     attached: Attached | None = None
     configured: str | None = None
+    has_terminal: bool = True
     gone: bool = False
     claim: RunClaim | None = None
     history: deque[tuple[float, int]] = attrs.field(factory=lambda: deque(maxlen=HISTORY))

@@ -56,7 +56,6 @@ class Ledger:
 
     Attributes:
         run: The checked configuration.
-        leaves: In the order of the agents; a new list whenever one comes or goes.
         roster: Enrols and dismisses agents; None where nobody does.
         parted: Leaves that are no longer there, until the probe has given back what it has open for them.
         tree: The running tree.
@@ -75,7 +74,10 @@ class Ledger:
     """
 
     def __init__(self, run: GuardianRun, leaves: list[Leaf]) -> None:
-        self.run, self.leaves = run, leaves
+        self.run = run
+        self._leaves: list[Leaf]
+        self._by_path: dict[tuple[str, ...], Leaf]
+        self.leaves = leaves
         self.roster: Roster | None = None
         self.parted: list[Leaf] = []
         self.intervals: Intervals = run.config.monitoring.intervals()
@@ -97,18 +99,26 @@ class Ledger:
         self._sleeps_until = -math.inf
         self._changed = anyio.Event()
 
+    @property
+    def leaves(self) -> list[Leaf]:
+        """In the order of the agents; a new list whenever one comes or goes."""
+        return self._leaves
+
+    @leaves.setter
+    def leaves(self, leaves: list[Leaf]) -> None:
+        self._leaves, self._by_path = leaves, {leaf.path: leaf for leaf in leaves}
+
     def observe(self, record: Record) -> None:
         """Take note of the tree's events about our leaves; a sink of its bus, so nothing is missed and nothing is published here."""
         event = record.event
-        for leaf in self.leaves:
-            if event.path == leaf.path:
-                self._observe_leaf(leaf, event, record.time)
-                if isinstance(event, ChildExited | ChildStarted | ChildStartFailed | RestartDeferred):
-                    self.count(leaf)
-            elif event.path == leaf.path[:-1] and isinstance(event, SupervisorGaveUp):
-                leaf.gave_up = event.reason
+        if (leaf := self._by_path.get(event.path)) is not None:
+            self._observe_leaf(leaf, event, record.time)
+            if isinstance(event, ChildExited | ChildStarted | ChildStartFailed | RestartDeferred):
                 self.count(leaf)
-                self._changed.set()
+        elif isinstance(event, SupervisorGaveUp) and (leaf := self._by_path.get((*event.path, "leaf"))) is not None:
+            leaf.gave_up = event.reason
+            self.count(leaf)
+            self._changed.set()
 
     def _observe_leaf(self, leaf: Leaf, event: Event, time: float) -> None:
         leaf.stirred = True
@@ -132,7 +142,7 @@ class Ledger:
 
     def leaf_at(self, path: tuple[str, ...]) -> Leaf | None:
         """The leaf of that path; None when there is none."""
-        return next((leaf for leaf in self.leaves if leaf.path == path), None)
+        return self._by_path.get(path)
 
     async def changed(self) -> None:
         """Wait until a leaf ended or was given up."""

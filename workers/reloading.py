@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, Final
 
 import attrs
 
-from supervisor import CallError, UsageError
+from supervisor import CallError, Fault, UsageError
 
-from .config import Agent
+from .config import Agent, GuardianRun
 from .event_config import ConfigurationChanged, ConfigurationRejected
-from .guardian import agent_spec, environment, leaf_spec, policy_of, protection
+from .guardian import agent_spec, leaf_spec_of, policy_of, protection
 from .ledger import Leaf, Ledger
 from .policy import decide
 
@@ -37,9 +38,7 @@ async def reload(ledger: Ledger) -> dict[str, Any]:
     """
     run = ledger.run
     try:
-        if run.again is None:
-            raise UsageError(["this run was not made from a configuration"])
-        wanted = run.again()
+        wanted = read_again(run)
     except UsageError as error:
         ledger.emit(ConfigurationRejected(("guardian",), run.file, tuple(map(str, error.faults))))
         raise
@@ -78,6 +77,20 @@ async def reload(ledger: Ledger) -> dict[str, Any]:
     return {"changed": now, "next_life": next_life, "next_run": next_run}
 
 
+def read_again(run: GuardianRun) -> GuardianRun:
+    """Make the run anew from what it was made of.
+
+    Raises:
+        UsageError: All faults.
+    """
+    if run.again is None:
+        raise UsageError(["this run was not made from a configuration"])
+    if run.file is not None and os.path.exists(run.file) and not os.path.isfile(run.file):
+        # whoever has put a pipe there must not have the guardian wait for what comes out of it
+        raise UsageError([Fault("", "the configuration file is no regular file", run.file)])
+    return run.again()
+
+
 def changes(old: Agent, new: Agent) -> tuple[list[str], list[str]]:
     """The keys of an agent that differ: those that take effect at once, and those for its leaf's next life."""
     now = [f"{new.name}: thresholds.{key.removesuffix('_bytes')}" for key in differing(old.thresholds, new.thresholds)]
@@ -95,10 +108,8 @@ async def apply(ledger: Ledger, leaf: Leaf, agent: Agent, tree: bool) -> None:
     ledger.tell(leaf, decide.Reconfigured(agent.thresholds, policy_of(ledger.run, agent)))
     if not tree or ledger.tree is None:
         return
-    run = ledger.run
-    spec = leaf_spec(agent, detached=run.detached, dry_run=run.dry_run, env=environment(leaf))
     try:
-        await ledger.above(leaf).reconfigure([spec], **protection(agent, judged=ledger.watches))
+        await ledger.above(leaf).reconfigure([leaf_spec_of(ledger, leaf)], **protection(agent, judged=ledger.watches))
     except CallError:
         pass  # it is down, and begins with the one that its own supervisor gets now
     await ledger.tree.supervisor("agents").reconfigure([agent_spec(ledger, leaf)])

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import anyio
 import attrs
 
-from supervisor import CallError, Fault, ProcessId, RunningCommand, UsageError, cgroup_directories, run_token
+from supervisor import CallError, Fault, ProcessId, RunningCommand, UsageError, cgroup_directories, raise_descriptor_limit, run_token
 
 from .config import Agent
 from .config.run import free_name
@@ -19,8 +20,13 @@ from .guardian import leaf_of
 from .ledger import Leaf, Ledger
 from .state.files import StateWriteFailed, project_key
 from .state.protection import ProtectionRecord, ProtectionUnreadable
-from .state.runs import NameInUse, RunClaim, claim
+from .state.runs import SWEEPING, NameInUse, RunClaim, claim
 from .state.sweeping import sweep_abandoned
+
+DESCRIPTORS: Final = 10
+"""That one agent takes: its lock, its process, what is read and waited for of its memory, and what its start and its end take beside."""
+SPARE: Final = 256
+"""Descriptors for everything else."""
 
 
 class Roster:
@@ -38,6 +44,7 @@ class Roster:
     def __init__(self, ledger: Ledger, say: Callable[[str], None], directory: Path | None = None) -> None:
         self._ledger, self._say, self._directory = ledger, say, directory
         self._one_by_one = anyio.Lock()
+        self._looked_through: set[str] = set()
         self.swept: list[ProcessId] = []
 
     async def enrol(self, agent: Agent, configured: str | None = None) -> Leaf:
@@ -53,10 +60,12 @@ class Roster:
         **Cancellation:** gives back what was taken.
         """
         async with self._one_by_one:
+            raise_descriptor_limit(SPARE + DESCRIPTORS * (len(self._ledger.leaves) + 1))
             with ExitStack() as taken:
                 held, named = await self._claimed(agent, taken)
                 leaf = leaf_of(self._ledger.run, named)
                 leaf.claim, leaf.configured = held, configured
+                leaf.has_terminal = configured is not None and not self._ledger.leaves
                 self._equip(leaf)
                 taken.pop_all()
             self._ledger.leaves = [*self._ledger.leaves, leaf]
@@ -94,16 +103,19 @@ class Roster:
             return None, attrs.evolve(agent, name=name)
         key = project_key(agent.command.working_directory)
         try:
-            held = claim(run.state_dir, key, name, agent.name_given)
+            held = await self._taken(key, name, agent.name_given)
             while held.name in names:  # the next free one of this project is that of an agent of ours in another
                 names.add(name)
                 held.close()
                 name = free_name(agent.command.argv, names)
-                held = claim(run.state_dir, key, name, agent.name_given)
+                held = claim(run.state_dir, key, name)
             taken.enter_context(held)
             if not run.dry_run:
-                for left in await sweep_abandoned(run.state_dir, key, held):
+                # once a project: each look at all of its names would make a start of many agents a matter of their square
+                others = key not in self._looked_through
+                for left in await sweep_abandoned(run.state_dir, key, held, others=others):
                     self.swept += left.killed
+                self._looked_through.add(key)
             # from before the first process on: what we leave behind if we are killed at once is found by this
             held.record(markers=(run_token(),), cgroups=cgroup_directories())
         except NameInUse as error:
@@ -111,6 +123,17 @@ class Roster:
         except StateWriteFailed as error:
             raise UsageError([Fault("guardian.state_dir", str(error))]) from error
         return held, attrs.evolve(agent, name=held.name)
+
+    async def _taken(self, key: str, name: str, given: bool) -> RunClaim:
+        """Wait as `claim` does, while everybody else goes on."""
+        until = anyio.current_time() + SWEEPING
+        while True:
+            try:
+                return claim(self._ledger.run.state_dir, key, name, given, patience=0.0)
+            except NameInUse as error:
+                if error.pid is not None or not given or anyio.current_time() >= until:
+                    raise
+            await anyio.sleep(0.01)
 
     def _equip(self, leaf: Leaf) -> None:
         """What restart protection has spent in earlier runs, and what tells the leaf of its mode."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from supervisor import (
     Console,
@@ -27,14 +27,18 @@ from supervisor import (
 
 from .config import GuardianRun
 from .guardian import GAVE_UP, Outcome, innermost, run_guardian
-from .ledger import Ledger
+from .ledger import Leaf, Ledger
 from .roster import Roster
 from .state.files import StateWriteFailed
 from .state.scratch import run_directory
+from .unstarted import fault_of
 from .words import WORDS, status, subject, summary_rows
 
 if TYPE_CHECKING:
     from .notification.channel import Channel
+
+SHOWN: Final = 5
+"""How many agents the status line names."""
 
 
 async def run(run: GuardianRun, session: Session) -> int:
@@ -155,30 +159,28 @@ def told(ledger: Ledger, session: Session, console: Console) -> list[Callable[[R
 
     def say_between_lives(record: Record) -> None:
         # else the screen would stand still for minutes, and nobody would know why
-        if isinstance(record.event, RestartDeferred) and not record.event.controlled:
+        if isinstance(record.event, RestartDeferred) and not record.event.controlled and record.event.path == screen.path:
             say(record)
 
     if has_screen:
-        return [say_between_lives] if len(ledger.leaves) == 1 else []
+        screen = ledger.leaves[0]
+        return [say_between_lives]
     # a leaf that writes to the same screen would write into the status line
     if console.has_status and not session.stdout_is_terminal:
-        ledger.on_sample = lambda: console.status("  ".join(status(leaf) for leaf in ledger.leaves))
+        ledger.on_sample = lambda: console.status(status_of(ledger.leaves))
     return [say]
+
+
+def status_of(leaves: Sequence[Leaf]) -> str:
+    """The status line; of many agents a line has room for the first ones alone."""
+    more = [f"{len(leaves) - SHOWN} more"] if len(leaves) > SHOWN else []
+    return "  ".join([*map(status, leaves[:SHOWN]), *more])
 
 
 def cannot_start(ledger: Ledger, error: StartFailed) -> Fault | None:
     """The fault of the command that did not start, from the failure of the tree around it; None when it was a worker of ours."""
-    failed = innermost(error)
-    leaf = ledger.leaf_at(failed.path)
-    if leaf is None:
-        return None
-    cause = failed.__cause__
-    if isinstance(cause, TimeoutError) and leaf.agent.command.ready != "spawn":
-        return Fault(
-            "command.start_timeout", f"{leaf.agent.command.argv[0]!r} was started and did not say that it is ready: {error.exit.reason}"
-        )
-    why = cause.strerror if isinstance(cause, OSError) and cause.strerror else failed.exit.reason
-    return Fault("command.argv", f"{leaf.agent.command.argv[0]!r} cannot be started: {why}")
+    leaf = ledger.leaf_at(innermost(error).path)
+    return None if leaf is None else fault_of(leaf.agent, error, len(ledger.leaves))
 
 
 def explained(outcome: Outcome) -> str:

@@ -156,8 +156,10 @@ class _Program:
         told = own[first] if first in own else COMMANDS[first]
         parser = self._parser(f"{first} {told.usage}", "", told.description)
         told.add_options(parser)
-        self._no_command(first, command)
+        if not told.takes_command:
+            self._no_command(first, command)
         options = self._parse(parser, words, command, [first])
+        options.command = command
         return perform(told, CommandContext(self.environ, self.name, self._loaded), options)
 
     def _subcommands(self) -> Mapping[str, ControlCommand]:

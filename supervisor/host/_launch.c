@@ -17,7 +17,8 @@
  *   -s 1        lead a session; -s 0: lead a process group
  *   -g FILE     go to a cgroup by writing 0 to its FILE; through version 1's tasks that waits for nothing
  *   -o ADJ      the out-of-memory score adjustment; -O N: ours plus N, if that can be had
- *   -n N        how many descriptors may be open; -c N: the size of a core in bytes, -1 for any
+ *   -n N        how many descriptors may be open; -N N: the soft limit of that alone, if it is the lower one
+ *   -c N        the size of a core in bytes, -1 for any
  *   -i NICE     the niceness; -u MASK: the file mode creation mask
  *   -G GID      run as this group and drop all others; -U UID: run as this user, and gain no privileges any more
  *
@@ -99,6 +100,15 @@ static int limit(int resource, long long value)
 {
     struct rlimit both = {value < 0 ? RLIM_INFINITY : (rlim_t)value, value < 0 ? RLIM_INFINITY : (rlim_t)value};
     return failed(setrlimit(resource, &both));
+}
+
+static void soft_limit(int resource, long long value)
+{
+    struct rlimit both;
+    if (getrlimit(resource, &both) == 0 && (rlim_t)value < both.rlim_cur) {
+        both.rlim_cur = (rlim_t)value;
+        setrlimit(resource, &both);
+    }
 }
 
 static int niceness(int value) { return failed(setpriority(PRIO_PROCESS, 0, value)); }
@@ -222,6 +232,15 @@ static int limit(int resource, long long value)
 {
     unsigned long both[2] = {(unsigned long)value, (unsigned long)value}; /* -1 is the kernel's infinity */
     return failed(call(SYS_prlimit64, 0, resource, (long)both, 0, 0));
+}
+
+static void soft_limit(int resource, long long value)
+{
+    unsigned long both[2];
+    if (call(SYS_prlimit64, 0, resource, 0, (long)both, 0) == 0 && (unsigned long)value < both[0]) {
+        both[0] = (unsigned long)value;
+        call(SYS_prlimit64, 0, resource, (long)both, 0, 0);
+    }
 }
 
 static int niceness(int value) { return failed(call(SYS_setpriority, 0, 0, value, 0, 0)); }
@@ -407,6 +426,7 @@ static void run(int argc, char **argv, char **envp)
         case 'o': error = adjust(text); break;
         case 'O': raise_adjustment(value); break;
         case 'n': error = limit(RLIMIT_NOFILE, number(text)); break;
+        case 'N': soft_limit(RLIMIT_NOFILE, number(text)); break;
         case 'c': error = limit(RLIMIT_CORE, number(text)); break;
         case 'i': error = niceness(value); break;
         case 'u': mask(value); break;

@@ -10,6 +10,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from .descriptors import given
+
 if TYPE_CHECKING:
     from ..core.limits import Limits
     from .cgroup.group import Group
@@ -40,6 +42,7 @@ class Settings(NamedTuple):
         core: Bytes, -1 for any.
         uid: Its user; other groups than `gid` are dropped then, and no privileges are gained any more.
         gid: Its group; None only without `uid`.
+        soft_nofile: The soft limit of descriptors alone, where ours is higher than the one that we were given.
     """
 
     clone_into: str | None = None
@@ -52,6 +55,7 @@ class Settings(NamedTuple):
     umask: int | None = None
     uid: int | None = None
     gid: int | None = None
+    soft_nofile: int | None = None
 
     def options(self, own_session: bool) -> list[str]:
         """The options for the launch helper, in the order in which they have to take effect."""
@@ -61,7 +65,8 @@ class Settings(NamedTuple):
         for file in self.tasks:
             words += ["-g", file]
         words += ["-O", str(OOM_RAISE)] if self.oom_score_adj is None else ["-o", str(self.oom_score_adj)]
-        for letter, value in (("n", self.nofile), ("c", self.core), ("i", self.nice), ("u", self.umask), ("G", self.gid), ("U", self.uid)):
+        numbers = ("N", self.soft_nofile), ("n", self.nofile), ("c", self.core), ("i", self.nice), ("u", self.umask)
+        for letter, value in (*numbers, ("G", self.gid), ("U", self.uid)):
             if value is not None:
                 words += [f"-{letter}", str(value)]
         return words
@@ -75,6 +80,8 @@ class Settings(NamedTuple):
             lines.append(f"{join} || exit 125" if self.required else f"{{ {join}; }} 2> /dev/null")
         if self.oom_score_adj is not None:
             lines.append(f"echo {self.oom_score_adj} > /proc/self/oom_score_adj || exit 125")
+        if self.soft_nofile is not None:
+            lines.append(f"ulimit -S -n {self.soft_nofile} 2> /dev/null")
         if self.nofile is not None:
             lines.append(f"ulimit -n {self.nofile} || exit 125")
         if self.core is not None:
@@ -95,8 +102,9 @@ def settings_for(limits: Limits | None, group: Group | None) -> Settings:
         OSError: There is no such user or group, or this platform does not know one of the limits.
     """
     clone_into, tasks = (None, ()) if group is None else (group.clone_into, group.tasks)
+    soft = given()
     if limits is None:
-        return PLAIN if group is None else Settings(clone_into, tasks)
+        return PLAIN if group is None and soft is None else Settings(clone_into, tasks, soft_nofile=soft)
     if sys.platform == "win32":
         for name in ("nofile", "core", "oom_score_adj", "nice", "umask"):
             if getattr(limits, name) is not None:
@@ -114,6 +122,7 @@ def settings_for(limits: Limits | None, group: Group | None) -> Settings:
         limits.umask,
         uid,
         gid,
+        soft if limits.nofile is None else None,
     )
 
 

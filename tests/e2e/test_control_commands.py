@@ -233,6 +233,57 @@ def test_agents_are_added_and_removed(tmp_path: Path, backend: str) -> None:
         run.finish()
 
 
+def test_agents_are_added_and_removed_by_hand(tmp_path: Path, backend: str) -> None:
+    """From where the person stands, with what is said of it; what is wrong is said all at once, or why it does not start."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with guarding(tmp_path, backend, "stay") as run:
+        watched(run)
+        script = 'pwd > said; echo "$WHO" >> said; exec sleep 1000'
+        words = ("add", "--name", "other", "--env", "WHO=a=b", "--critical", "50MiB", "--warning", "30MiB")
+        done = run_supervisor(*words, "--json", "--", "sh", "-c", script, cwd=elsewhere)
+        added = json.loads(done.stdout)
+        assert (added["name"], added["thresholds"]["critical_bytes"]) == ("other", 50 << 20)
+        eventually_sync(lambda: (elsewhere / "said").read_text() == f"{elsewhere}\na=b\n", what="its directory and variable")
+        assert "elsewhere/leaf is up" not in ask("add", "--working-directory", str(elsewhere), "--", "sleep", "1000").stdout
+        faults = ask("add", "--restart", "often", "--critical", "much", "--", "sleep", "1", code=2).stderr
+        assert "2 faults:" in faults and "restart: expected" in faults and "critical: expected a size" in faults
+        missing = ask("add", "--", str(tmp_path / "missing"), code=2).stderr
+        assert f"command.argv: missing: '{tmp_path / 'missing'}' cannot be started: no such command" in missing
+        assert "expected NAME=VALUE" in ask("add", "--env", "=x", "--", "sleep", "1", code=2).stderr
+        assert "add needs a command; put -- before it" in ask("add", "sleep", code=2).stderr + ask("add", code=2).stderr
+
+        assert "warning 20.0 MiB, critical 50.0 MiB" in ask("thresholds", "other", "--warning", "20MiB").stdout
+        assert told("thresholds", "other", "--critical", "60MiB")["thresholds"]["critical_bytes"] == 60 << 20
+        assert "must be below critical" in ask("thresholds", "other", "--warning", "70MiB", code=2).stderr
+        assert "thresholds needs --warning SIZE" in ask("thresholds", "other", code=2).stderr
+
+        assert ask("remove", "other").stdout == "other is stopped and removed\n"
+        assert told("remove", "sleep")["name"] == "sleep"
+        assert "is the only agent" in ask("remove", "actor", code=1).stderr
+        assert "no agent is called 'other'; there is actor" in ask("remove", "other", code=2).stderr
+        assert "remove takes no command" in ask("remove", "--", "actor", code=2).stderr
+        run.program.send(signal.SIGTERM)
+        run.finish()
+
+
+def test_status_tells_the_host_s_verdict(tmp_path: Path, backend: str) -> None:
+    """With the reasons: here a share of the memory that every host has in use, and more of it than is there to be left free."""
+    tables = {"health": {"interval": 0.2, "memory": 0.0001, "cpu": 1.0, "host_warning": "100%", "host_critical": 0, "host_emergency": 0}}
+    with guarding(tmp_path, backend, "stay", tables=tables) as run:
+        listens(run)
+        run.wait_for("health_changed")
+        run.wait_for("host_memory_changed")
+        health = told("status")["health"]
+        assert health["verdict"] in ("degraded", "unhealthy") and health["memory"] == "warning" and health["looked_ago"] < 20
+        assert any(reason.startswith("memory ") and "(limit 0%)" in reason for reason in health["reasons"])
+        shown = ask("status").stdout
+        assert f"\nthe host is {health['verdict']}: memory " in shown
+        assert f"\nthe host's memory is warning: {health['memory_reason'][:5]}" in shown
+        run.program.send(signal.SIGTERM)
+        run.finish()
+
+
 def test_a_suggestion_says_what_it_takes(tmp_path: Path, backend: str) -> None:
     """Per agent in words, and as data; after a few samples there is none yet, and the words say how much was observed."""
     with guarding(tmp_path, backend, "stay") as run:
@@ -381,7 +432,7 @@ def test_an_agent_cannot_lift_its_own_restrictions(tmp_path: Path, backend: str)
         assert guardian.wait().returncode == 5
     assert (tmp_path / "status").read_text().endswith("\n0\n") and "leaf" in (tmp_path / "status").read_text()
     assert (tmp_path / "suggest").read_text().endswith("\n0\n")
-    for name in ("restart", "stop", "degrade", "reload", "capture"):
+    for name in ("restart", "stop", "degrade", "reload", "capture", "thresholds", "add", "remove"):
         said = (tmp_path / name).read_text()
         assert said.endswith("\n1\n") and "is supervised by this run itself, and may read but change nothing" in said, said
 
@@ -394,6 +445,9 @@ AGENT = {
     "degrade": "degrade agent normal",
     "reload": "reload",
     "capture": "capture",
+    "thresholds": "thresholds agent --critical 1TiB",
+    "add": "add -- sleep 1000",
+    "remove": "remove agent",
 }
 
 

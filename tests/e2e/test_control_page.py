@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from supervisor.edge.control import connection, ring, server, wire
+from supervisor.edge.control import connection, method, ring, server, wire
 from supervisor.edge.control.basics import Basics
 from workers.control import GuardianControl
 from workers.control_commands import COMMANDS
@@ -26,6 +26,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
         ("within 10 s", connection.FIRST_REQUEST == 10),
         ("8 for each client, 1 MiB of all", (connection.IN_FLIGHT, server.HELD_BYTES) == (8, 1 << 20)),
         ("at most 8 MiB; 16 MiB of all", (connection.LARGEST_ANSWER, server.UNSENT_BYTES) == (8 << 20, 16 << 20)),
+        ("has at most 1000 characters", method.LONGEST_REASON == 1000),
         ("up to 1 MiB of lines", ring.KEPT_BYTES == 1 << 20),
     ):
         assert said in PAGE and value, said

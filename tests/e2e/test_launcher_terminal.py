@@ -18,6 +18,9 @@ from typing import Any
 import attrs
 import pytest
 
+from supervisor import Client
+from supervisor.edge.control.finding import found
+
 from ..support import ROOT, eventually_sync, read_events
 from .guarded import ACTOR, PATIENCE, actor, configured, whole
 
@@ -195,6 +198,40 @@ def test_a_restarted_leaf_has_the_terminal_again(backend: str, tmp_path: Path) -
     leafs, summary = terminal.shown.split("memory-guardian:")
     assert "read hello" in leafs and not GUARDIANS.search(leafs), leafs
     assert "restarts" in summary and "memory is at 80." in summary
+
+
+def test_the_terminal_is_the_first_agent_s_alone(backend: str, tmp_path: Path) -> None:
+    """One that is added gets no input and no terminal, also while the first one is down; nothing of it is on the screen, nor is its wait
+    for a restart. Its last lines are in the report of its failure.
+    """
+    script = "echo LOUD; test -t 0 || test -t 1 || test -t 2 || (: < /dev/tty) 2> /dev/null || echo > seen; read line; exec sleep 1000"
+    with screen(tmp_path, backend, str(actor(tmp_path)), str(tmp_path / "report"), "await:go", "signal:KILL", cooldown=40) as terminal:
+        first = terminal.leaf()
+        eventually_sync(lambda: terminal.front() == first, PATIENCE)
+        places = eventually_sync(lambda: [one for one in found(os.environ) if one.process.pid == terminal.process.pid], PATIENCE)
+        with Client(places[0]) as client:
+            added = client.call("add_agent", argv=["sh", "-c", script], name="other", working_directory=str(tmp_path), timeout=PATIENCE)
+            eventually_sync((tmp_path / "seen").exists, PATIENCE, what="an agent without a terminal")
+            assert terminal.front() == first
+            for life in range(2):  # the first restart waits for nothing
+                eventually_sync(lambda: len(of(terminal, added["path"], "child_started")) > life, PATIENCE)  # noqa: B023
+                os.kill(of(terminal, added["path"], "child_started")[life]["data"]["pid"], signal.SIGKILL)
+            eventually_sync(lambda: of(terminal, added["path"], "restart_deferred"), PATIENCE)
+            assert of(terminal, added["path"], "child_exited")[0]["data"]["exit"]["output"] == ["LOUD"]
+            shown = terminal.read()
+            assert not GUARDIANS.search(shown) and "LOUD" not in shown, shown
+            (tmp_path / "seen").unlink()
+            (tmp_path / "go").touch()
+            terminal.until("restart waits 40 s: killed by SIGKILL")
+            client.call("remove_agent", path="other", timeout=PATIENCE)
+            client.call("add_agent", argv=["sh", "-c", script], name="other", working_directory=str(tmp_path), timeout=PATIENCE)
+            eventually_sync((tmp_path / "seen").exists, PATIENCE, what="an agent without a terminal")
+            assert "LOUD" not in terminal.read()
+
+
+def of(terminal: Screen, path: list[str], name: str) -> list[dict[str, Any]]:
+    """The events of a name about a path."""
+    return [event for event in terminal.events if (event["event"], event["path"]) == (name, path)]
 
 
 def test_a_hangup_ends_it_all(backend: str, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import attrs
@@ -23,6 +23,7 @@ from workers.ledger import Leaf
 from workers.policy.host import HostGuard
 from workers.policy.pressure import MemoryState
 from workers.state.files import project_key
+from workers.state.lock import try_lock
 from workers.state.runs import claim
 
 from ..support import eventually
@@ -214,3 +215,37 @@ async def test_what_is_said_of_one_is_checked_as_in_the_file(tmp_path: Path) -> 
         assert await asked("remove_agent", path=("sleep",)) == {"name": "sleep", "path": ["guardian", "agents", "sleep", "leaf"]}
         with pytest.raises(ControlRefused, match="the only agent"):
             await asked("remove_agent", path=("actor",))
+
+
+async def test_what_is_asked_for_has_its_bounds(tmp_path: Path) -> None:
+    """A reason is no novel, as it goes to all who hear of events; of many agents an error names some."""
+    others: dict[str, tuple[str, ...]] = {f"other-{number}": ("stay",) for number in range(11)}
+    async with inside(tmp_path, "stay", others=others) as run:
+        methods = GuardianControl(run.ledger).methods()
+        with pytest.raises(ControlRefused, match="reason: expected at most 1000 characters"):
+            await methods["degrade"].call(cast(Any, None), {"path": "actor", "mode": "read_only", "reason": "x" * 1001})
+        with pytest.raises(ControlRefused, match="reason: expected at most 1000 characters"):
+            await methods["capture"].call(cast(Any, None), {"path": "actor", "reason": "x" * 1001})
+        with pytest.raises(ControlRefused, match=r"name one of actor, other-0, .*, other-8, 2 more$"):
+            await methods["capture"].call(cast(Any, None), {})
+
+
+async def test_a_name_that_is_being_freed_holds_up_nobody(tmp_path: Path) -> None:
+    """Somebody has the lock of a name and no run of it: whoever wants the name waits for that, everybody else goes on."""
+    async with inside(tmp_path, "stay") as run:
+        project(run).mkdir(mode=0o700, parents=True)
+        lock = try_lock(project(run) / "other.lock")
+        assert lock is not None
+        done = anyio.Event()
+
+        async def adding() -> None:
+            await add(run.ledger, agent_of(run, "other", "stay"))
+            done.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(adding)
+            seen = run.leaf.samples
+            await eventually(lambda: run.leaf.samples > seen + 5, 20, what="samples meanwhile")
+            assert not done.is_set()
+            lock.release()
+        assert names(run) == ["actor", "other"]

@@ -9,8 +9,10 @@ from typing import Any
 import attrs
 import pytest
 
-from supervisor import ControlRefused
+from supervisor import ControlRefused, RestartRefused
 from workers.control import GuardianControl
+from workers.event import RestartCompleted
+from workers.policy.decide import Phase
 from workers.policy.pressure import MemoryState
 from workers.policy.suggestion import Workload
 
@@ -52,3 +54,16 @@ async def test_a_suggestion_is_the_workload_s(tmp_path: Path) -> None:
         assert told["actor"]["observed"] == {"seconds": 590.0, "samples": 60}
         with pytest.raises(ControlRefused, match="no agent is called 'actress'"):
             await asked(run, "suggest", path=("actress",))
+
+
+async def test_a_second_restart_waits_for_what_the_first_has_brought(tmp_path: Path) -> None:
+    """Until the new life's first sample it is refused in words that a person understands, and with the time that is left."""
+    async with inside(tmp_path, "stay") as run:
+        control, leaf = GuardianControl(run.ledger), run.leaf
+        assert await control.restart(leaf.path, "first")
+        await eventually(lambda: leaf.guard.phase is Phase.JUDGING, 20)
+        with pytest.raises(RestartRefused, match="it was restarted a moment ago, and the first sample has to say") as refusal:
+            await control.restart(leaf.path, "second")
+        assert refusal.value.retry_in is None or refusal.value.retry_in < 5
+        await run.wait(RestartCompleted, "leaf")
+        assert await control.restart(leaf.path, "second")

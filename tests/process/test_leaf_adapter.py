@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -164,6 +165,23 @@ def test_the_next_place_is_taken_where_the_first_cannot_be(tmp_path: Path) -> No
     (tmp_path / "tmp").touch()
     with pytest.raises(StateWriteFailed, match=r"cannot write .*memory-guardian"):
         run_directory(RUN, around)
+
+
+@linux_only
+def test_a_full_disk_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is room for a directory and an empty file, and for nothing in it: the next place is taken, and nothing stays in the first."""
+    write, full = os.write, tmp_path / "runtime"
+    full.mkdir(0o700)
+
+    def written(fd: int, data: bytes) -> int:
+        if os.readlink(f"/proc/self/fd/{fd}").startswith(str(full)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", written)
+    made = run_directory(RUN, environ(tmp_path, XDG_RUNTIME_DIR=str(full)))
+    assert full not in made.path.parents and list(made.path.iterdir()) == list(full.iterdir()) == []
+    made.close()
 
 
 @linux_only

@@ -15,6 +15,7 @@ import pytest
 
 from supervisor import CgroupUnavailable, Limits, OomKilled, cgroup_directories, cgroup_support, command
 from supervisor.core.exits import ExitKind
+from supervisor.host import descriptors
 from supervisor.host.cgroup import offer
 from supervisor.host.cgroup.memory import OomKillWatch
 from supervisor.host.launching import Mechanism
@@ -278,6 +279,25 @@ async def test_what_the_kernel_refuses_is_named(way: Mechanism) -> None:
     else:
         async with living(command("true", limits=limits, stderr="null")) as life:
             assert (await life.ticket.wait_exit()).code == 125
+
+
+async def test_a_limit_that_we_have_raised_for_ourselves_is_not_the_command_s(
+    way: Mechanism, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets the soft limit that we were given, and may raise it as far as we might; a limit of its own is that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(descriptors, "_given", None)
+    output = tmp_path / "output"
+    script = "ulimit -S -n; ulimit -H -n"
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
+        assert descriptors.raise_descriptor_limit(300) == 400 and descriptors.given() is None
+        assert descriptors.raise_descriptor_limit(450) == 450 and descriptors.raise_descriptor_limit(hard + 1) == hard
+        assert await output_of(command("sh", "-c", script, stdout=output), output) == ["400", str(hard)]
+        output.unlink()
+        assert await output_of(command("sh", "-c", script, stdout=output, limits=Limits(nofile=100)), output) == ["100", "100"]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_nothing_stays_of_any_hierarchy() -> None:

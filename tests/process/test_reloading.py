@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+import anyio
 import attrs
 import pytest
 
-from supervisor import ProcessId, Size
+from supervisor import ProcessId, Size, UsageError
 from supervisor.leaf.command import Command
 from workers.config import DegradationConfig, GuardianRun, HealthConfig
+from workers.control import GuardianControl
 from workers.degradation.adapter import FileAdapter
-from workers.event_config import ConfigurationChanged
+from workers.event_config import ConfigurationChanged, ConfigurationRejected
 from workers.guardian import policy_of
 from workers.policy.pressure import Thresholds
 from workers.reloading import reload
@@ -91,3 +94,38 @@ async def test_a_reload_leaves_a_leaf_what_it_hears_its_mode_by(tmp_path: Path) 
         spec = run.ledger.above(leaf).get_childspec("leaf")
         assert isinstance(spec.start, Command)
         assert spec.start.env == {"MEMORY_GUARDIAN_MODE_FILE": str(tmp_path / "mode"), "OWN": "1"}
+
+
+async def test_a_reload_waits_for_nobody(tmp_path: Path) -> None:
+    """What has been put in the place of the file, and would never end, is refused, and the last good configuration stays."""
+    os.mkfifo(tmp_path / "guardian.toml")
+    async with inside(tmp_path, "stay") as run:
+        config = run.ledger.run = attrs.evolve(
+            run.ledger.run, file=str(tmp_path / "guardian.toml"), again=lambda: pytest.fail("it was read")
+        )
+        with pytest.raises(UsageError, match="the configuration file is no regular file"):
+            await reload(run.ledger)
+        assert run.ledger.run is config and len(run.of(ConfigurationRejected)) == 1
+
+
+async def test_reloads_come_one_after_the_other(tmp_path: Path) -> None:
+    """A second one begins when all of the first is in effect, and the latest reading stays."""
+    async with inside(tmp_path, "stay", others={"other": ("stay",)}) as run:
+        old, before = run.ledger.run, list[int]()
+
+        def again() -> GuardianRun:
+            before.append(len(run.of(ConfigurationChanged)))
+            thresholds = Thresholds(300 * MIB, (400 + len(before)) * MIB, 500 * MIB)
+            return attrs.evolve(old, agents=tuple(attrs.evolve(agent, thresholds=thresholds) for agent in old.agents))
+
+        run.ledger.run = attrs.evolve(old, again=again)
+        asked = GuardianControl(run.ledger).methods()["reload"]
+
+        async def reloaded() -> None:
+            await asked.function()
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(reloaded)
+        assert before == [0, 1]
+        assert [leaf.agent.thresholds.critical_bytes for leaf in run.ledger.leaves] == [402 * MIB] * 2

@@ -112,6 +112,7 @@ async def test_who_asks_for_a_restart_waits_for_the_turn_too(tmp_path: Path) -> 
             assert not request.done.is_set()
         await request.done.wait()
         assert request.error is None and run.leaf.guard.generation == 2
+        await run.wait(RestartCompleted)
         run.leaf.guard = attrs.evolve(run.leaf.guard, phase=decide.Phase.RESTARTING)
         run.ledger.restarts.put(request := RestartRequest(run.leaf, "again"))
         await request.done.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import anyio
@@ -102,9 +103,13 @@ def is_admissible(ledger: Ledger, leaf: Leaf) -> bool:
     """Whether protection admits a controlled restart of a leaf now.
 
     Raises:
-        CallError: It does not run, or a restart is under way already.
+        CallError: It does not run, or a restart is under way already or not judged yet.
     """
     above, id = ledger.above(leaf), leaf.path[-1]
+    if leaf.guard.phase is decide.Phase.JUDGING:
+        left = leaf.due - anyio.current_time()
+        why = "it was restarted a moment ago, and the first sample has to say whether that helped"
+        raise RestartRefused(leaf.path[:-1], id, why, max(0.0, left) if math.isfinite(left) else None)
     if leaf.guard.is_under_way:
         raise ChildRestarting(leaf.path[:-1], id)
     if above.which_child(id).state != "running":

@@ -142,7 +142,7 @@ class RunClaim:
         self._lock.release()
 
 
-def claim(state_dir: Path | str, project: str, name: str, given_by_hand: bool = False) -> RunClaim:
+def claim(state_dir: Path | str, project: str, name: str, given_by_hand: bool = False, *, patience: float = SWEEPING) -> RunClaim:
     """Take a name for a run of a project.
 
     A derived name that is in use gets the next free suffix: ``claude``, ``claude-2``, and so on.
@@ -152,6 +152,7 @@ def claim(state_dir: Path | str, project: str, name: str, given_by_hand: bool = 
         project: The project's key, see `project_key`.
         name: The agent's name.
         given_by_hand: Whether the user chose it: then it is this one or none.
+        patience: Seconds for which the thread sleeps while another guardian is just sweeping that one.
 
     Raises:
         NameInUse: A name given by hand belongs to a run that is alive, or a derived one has no free suffix left.
@@ -161,7 +162,7 @@ def claim(state_dir: Path | str, project: str, name: str, given_by_hand: bool = 
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot be the name of an agent: it must not be empty, hidden or hold a slash")
     directory = runs_directory(state_dir, project)
-    give_up = time.monotonic() + SWEEPING
+    give_up = time.monotonic() + patience
     for number in range(1, NAMES):
         candidate = name if number == 1 else f"{name}-{number}"
         lock = try_lock(directory / (candidate + LOCK))

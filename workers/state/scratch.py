@@ -12,9 +12,10 @@ from typing import Final
 
 from supervisor import ProcessId, identify, is_alive
 
-from .files import StateWriteFailed, private_directory
+from .files import StateWriteFailed, private_directory, write_atomic
 from .runs import pid_namespace
 
+WRITTEN: Final = "written"
 _NAME: Final = re.compile(r"[0-9a-f]{8}-([0-9]{1,10})-([0-9]{1,20})-([0-9]{0,20})\.run")
 
 
@@ -54,12 +55,23 @@ def run_directory(run: str, environ: Mapping[str, str]) -> RunDirectory:
         try:
             private_directory(base, base.parent)
             path = private_directory(base / name, base)
+            _try_out(path)
         except StateWriteFailed as error:
             failures.append(error)
         else:
             _remove_stale(base, space)
             return RunDirectory(path)
     raise failures[-1]
+
+
+def _try_out(path: Path) -> None:
+    """Write a file there: a disk that is full may still have room for a directory. Where that fails the directory goes."""
+    try:
+        write_atomic(path / WRITTEN, b"\n", durable=False)
+        os.unlink(path / WRITTEN)
+    except StateWriteFailed:
+        RunDirectory(path).close()
+        raise
 
 
 def places(environ: Mapping[str, str]) -> list[Path]:

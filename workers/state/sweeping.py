@@ -37,7 +37,7 @@ class SweptRun(Value):
 
 
 async def sweep_abandoned(
-    state_dir: Path | str, project: str, claim: RunClaim | None = None, *, bound: float = BOUND
+    state_dir: Path | str, project: str, claim: RunClaim | None = None, *, bound: float = BOUND, others: bool = True
 ) -> tuple[SweptRun, ...]:
     """Kill what abandoned runs of a project left behind, and remove their records.
 
@@ -49,6 +49,7 @@ async def sweep_abandoned(
         project: The project's key.
         claim: This run's own name, taken already: what the run before left behind under it is swept too, and its record begins.
         bound: Seconds for each run.
+        others: Whether runs of other names are looked for as well.
 
     Returns:
         One value for each abandoned run of which something was alive.
@@ -65,7 +66,7 @@ async def sweep_abandoned(
         result = await _sweep_run(claim.left_behind, directory, bound)
         swept.append(result)
         claim.swept()
-    for name in _names(directory):
+    for name in _names(directory) if others else ():
         lock = try_lock(directory / (name + LOCK))
         if lock is None:
             continue  # alive, or being swept by another

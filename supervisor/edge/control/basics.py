@@ -15,9 +15,9 @@ from ...core.event import jsonable
 from ...core.exits import describe
 from ...core.text import duration
 from ...runtime.tree_info import TreeInfo
-from ..kinds import boolean, integer, text
+from ..kinds import boolean, integer
 from ..usage import did_you_mean, quote
-from .method import ControlMethod, ControlParameter, ControlRefused, child_path
+from .method import ControlMethod, ControlParameter, ControlRefused, child_path, control_reason
 from .unavailable import ControlUnavailable
 from .wire import INVALID_PARAMS, NOT_FOUND, REFUSED
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 PROTOCOL: Final = 1
 PAGE_BYTES: Final = 1 << 18
-LONGEST_REASON: Final = 1000
 
 
 class Basics:
@@ -56,7 +55,7 @@ class Basics:
 
     def methods(self) -> Mapping[str, ControlMethod]:
         """All methods of this run, those of the application over ours."""
-        reason = ControlParameter(text(check=_too_long), "on request")
+        reason = control_reason()
         return {
             "ping": ControlMethod(self._ping),
             "version": ControlMethod(self._version),
@@ -229,7 +228,3 @@ def _next(info: TreeInfo) -> str | None:
     if supervisor is not None and supervisor.circuit is CircuitState.HALF_OPEN:
         return "circuit half-open: the next restart decides"
     return None
-
-
-def _too_long(value: str) -> str | None:
-    return f"expected at most {LONGEST_REASON} characters" if len(value) > LONGEST_REASON else None

@@ -55,12 +55,14 @@ class ControlCommand(Value):
         description: What it does.
         add_options: Adds what it takes to its parser.
         run: Does it; returns the exit code, raises `UsageError` or `ControlError`.
+        takes_command: Whether a command follows after ``--``; it is `options.command` then, None where nothing follows.
     """
 
     usage: str
     description: str
     add_options: Callable[[argparse.ArgumentParser], None]
     run: Callable[[CommandContext, argparse.Namespace], int]
+    takes_command: bool = False
 
 
 def perform(command: ControlCommand, context: CommandContext, options: argparse.Namespace) -> int:

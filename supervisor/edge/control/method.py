@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from ...core.value import Value
-from ..kinds import Kind
+from ..kinds import Kind, text
 from ..usage import did_you_mean, quote
 from .wire import INVALID_PARAMS, NOT_FOUND, REFUSED
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 REQUIRED: Final = object()
+LONGEST_REASON: Final = 1000
 
 
 class ControlRefused(Exception):
@@ -91,6 +92,15 @@ class ControlMethod(Value):
                     raise ControlRefused(INVALID_PARAMS, f"{name}: {error}") from None
             given[name] = value
         return given
+
+
+def control_reason() -> ControlParameter:
+    """Why something is asked for, for the events: a text that is not long."""
+    return ControlParameter(text(check=_too_long), "on request")
+
+
+def _too_long(value: str) -> str | None:
+    return f"expected at most {LONGEST_REASON} characters" if len(value) > LONGEST_REASON else None
 
 
 def child_path() -> Kind[tuple[str, ...]]:
