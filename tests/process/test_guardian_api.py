@@ -130,6 +130,7 @@ async def test_it_runs_a_command_and_restarts_it_for_its_memory(tmp_path: Path) 
         assert statistics["restarts"] == {"total": 1, "controlled": 1}
         assert statistics["captures"] == len(told.of(StateCaptured)) >= 1
         assert await anyio.Path(statistics["state_file"]).is_file()
+        assert Path(statistics["state_file"]).is_relative_to(tmp_path / "state")
         assert statistics["peak_bytes"] >= 60 * MIB > statistics["memory_bytes"]
         assert statistics["protection"]["attempts_left"] == 2 and statistics["protection"]["circuit"] == "closed"
         assert statistics["samples"] >= 2 and statistics["uptime"] > 0 and statistics["mode"] in [mode.value for mode in DegradationMode]

@@ -96,7 +96,7 @@ async def test_the_host_keeps_its_reserve(reserve: int) -> None:
 
 
 async def test_the_pause_between_restarts_grows_to_its_bound() -> None:
-    """The first restart is at once; the next waits for the first cooldown, each for so many times longer, and none longer than the longest."""
+    """The first is at once; the next waits for the first cooldown, each so many times longer, and none longer than the longest."""
     policy = RestartPolicy(100, 1e6, initial_cooldown=10.0, cooldown_multiplier=3.0, max_cooldown=60.0, circuit_failures=100)
     watched = Watched(lambda at: 50, policy=policy, lifetime=1.0)
     await watched.run(250.0)
