@@ -13,7 +13,7 @@ import anyio
 import attrs
 import pytest
 
-from supervisor import Event, Record, Session, Size
+from supervisor import Attached, Event, ProcessId, Record, Session, Size
 from supervisor.edge.signals import StopRequest
 from workers.config import (
     Agent,
@@ -21,6 +21,7 @@ from workers.config import (
     DegradationConfig,
     GuardianRun,
     HealthConfig,
+    LeafRestart,
     MemoryGuardianConfig,
     MonitoringConfig,
     RestartPolicy,
@@ -38,9 +39,10 @@ from workers.event import (
     RestartFailed,
     RestartInitiated,
 )
-from workers.guardian import leaves_of, run_guardian
-from workers.health.host_looks import host_limits, limits_of
+from workers.guardian import leaf_of, leaves_of, run_guardian
+from workers.health.host_looks import host_limits, is_candidate, limits_of
 from workers.ledger import Leaf, Ledger, ModeRequest
+from workers.policy import decide
 from workers.policy.host import HostLimits, HostSeen
 from workers.policy.ladder import Cause, DegradationMode
 from workers.policy.pressure import MemoryState, Thresholds
@@ -262,6 +264,21 @@ async def test_a_short_host_restarts_what_has_grown(tmp_path: Path) -> None:
     captured = [record.event for record in run.records if record.event.name == "state_captured"]
     assert captured and captured[-1].as_data()["reason"] == initiated.reason
     assert run.of(MemoryLevelChanged) == []
+
+
+def test_the_host_asks_only_whom_it_may_restart(tmp_path: Path) -> None:
+    """Who is never restarted, and who is somebody else's, is not chosen, so that it does not stand in the way of one that can give back."""
+    agent = agent_of(tmp_path)
+    run = GuardianRun(MemoryGuardianConfig(), (agent,), "", None)
+    leaf = leaf_of(run, agent)
+    for event in (decide.LeafStarted(1), decide.Sampled(0, 1)):
+        leaf.guard, _ = decide.step(leaf.guard, event, 1.0)
+    assert is_candidate(leaf, 2.0)
+    never = attrs.evolve(agent, command=attrs.evolve(agent.command, restart=LeafRestart.NEVER))
+    assert not is_candidate(attrs.evolve(leaf, agent=never), 2.0)
+    for adopt in (False, True):
+        process = Attached(process=ProcessId(1, 0), adopt=adopt)
+        assert is_candidate(attrs.evolve(leaf, attached=process), 2.0) is adopt
 
 
 async def test_a_host_that_is_well_is_left_alone(tmp_path: Path) -> None:

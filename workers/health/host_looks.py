@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from ..config import LeafRestart
 from ..event import HealthChanged, HostMemoryChanged
 from ..ledger import ModeRequest
 from ..policy import decide
@@ -78,8 +79,10 @@ def memory_looked(ledger: Ledger, looks: Looks, now: float) -> float:
 
 
 def is_candidate(leaf: Leaf, now: float) -> bool:
-    """Whether a restart of the leaf can be asked for: it runs, and none is due, under way or refused."""
+    """Whether a restart of the leaf can be asked for: it runs, it may be restarted at all, and none is due, under way or refused."""
     guard = leaf.guard
+    if leaf.not_owned or leaf.agent.command.restart is LeafRestart.NEVER:
+        return False  # chosen again and again it would keep the turn from those that can give something back
     waits = guard.blocked or (guard.not_before is not None and guard.not_before > now)
     return guard.alive and not guard.is_under_way and guard.due_since is None and guard.pressure.total_bytes is not None and not waits
 
