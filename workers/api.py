@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import anyio.abc
@@ -32,6 +32,9 @@ from .monitoring import Monitoring, log
 from .policy.pressure import MemoryState
 from .probe import MemorySample
 from .protection import RestartProtection
+
+if TYPE_CHECKING:
+    from .health.monitor import HealthReport
 
 
 class ProcessState(Enum):
@@ -269,6 +272,20 @@ class MemoryGuardian:
             return None
         guard = now.leaf.guard
         return now.leaf.sample if guard.alive and not guard.blind and guard.pressure.total_bytes is not None else None
+
+    def get_health(self) -> HealthReport | None:
+        """The latest look at the host and the leaf, and the verdict; one is taken every ``health.interval``, the first after 5 s at most.
+
+        Returns:
+            The report; None before the first look, and where nobody looks.
+        """
+        now = self._now
+        ledger = None if now is None else now.ledger
+        if ledger is None or ledger.metrics is None or ledger.verdict is None:
+            return None
+        from .health.monitor import HealthReport
+
+        return HealthReport(ledger.metrics, ledger.verdict.health, ledger.verdict.reasons)
 
     def get_statistics(self) -> dict[str, Any]:
         """What has happened since `start_monitoring`, also when that is over.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -26,6 +27,7 @@ from workers.config import (
     MonitoringConfig,
     RestartPolicy,
 )
+from workers.control import GuardianControl
 from workers.degradation.adapter import AdapterFailed
 from workers.degradation.causes import requests
 from workers.event import (
@@ -311,6 +313,16 @@ async def test_the_verdict_is_an_event_and_asks_for_a_mode(tmp_path: Path) -> No
         await eventually(lambda: run.ledger.metrics is not None and run.ledger.metrics.leaves, 20, what="a look at the leaf")
         metrics = run.ledger.metrics
         assert metrics is not None and metrics.memory_total_bytes and [leaf.name for leaf in metrics.leaves] == ["actor"]
+        control = GuardianControl(run.ledger)
+        told = await control.methods()["health"].function()
+        facts, verdict = control.facts(), run.ledger.verdict
+    assert verdict is not None
+    bad = verdict.health.value
+    assert (told["health"], told["memory"], told["reasons"]) == (bad, None, list(verdict.reasons)) and bad != "healthy"
+    assert told["words"][:2] == [f"the host is {bad}", verdict.reasons[0]] and any(line.startswith("actor: ") for line in told["words"])
+    assert json.loads(json.dumps(told["metrics"]))["leaves"][0]["threads"] >= 1 and 0 <= told["seconds_ago"] < 20
+    assert facts["host"] == {key: told[key] for key in ("health", "memory", "reasons")}
+    assert facts["notes"][-1].startswith(f"the host is {bad}: memory ")
 
 
 def test_every_limit_is_the_configured_one() -> None:

@@ -390,6 +390,16 @@ async def test_one_look_at_the_host(tmp_path: Path) -> None:
         HealthMonitor("strict")  # type: ignore[arg-type]
 
 
+async def test_what_the_guardian_saw_of_the_host(tmp_path: Path) -> None:
+    """The latest look, of the command as well; nothing before it, and nothing where nobody looks."""
+    async with MemoryGuardian(config(tmp_path, "stay", health=HealthConfig(interval=0.05))) as guardian:
+        assert guardian.get_health() is None
+        await guardian.start_monitoring()
+        report = await eventually(lambda: (seen := guardian.get_health()) and seen.metrics.leaves and seen, 20, what="a look at the leaf")
+        assert report and report.health in Health and report.metrics.memory_total_bytes
+        assert [(leaf.name, leaf.processes) for leaf in report.metrics.leaves] == [("actor", 1)]
+
+
 async def test_a_command_to_its_end(tmp_path: Path) -> None:
     """Its exit code comes back, over a restart in between, and several run at once."""
     runner = MemoryAwareRunner(with_command(config(tmp_path, "grow:80", "stay", "/", "exit:7"), restart=LeafRestart.FAILURE))

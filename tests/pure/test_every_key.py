@@ -72,7 +72,7 @@ SHOWN = {
     "health.disk_free": f"{MODES}::test_every_limit_is_the_configured_one",
     "health.open_files": f"{MODES}::test_every_limit_is_the_configured_one",
     "health.threads": f"{MODES}::test_every_limit_is_the_configured_one",
-    "health.host_warning": f"{MODES}::test_a_host_that_is_well_is_left_alone",
+    "health.host_warning": f"{MODES}::test_every_limit_is_the_configured_one",
     "health.host_critical": f"{MODES}::test_every_limit_is_the_configured_one",
     "health.host_emergency": f"{MODES}::test_every_limit_is_the_configured_one",
     "degradation.mode_cooldown": f"{MODES}::test_a_rung_is_held_for_its_cooldown",
