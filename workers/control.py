@@ -151,14 +151,7 @@ class GuardianControl(ControlExtension):
             raise ControlRefused(ControlRefused.REFUSED, "the worker that captures state is down")
         request = CaptureRequest(leaf, reason)
         ledger.captures.put(request)
-        patience = ledger.run.config.monitoring.capture_timeout
-        with anyio.move_on_after(patience):
-            await request.done.wait()
-        if not request.done.is_set():
-            request.overdue = True
-            request.cause = f"it took longer than {patience:g} s"
-            ledger.emit(CaptureFailed(leaf.path, reason, request.cause, generation=leaf.guard.generation))
-        if not request.ok:
+        if not await ledger.captured(request, ledger.run.config.monitoring.capture_timeout):
             raise ControlRefused(ControlRefused.REFUSED, f"state was not captured: {request.cause}")
         return {"path": list(leaf.path), "state_file": leaf.state_file}
 

@@ -30,6 +30,7 @@ from supervisor import (
 )
 
 from .config import GuardianRun
+from .event import CaptureFailed
 from .leaf import Leaf as Leaf
 from .leaf import RestartNote as RestartNote
 from .policy import decide
@@ -226,6 +227,18 @@ class Ledger:
         """Publish an event."""
         assert self.tree is not None
         self.tree.emit(event)
+
+    async def captured(self, request: CaptureRequest, patience: float) -> bool:
+        """Wait until a capture is over, and say whether there is one; what takes longer than `patience` seconds has failed, as an event says.
+
+        **Cancellation:** leaves the wait; the capture goes on.
+        """
+        with anyio.move_on_after(patience):
+            await request.done.wait()
+        if not request.done.is_set():
+            leaf, request.overdue, request.cause = request.leaf, True, f"it took longer than {patience:g} s"
+            self.emit(CaptureFailed(leaf.path, request.reason, request.cause, generation=leaf.guard.generation))
+        return request.ok
 
     def tell(self, leaf: Leaf, event: decide.Event) -> None:
         """Tell the decision about a leaf something."""

@@ -22,7 +22,7 @@ from workers.health import portable
 from workers.health.looks import Looks
 from workers.health.metrics import DiskSpace, HealthMetrics, Looker, Stall, Subject, disk_space
 
-from ..support import eventually_sync, no_descriptors
+from ..support import ROOT, eventually_sync, no_descriptors
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 if sys.platform == "linux":
@@ -227,3 +227,31 @@ async def test_a_look_that_cannot_be_begun_is_unknown() -> None:
 
     with pytest.raises(ZeroDivisionError, match="nobody thought"):
         await looks._in_time("x", broken)
+
+
+def test_no_look_connects_to_anything() -> None:
+    """No socket connects or sends, and no name is resolved, while the host and a leaf are looked at."""
+    done = subprocess.run([sys.executable, "-c", UNCONNECTED], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "['looked', 'looked']\n"), done.stderr
+
+
+UNCONNECTED = """
+import os, sys, anyio
+from supervisor import identify
+from workers import HealthMonitor
+from workers.health.looks import Looks
+
+async def main():
+    looks = Looks([("here", ".")], patience=5.0)
+    seen = await looks.everything(anyio.current_time(), [("leaf", (identify(os.getpid()),))])
+    report = await HealthMonitor().check()
+    print([one and "looked" for one in (seen, report)])
+
+def heard(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"):
+        os.write(2, f"{event} {arguments}".encode())
+        os._exit(1)
+
+sys.addaudithook(heard)
+anyio.run(main, backend="trio")
+"""

@@ -12,6 +12,7 @@ from workers.event import (
     CaptureFailed,
     MemoryFloorChanged,
     MemoryLevelChanged,
+    MemoryWarning,
     RestartCompleted,
     RestartFailed,
     RestartInitiated,
@@ -69,6 +70,15 @@ async def test_a_capture_has_its_time(amount: int, patience: int) -> None:
     assert failed - initiated == pytest.approx(patience)
     assert watched.of(CaptureFailed)[0].cause == f"it took longer than {patience} s"
     assert watched.lives[1] == pytest.approx(failed) and watched.of(RestartCompleted)
+
+
+async def test_a_capture_ahead_has_its_time_too() -> None:
+    """One that was begun at warning and never ends has failed after it, which is said once."""
+    watched = Watched(lambda at: 150, MonitoringConfig(1.0, 1.0, 1.0, 1.0, capture_timeout=13.0, prediction_horizon=0.0), deaf=True)
+    await watched.run(60.0)
+    (warned,), (failed,) = watched.times(MemoryWarning), watched.times(CaptureFailed)
+    assert failed - warned == pytest.approx(13.0)
+    assert watched.of(CaptureFailed)[0].reason == "memory is at 150.0 MiB, warning"
 
 
 async def test_who_cannot_be_seen_is_restarted_after_a_time() -> None:
