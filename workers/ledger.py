@@ -229,7 +229,7 @@ class Ledger:
         self.tree.emit(event)
 
     async def captured(self, request: CaptureRequest, patience: float) -> bool:
-        """Wait until a capture is over, and say whether there is one; what takes longer than `patience` seconds has failed, as an event says.
+        """Wait for the end of a capture, and say whether there is one. After `patience` seconds it has failed, which is an event.
 
         **Cancellation:** leaves the wait; the capture goes on.
         """

@@ -9,6 +9,7 @@ import pytest
 from supervisor import ChildExited, Size, SupervisorGaveUp
 from workers.config import MonitoringConfig, RestartPolicy
 from workers.event import (
+    STOPPED,
     CaptureFailed,
     MemoryFloorChanged,
     MemoryLevelChanged,
@@ -96,7 +97,7 @@ async def test_the_host_keeps_its_reserve(reserve: int) -> None:
     policy = RestartPolicy(max_attempts=1, initial_cooldown=0.0, max_cooldown=0.0, ineffective_window=0.0, stability_period=0.0)
     watched = Watched(lambda at: 50 if at < 20 else 350, monitoring, policy, host_available=4 * MIB)
     await watched.run(100.0)
-    said = [event for event in watched.of(RestartRefused) if event.wanted == "it is stopped"]
+    said = [event for event in watched.of(RestartRefused) if event.wanted == STOPPED]
     ended = [at for at in watched.times(ChildExited, "leaf") if at < 99.0]
     assert len(watched.of(RestartInitiated)) == 1
     assert (len(said), len(ended)) == ((1, 2) if reserve == 5 else (0, 1))
