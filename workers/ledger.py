@@ -94,6 +94,7 @@ class Ledger:
         self.verdict: Verdict | None = None
         self.turns: Turns | None = None
         self.metrics: HealthMetrics | None = None
+        self._strain = anyio.Event()
         self._look = anyio.Event()
         self._sleeps_until = -math.inf
         self._changed = anyio.Event()
@@ -222,6 +223,19 @@ class Ledger:
             (leaf for leaf in self.leaves if leaf.ladder.asked_by(Cause.HEALTH) and not permits(leaf.mode, Activity.NEW_AGENTS)), None
         )
         return None if off is None else off.because[Cause.HEALTH]
+
+    def strained(self) -> None:
+        """The kernel says that the host is short of memory."""
+        self._strain.set()
+
+    async def strain(self, until: float) -> None:
+        """Wait for that, or for a time.
+
+        **Cancellation:** at any time, without effect.
+        """
+        with anyio.CancelScope(deadline=until):
+            await self._strain.wait()
+        self._strain = anyio.Event()
 
     def emit(self, event: Event) -> None:
         """Publish an event."""
