@@ -320,7 +320,8 @@ async def test_the_verdict_is_an_event_and_asks_for_a_mode(tmp_path: Path) -> No
     bad = verdict.health.value
     assert (told["health"], told["memory"], told["reasons"]) == (bad, None, list(verdict.reasons)) and bad != "healthy"
     assert told["words"][:2] == [f"the host is {bad}", verdict.reasons[0]] and any(line.startswith("actor: ") for line in told["words"])
-    assert json.loads(json.dumps(told["metrics"]))["leaves"][0]["threads"] >= 1 and 0 <= told["seconds_ago"] < 20
+    (about,) = json.loads(json.dumps(told["metrics"]))["leaves"]
+    assert about["threads"] >= 1 and about["memory_bytes"] > 0 and about["uptime"] > 0 and 0 <= told["seconds_ago"] < 20
     assert facts["host"] == {key: told[key] for key in ("health", "memory", "reasons")}
     assert facts["notes"][-1].startswith(f"the host is {bad}: memory ")
 

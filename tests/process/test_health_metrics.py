@@ -142,6 +142,19 @@ def test_pressure_is_a_ratio(tmp_path: Path) -> None:
 
 
 @linux_only
+def test_a_leaf_waits_by_itself(tmp_path: Path) -> None:
+    """What the kernel says of its control group is the leaf's; without one, or where that says nothing, it is unknown."""
+    own = identify(os.getpid())
+    assert own is not None
+    (tmp_path / "memory.pressure").write_text(
+        "some avg10=12.50 avg60=0.00 avg300=0.00 total=1\nfull avg10=2.00 avg60=0.00 avg300=0.00 total=1\n"
+    )
+    groups = (str(tmp_path), str(tmp_path / "none"), None)
+    seen = [linux.leaf(Subject("leaf", (own,), group))[0].stall_memory for group in groups]
+    assert seen == [Stall(0.125, 0.02), Stall(), Stall()]
+
+
+@linux_only
 @pytest.mark.parametrize(
     ("limit", "used", "cache", "expected"), [(400, 350, 100, 150), (400, 500, 0, 0), (900, 100, 0, 600), (4000, 100, 0, 600)]
 )

@@ -69,10 +69,13 @@ def _lines(seen: HealthMetrics) -> Iterator[str]:
 
 
 def _leaf(leaf: LeafMetrics) -> Iterator[str | None]:
+    yield None if leaf.uptime is None else f"up {duration(leaf.uptime)}"
+    yield None if leaf.memory_bytes is None else f"memory {format_bytes(leaf.memory_bytes)}"
     yield f"processes {leaf.processes}"
     yield None if leaf.cpu is None else f"processors kept busy {leaf.cpu:.2f}"
     yield None if leaf.threads is None else f"threads {leaf.threads}"
     yield None if leaf.open_files is None else f"open files {leaf.open_files}"
+    yield _ratio(leaf.stall_memory.some, "of the time waiting for memory")
 
 
 def _line(what: str, *said: str | None) -> Iterator[str]:
