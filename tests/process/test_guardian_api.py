@@ -173,6 +173,20 @@ async def test_a_restart_that_is_asked_for(tmp_path: Path) -> None:
         assert guardian.process_id == second
 
 
+async def test_a_restart_while_one_is_under_way(tmp_path: Path) -> None:
+    """It is refused, with an event: the new life has not been judged yet, and what was sampled of the old one is not told for it."""
+    told = Told()
+    async with MemoryGuardian(config(tmp_path, "grow:5", "stay")) as guardian:
+        guardian.add_sink(told.append)
+        await guardian.start_monitoring()
+        await sampled(guardian, least_mib=5)
+        assert await guardian.initiate_restart("a test")
+        assert guardian.get_memory_usage() is None
+        assert not await guardian.initiate_restart("at once")
+        (refused,) = told.of(RestartRefused)
+        assert (refused.reason, refused.wanted) == ("a restart of it is under way already", "at once")
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 async def test_a_process_of_somebody_else_is_never_signalled(tmp_path: Path, enabled: bool) -> None:
     """It is watched and captured; at critical a restart is refused as not ours, and it outlives the guardian."""
