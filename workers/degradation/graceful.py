@@ -20,9 +20,14 @@ class GracefulDegradation:
     Args:
         guardian: Whose leaf; its mode is the highest that anything asks for: memory, health, failures, and this. None: a ladder of its own,
             which nothing but this asks.
+
+    Raises:
+        InvalidField: `guardian` is something else.
     """
 
     def __init__(self, guardian: MemoryGuardian | None = None) -> None:
+        if guardian is not None and not hasattr(type(guardian), "monitoring"):  # the class itself is above this room
+            raise InvalidField("guardian", guardian, "a MemoryGuardian, or None", where="GracefulDegradation")
         self._guardian = guardian
         self._own = Ladder()
 

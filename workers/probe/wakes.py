@@ -141,6 +141,7 @@ class KernelWakes:
                         self._heard(source, now)
                 if pressed and now - self._pressed >= PRESSURE_PAUSE:
                     self._pressed = now
+                    self._sweep.ledger.strained()
                     for leaf in self._sweep.ledger.leaves:
                         # what has just started says nothing yet
                         if not leaf.guard.pressure.fresh and leaf.due < math.inf:
