@@ -18,7 +18,6 @@ import attrs
 
 from ..policy.arming import Marks, Patience, disappointed, has_drifted, is_near, marks
 from ..policy.pressure import classify
-from .hold import LeafHold
 
 if sys.platform == "linux":
     import resource
@@ -86,12 +85,12 @@ class KernelWakes:
 
     def opened(self, watch: Watch) -> None:
         """See `Wakes`. Without descriptors to spare a leaf is looked at by the intervals alone, and cannot be held at a limit."""
-        group = watch.command.group
-        if group is None or len(self._sources) >= self._room:
+        life = watch.life
+        if not life.has_group or len(self._sources) >= self._room:
             return
         with suppress(OSError):
-            watch.hold = LeafHold(group)
-            if (found := crossings(group.memory)) is not None:
+            life.prepare_hold()
+            if (found := crossings(life.memory)) is not None:
                 self._sources[id(watch)] = Source(watch, found)
 
     def closed(self, watch: Watch) -> None:
@@ -104,11 +103,7 @@ class KernelWakes:
                 source.crossings.close()
 
     def sampled(self, watch: Watch, total_bytes: int, now: float) -> None:
-        """See `Wakes`. Here marks that have drifted are set anew, and the limit again after a hold."""
-        hold, thresholds = watch.hold, watch.leaf.guard.pressure.thresholds
-        if hold is not None and not hold.is_armed and total_bytes < thresholds.emergency_bytes:
-            with suppress(OSError):  # a limit that cannot be set leaves the rest as it is
-                hold.arm(thresholds)
+        """See `Wakes`. Here marks that have drifted are set anew."""
         source = self._sources.get(id(watch))
         if source is None or source.setting or source.wanted is not None or now < source.patience.not_before:
             return
@@ -141,9 +136,9 @@ class KernelWakes:
                         self._heard(source, now)
                 if pressed and now - self._pressed >= PRESSURE_PAUSE:
                     self._pressed = now
-                    for leaf in self._sweep.ledger.leaves:
+                    for leaf in self._sweep.desk.leaves:
                         # what has just started says nothing yet
-                        if not leaf.guard.pressure.fresh and leaf.due < math.inf:
+                        if not leaf.is_fresh and leaf.due < math.inf:
                             self._sweep.sample(leaf, now)
 
     def close(self) -> None:
@@ -164,7 +159,7 @@ class KernelWakes:
         source.until = now + CHASE
         self._look(source, now)
         if source.at < math.inf:
-            self._sweep.ledger.wake(source.at)
+            self._sweep.desk.wake(source.at)
 
     def _look(self, source: Source, now: float) -> None:
         """Read what counts: pass it on if it has crossed, look again if it is about to, and let the marks be if not."""
@@ -172,7 +167,7 @@ class KernelWakes:
         total = self._confirm(source, now)
         if total is None:
             return
-        thresholds = source.watch.leaf.guard.pressure.thresholds
+        thresholds = source.watch.leaf.thresholds
         if source.armed is None:
             self.sampled(source.watch, total, now)  # it has waited long enough for its marks
         elif now < source.until and is_near(thresholds, total):
@@ -185,7 +180,7 @@ class KernelWakes:
     def _confirm(self, source: Source, now: float) -> int | None:
         """Pass on what counts if that is a higher level; else the total, and None as well when there is none."""
         watch, leaf = source.watch, source.watch.leaf
-        if watch.command.is_stopping:
+        if watch.life.is_stopping:
             return None
         try:
             taken = self._sweep.read(watch, now, refresh=False)
@@ -194,18 +189,18 @@ class KernelWakes:
             return None
         if taken is None:
             return None
-        if classify(leaf.guard.pressure.thresholds, taken.total_bytes, leaf.guard.level).rank > leaf.guard.level.rank:
-            self._sweep.told(watch, taken)
+        if classify(leaf.thresholds, taken.total_bytes, leaf.level).rank > leaf.level.rank:
+            watch.life.told(taken)
             return None
         return taken.total_bytes
 
     def _is_above(self, source: Source, total: int) -> bool:
         """Whether it was not for nothing: the leaf is above a mark, and has been."""
-        level = source.watch.leaf.guard.level
-        return level.rank > 0 and total >= source.watch.leaf.guard.pressure.thresholds.leave_bytes(level)
+        level = source.watch.leaf.level
+        return level.rank > 0 and total >= source.watch.leaf.thresholds.leave_bytes(level)
 
     def _want(self, source: Source, total: int, charged: int) -> None:
-        source.wanted = marks(source.watch.leaf.guard.pressure.thresholds, total, charged)
+        source.wanted = marks(source.watch.leaf.thresholds, total, charged)
         self._queue.append(source)
         self._queued.set()
 
@@ -244,15 +239,14 @@ class KernelWakes:
             self._sources.pop(id(source.watch), None)
             return
         self._by_fd[fd] = source
-        source.armed, source.watch.leaf.events = wanted, source.crossings.name
+        source.armed = wanted
         self._confirm(source, anyio.current_time())  # what was crossed while they were set was not told
-        hold, leaf = source.watch.hold, source.watch.leaf
-        if hold is not None and hold.is_armed:
-            with suppress(OSError):  # the limit stays where it was
-                hold.arm(leaf.guard.pressure.thresholds)
+        source.watch.life.armed(source.crossings.name)
 
     def _unwatch(self, source: Source) -> None:
-        source.armed, source.watch.leaf.events = None, ""
+        if source.armed is not None:
+            source.armed = None
+            source.watch.life.armed("")
         if source.crossings.fd >= 0 and self._by_fd.pop(source.crossings.fd, None) is not None:
             self._alarm.remove(source.crossings.fd)
 
