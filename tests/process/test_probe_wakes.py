@@ -12,6 +12,7 @@ import pytest
 from supervisor import ChildExited, ChildStarted, RunningCommand
 from supervisor.host.cgroup import files
 from workers.config import MonitoringConfig
+from workers.config.model import Isolation
 from workers.event import MemoryLevelChanged, MonitoringDegraded, RestartCompleted
 from workers.policy.pressure import MemoryState, Thresholds
 from workers.probe.reader import CGROUP1, PROCFS
@@ -46,9 +47,11 @@ async def armed(run: Inside) -> RunningCommand:
     return handle
 
 
-async def test_a_crossing_is_known_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("isolation", Isolation)
+async def test_a_crossing_is_known_at_once(tmp_path: Path, isolation: Isolation) -> None:
     """Looked at every ten minutes, a leaf that grows is known to be above each level; the sample names who counted."""
-    async with inside(tmp_path, "await:on", "grow:45", "await:further", "grow:65", "stay", monitoring=SELDOM) as run:
+    script = "await:on", "grow:45", "await:further", "grow:65", "stay"
+    async with inside(tmp_path, *script, monitoring=SELDOM, isolation=isolation) as run:
         await armed(run)
         run.touch("on")
         changed = await run.wait(MemoryLevelChanged)
@@ -139,16 +142,22 @@ async def test_who_leaves_the_cgroup_is_read_from_proc(tmp_path: Path) -> None:
         )
 
 
-async def test_a_restart_gives_back_what_was_open(tmp_path: Path) -> None:
+@pytest.mark.parametrize("isolation", Isolation)
+async def test_a_restart_gives_back_what_was_open(tmp_path: Path, isolation: Isolation) -> None:
     """The next life has its own marks, limit and descriptors, and as many as the one before; after the end there are none."""
     script = ("await:on", "grow:70", "stay", "/", "await:end", "exit:0")
-    async with inside(tmp_path, *script) as run:
+
+    def descriptors() -> list[int]:
+        sweeps = [event.pid for event in run.of(ChildStarted, "sweep")]
+        return [len(os.listdir(f"/proc/{pid}/fd")) for pid in (os.getpid(), *sweeps)]
+
+    async with inside(tmp_path, *script, isolation=isolation) as run:
         first = await armed(run)
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         run.touch("on")
         await run.wait(RestartCompleted)
         assert await armed(run) is not first
-        await eventually(lambda: len(os.listdir("/proc/self/fd")) == before)
+        await eventually(lambda: descriptors() == before)
         run.touch("end")
         await run.wait(ChildExited, "leaf", count=2)
         await eventually(lambda: run.leaf.hold is None and run.leaf.events == "")

@@ -1,0 +1,35 @@
+"""Where the probe runs: in the process of the guardian, or in one of its own."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from supervisor import ChildSpec, Strategy, subtree, task, worker
+
+from ..config import Isolation
+from ..ledger import Ledger
+from .worker import probe
+
+WATCHDOG: Final = 5.0
+"""Seconds for which the sweep may be stuck where it has a process of its own."""
+
+
+def placed_probe(ledger: Ledger, path: tuple[str, ...], **flags: Any) -> ChildSpec:
+    """The child `probe`: one task, or a supervisor over the desk and the sweep.
+
+    The desk is a task here and the sweep has a process of its own. Its end restarts nobody else.
+
+    Args:
+        ledger: Says which of them is wanted.
+        path: Where in the tree it will be.
+        flags: Of that supervisor.
+    """
+    if ledger.run.config.workers.isolation is Isolation.TASK or sys.platform == "win32":
+        return ChildSpec("probe", task(probe, ledger))
+    from .server import desk
+
+    where = (*path, "desk"), ledger.listens, not ledger.run.dry_run
+    sweep = worker("workers.probe.proxy:sweep", *where, preload=True, watchdog=WATCHDOG)
+    children = [ChildSpec("desk", task(desk, ledger, (*path, "sweep"))), ChildSpec("sweep", sweep)]
+    return ChildSpec("probe", subtree(children, strategy=Strategy.REST_FOR_ONE, **flags))
