@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
-from supervisor import ChildSpec, Strategy, subtree, task, worker
+from supervisor import ChildSpec, Limits, Strategy, subtree, task, worker
 
 from ..config import Isolation
 from ..ledger import Ledger
@@ -13,6 +13,9 @@ from .worker import probe
 
 WATCHDOG: Final = 5.0
 """Seconds for which the sweep may be stuck where it has a process of its own."""
+
+MEMORY: Final = 256 << 20
+"""Bytes that it may have there, beyond which the kernel kills it, where that can be limited."""
 
 
 def placed_probe(ledger: Ledger, path: tuple[str, ...], **flags: Any) -> ChildSpec:
@@ -30,6 +33,8 @@ def placed_probe(ledger: Ledger, path: tuple[str, ...], **flags: Any) -> ChildSp
     from .server import desk
 
     where = (*path, "desk"), ledger.listens, not ledger.run.dry_run
-    sweep = worker("workers.probe.proxy:sweep", *where, preload=True, watchdog=WATCHDOG)
+    # a start of it never fails for want of a cgroup to limit it in
+    limits = Limits(memory_max=MEMORY, required=False)
+    sweep = worker("workers.probe.proxy:sweep", *where, start_method="fresh", watchdog=WATCHDOG, limits=limits)
     children = [ChildSpec("desk", task(desk, ledger, (*path, "sweep"))), ChildSpec("sweep", sweep)]
     return ChildSpec("probe", subtree(children, strategy=Strategy.REST_FOR_ONE, **flags))
