@@ -68,6 +68,7 @@ class Ledger:
         modes: For degradation.
         restarts: For health: restarts that somebody asks for.
         on_sample: Called after every sample, for a status line.
+        on_stir: Called with a leaf when its life or what is to be looked at has changed; for a probe that is elsewhere.
         host: What is known of the host's memory; None before the first look.
         verdict: What is known of the host's health; None before the first look.
         turns: Who restarts now and who waits; None before the worker that restarts is up.
@@ -89,6 +90,7 @@ class Ledger:
         self.restarts: Channel[RestartRequest] = Channel()
         self._turned = anyio.Event()
         self.on_sample: Callable[[], object] = lambda: None
+        self.on_stir: Callable[[Leaf], object] = lambda leaf: None
         self.host: HostGuard | None = None
         self.verdict: Verdict | None = None
         self.turns: Turns | None = None
@@ -112,6 +114,7 @@ class Ledger:
 
     def _observe_leaf(self, leaf: Leaf, event: Event, time: float) -> None:
         leaf.stirred = True
+        self.on_stir(leaf)
         match event:
             case ChildStarted(generation=int(generation)):
                 leaf.gave_up = None
@@ -234,6 +237,7 @@ class Ledger:
     def look(self, leaf: Leaf, at: float) -> None:
         """The next sample of a leaf is due at `at`; the probe is woken if it sleeps past that."""
         leaf.due = at
+        self.on_stir(leaf)
         self.wake(at)
 
     def wake(self, at: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
-from supervisor import ChildSpec, Limits, Strategy, subtree, task, worker
+from supervisor import ChildSpec, Strategy, subtree, task
 
 from ..config import Isolation
 from ..ledger import Ledger
@@ -30,6 +30,8 @@ def placed_probe(ledger: Ledger, path: tuple[str, ...], **flags: Any) -> ChildSp
     """
     if ledger.run.config.workers.isolation is Isolation.TASK or sys.platform == "win32":
         return ChildSpec("probe", task(probe, ledger))
+    from supervisor import Limits, worker  # most guardians never need it
+
     from .server import desk
 
     where = (*path, "desk"), ledger.listens, not ledger.run.dry_run

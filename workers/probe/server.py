@@ -35,6 +35,9 @@ SILENCE: Final = 5.0
 PATIENCE: Final = 5.0
 """Seconds for the other process to take what it is told."""
 
+PERIOD: Final = 1.0
+"""Seconds between two looks for samples that are missed and for holds that are over."""
+
 STRAYS_PERIOD: Final = 5.0
 """Seconds after which strays are looked for although the tree has not changed."""
 
@@ -106,25 +109,30 @@ class DeskServer:
         self._numbers = 0
         self._session: object = None
         self._changed = anyio.Event()
-        self._moved = anyio.Event()
+        self._stirred: set[Leaf] = set()
+        self._doubtful: dict[int, Served] = {}
         for leaf in ledger.leaves:
             leaf.stirred = True  # whatever an earlier life of this worker had open
+        ledger.on_stir = self._stirred_by
 
     async def run(self) -> None:
         """Follow the ledger.
 
         **Cancellation:** at any time.
         """
+        self._stirred.update(self._desk.leaves)
         while True:
             while (parted := self._desk.parted()) is not None:
                 if (served := self._named.get(parted.name)) is not None and served.leaf is parted:
                     self._end(served)
-            for leaf in self._desk.leaves:
-                if leaf.stirred:
+            # of a thousand leaves one is looked at a thousand times a second
+            stirred, self._stirred = self._stirred, set()
+            for leaf in stirred:
+                if leaf.stirred and not leaf.gone:
                     self._stir(leaf)
-            # whatever it was, the other process may have to know, and somebody may be due at another time
+                if (served := self._named.get(leaf.name)) is not None:
+                    self._doubtful[served.number] = served
             self._changed.set()
-            self._moved.set()
             await self._desk.looked(math.inf)
 
     async def mind(self) -> None:
@@ -134,21 +142,18 @@ class DeskServer:
         """
         while True:
             now = anyio.current_time()
-            soonest = self._desk.let_go(now)
+            self._desk.let_go(now)
             for served in self._lives.values():
                 if served.missed or served.leaf.due == math.inf:
                     continue
-                if now >= (at := served.leaf.due + SILENCE):
+                if now >= served.leaf.due + SILENCE:
                     served.missed = True
                     self._desk.unread(served.leaf, f"no sample for {SILENCE:g} s: the probe's process does not answer")
-                else:
-                    soonest = min(soonest, at)
-            self._moved = anyio.Event()
-            with anyio.CancelScope(deadline=soonest):
-                await self._moved.wait()
+            await anyio.sleep(PERIOD)
 
     def close(self) -> None:
         """Give everything back; leaves that are held are let go."""
+        self._ledger.on_stir = lambda leaf: None
         for served in list(self._lives.values()):
             self._end(served)
 
@@ -206,7 +211,6 @@ class DeskServer:
                 served.life.armed(report.events)
             else:
                 served.life.changed(ReaderChange(report.before, report.after, report.reason))
-        self._moved.set()
 
     def _sampled(self, served: Served, report: Sampled, at: float, now: float) -> None:
         life, leaf = served.life, served.leaf
@@ -227,6 +231,7 @@ class DeskServer:
         if report.members is not None or now >= served.looked + STRAYS_PERIOD:
             served.look(now)
             if served.strays != served.told_strays:
+                self._doubtful[served.number] = served
                 self._changed.set()
 
     # ------------------------------------------------------------ what is to be told
@@ -237,7 +242,8 @@ class DeskServer:
         ended, self._ended = self._ended, []
         for number in ended:
             yield Ended(number)
-        for served in self._lives.values():
+        doubtful, self._doubtful = self._doubtful, {}
+        for served in doubtful.values():
             leaf, life, told = served.leaf, served.life, served.told
             pause = self._desk.pause(leaf, now)
             if (
@@ -258,6 +264,7 @@ class DeskServer:
     def _forget(self) -> None:
         for served in self._lives.values():
             served.told, served.told_strays = None, []
+        self._doubtful = dict(self._lives)
 
     def _lost(self) -> None:
         """The other process is gone, with the marks that it had set and whatever it was about to say."""
@@ -275,6 +282,9 @@ class DeskServer:
 
     # ------------------------------------------------------------ lives
 
+    def _stirred_by(self, leaf: Leaf) -> None:
+        self._stirred.add(leaf)
+
     def _stir(self, leaf: Leaf) -> None:
         leaf.stirred = False
         life, served = self._desk.living(leaf), self._named.get(leaf.name)
@@ -291,6 +301,7 @@ class DeskServer:
 
     def _end(self, served: Served) -> None:
         del self._lives[served.number]
+        self._doubtful.pop(served.number, None)
         if self._named.get(served.leaf.name) is served:
             del self._named[served.leaf.name]
         self._ended.append(served.number)
