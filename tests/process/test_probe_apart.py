@@ -7,14 +7,16 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from supervisor import ChildExited, ChildStarted
+from supervisor import ChildExited, ChildStarted, SupervisorGaveUp
 from workers.agents import add, remove
 from workers.config import MonitoringConfig
 from workers.config.model import Isolation
 from workers.event import MemoryLevelChanged, MonitoringDegraded, RestartCompleted
+from workers.guardian import Outcome
 from workers.policy.pressure import MemoryState
 from workers.probe.hold import LeafHold
 from workers.probe.messages import Changed, Sampled, Unread
@@ -47,9 +49,12 @@ def sweeper(run: Inside) -> int:
 
 
 async def test_a_leak_is_seen_and_ended_from_another_process(tmp_path: Path) -> None:
-    """Levels, restart and the verdict on it are as in a task."""
+    """Levels, restart and the verdict on it are as in a task; and it may not have all the memory that it wants."""
     async with apart(tmp_path, "grow:45", "await:on", "grow:70", "stay", "/", "stay") as run:
         await run.wait(MemoryLevelChanged)
+        assert run.ledger.tree is not None
+        handle: Any = run.ledger.tree.supervisor("services", "watch", "probe").handle("sweep")
+        assert (handle.cgroup is None) == ("memory_max" in handle.ungranted)
         run.touch("on")
         await run.wait(RestartCompleted)
         assert len(run.pids()) == 2
@@ -120,6 +125,23 @@ async def test_a_sweep_that_says_nothing_is_missed(tmp_path: Path, monkeypatch: 
         light = await run.wait(MonitoringDegraded, count=2)
         assert not light.blind and not run.leaf.guard.blind
         assert len(run.of(ChildStarted, "sweep")) == 1
+
+
+async def test_a_sweep_that_cannot_be_helped_leaves_a_blind_guardian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left down for a minute, which an event says, and the leaf cannot be seen; that goes on, and its end still ends the run."""
+    monkeypatch.setattr("workers.probe.server.SILENCE", 0.3)
+    async with apart(tmp_path, "await:end", "exit:4") as run:
+        for life in range(1, 5):
+            await run.wait(ChildStarted, "sweep", count=life)
+            os.kill(sweeper(run), signal.SIGKILL)
+            await run.wait(ChildExited, "sweep", count=life)
+        await run.wait(SupervisorGaveUp, "probe")
+        await eventually(lambda: run.leaf.guard.blind, 20)
+        run.touch("end")
+        await eventually(lambda: run.outcome is not None, 20)
+
+    assert run.outcome == Outcome(4, "command")
+    assert len(run.of(ChildStarted, "health")) == len(run.pids()) == 1
 
 
 async def test_agents_come_and_go(tmp_path: Path) -> None:

@@ -268,7 +268,6 @@ class DeskServer:
 
     def _lost(self) -> None:
         """The other process is gone, with the marks that it had set and whatever it was about to say."""
-        self._forget()
         for served in self._lives.values():
             leaf, life = served.leaf, served.life
             life.armed("")
