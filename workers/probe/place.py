@@ -14,6 +14,9 @@ from .worker import probe
 WATCHDOG: Final = 5.0
 """Seconds for which the sweep may be stuck where it has a process of its own."""
 
+START: Final = 30.0
+"""Seconds for its interpreter to come up there."""
+
 MEMORY: Final = 256 << 20
 """Bytes that it may have there, beyond which the kernel kills it, where that can be limited."""
 
@@ -38,5 +41,5 @@ def placed_probe(ledger: Ledger, path: tuple[str, ...], **flags: Any) -> ChildSp
     # a start of it never fails for want of a cgroup to limit it in
     limits = Limits(memory_max=MEMORY, required=False)
     sweep = worker("workers.probe.proxy:sweep", *where, start_method="fresh", watchdog=WATCHDOG, limits=limits)
-    children = [ChildSpec("desk", task(desk, ledger, (*path, "sweep"))), ChildSpec("sweep", sweep)]
+    children = [ChildSpec("desk", task(desk, ledger, (*path, "sweep"))), ChildSpec("sweep", sweep, start_timeout=START)]
     return ChildSpec("probe", subtree(children, strategy=Strategy.REST_FOR_ONE, **flags))
