@@ -176,9 +176,10 @@ async def test_one_at_its_limit_without_an_emergency_goes_on(tmp_path: Path) -> 
     assert run.of(LeafHeld) == [] and run.of(MemoryLevelChanged) == []
 
 
-async def test_whoever_is_held_is_released_without_health(tmp_path: Path) -> None:
+@pytest.mark.parametrize("isolation", Isolation)
+async def test_whoever_is_held_is_released_without_health(tmp_path: Path, isolation: Isolation) -> None:
     """A hold that nobody decides about any more ends by itself."""
-    async with inside(tmp_path, "stay", monitoring=SELDOM) as run:
+    async with inside(tmp_path, "stay", monitoring=SELDOM, isolation=isolation) as run:
         await armed(run)
         assert run.leaf.hold is not None and run.leaf.hold.hold(anyio.current_time() + 0.2)
         group = group_of(run)
