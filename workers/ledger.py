@@ -118,6 +118,7 @@ class Ledger:
                 leaf.workload = leaf.workload.renewed()
                 leaf.slack = 0.0  # its first sample is not to be taken before it has settled
                 self.tell(leaf, decide.LeafStarted(generation))
+                self.wake(-math.inf)  # what is wanted from the kernel is wanted from the first moment on
             case ChildRestarted(reason=reason, controlled=controlled):
                 leaf.restarts.append(RestartNote(time, reason, controlled))
             case ChildExited(generation=int(generation), exit=exit):

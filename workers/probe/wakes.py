@@ -17,7 +17,7 @@ import anyio
 import attrs
 
 from ..policy.arming import Marks, Patience, disappointed, has_drifted, is_near, marks
-from ..policy.pressure import classify
+from ..policy.pressure import MemoryState, classify
 from .hold import LeafHold
 
 if sys.platform == "linux":
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 CHASE: Final = 0.05
 STEP: Final = 0.002
 """For how long, and how often, a leaf is looked at that is about to cross: seconds."""
+
+BIRTH: Final = 0.05
+"""Seconds from the start of a life until the kernel is asked to tell of it."""
 
 PRESSURE_PAUSE: Final = 2.0
 """Seconds between two sweeps because of the host's pressure."""
@@ -86,13 +89,15 @@ class KernelWakes:
 
     def opened(self, watch: Watch) -> None:
         """See `Wakes`. Without descriptors to spare a leaf is looked at by the intervals alone, and cannot be held at a limit."""
-        group = watch.command.group
+        group, thresholds = watch.command.group, watch.leaf.guard.pressure.thresholds
         if group is None or len(self._sources) >= self._room:
             return
         with suppress(OSError):
             watch.hold = LeafHold(group)
+            watch.hold.arm(thresholds)
             if (found := crossings(group.memory)) is not None:
-                self._sources[id(watch)] = Source(watch, found)
+                # marks cost a thread some time, which a command that is over at once can do without; its limit is set already
+                self._sources[id(watch)] = Source(watch, found, at=anyio.current_time() + BIRTH)
 
     def closed(self, watch: Watch) -> None:
         """See `Wakes`."""
@@ -169,6 +174,11 @@ class KernelWakes:
     def _look(self, source: Source, now: float) -> None:
         """Read what counts: pass it on if it has crossed, look again if it is about to, and let the marks be if not."""
         source.at = math.inf
+        if source.watch.leaf.guard.pressure.fresh and source.armed is None:
+            with suppress(OSError):  # it has just ended
+                # all of it may count: a mark that comes too early is confirmed by a look, one that comes too late is not
+                self._want(source, charged := source.crossings.charged(), charged)
+            return
         total = self._confirm(source, now)
         if total is None:
             return
@@ -194,7 +204,9 @@ class KernelWakes:
             return None
         if taken is None:
             return None
-        if classify(leaf.guard.pressure.thresholds, taken.total_bytes, leaf.guard.level).rank > leaf.guard.level.rank:
+        pressure = leaf.guard.pressure
+        before = None if pressure.fresh else pressure.level  # a life begins without a level, whatever the one before it had
+        if classify(pressure.thresholds, taken.total_bytes, before).rank > (before or MemoryState.NORMAL).rank:
             self._sweep.told(watch, taken)
             return None
         return taken.total_bytes

@@ -142,7 +142,7 @@ class Sweep:
                 self._part(ledger.parted.pop())
             for leaf in ledger.leaves:
                 if leaf.stirred:
-                    self._tidy(leaf)
+                    self._attend(leaf)
                 if leaf.due - leaf.slack <= now:
                     self.sample(leaf, now)
                 if leaf.due < soonest:
@@ -234,11 +234,12 @@ class Sweep:
         if self.wakes is not None:
             self.wakes.close()
 
-    def _tidy(self, leaf: Leaf) -> None:
-        """Give back what is open for a life that is over."""
-        watch = self.watches.get(leaf.name)
-        if watch is not None and self._running(leaf)[0] is not watch.command:
-            self._close(self.watches.pop(leaf.name))
+    def _attend(self, leaf: Leaf) -> None:
+        """Give back what is open for a life that is over, and open what there is for a new one: its first sample can wait until it has
+        settled, but the kernel is to tell from the start that it races past a level, and to hold it at its limit.
+        """
+        with suppress(OSError, NoReader):  # its first sample says so
+            self.watching(leaf)
 
     def _part(self, leaf: Leaf) -> None:
         """Give back what is open for a leaf that is no longer there; another one may have its name by now."""
