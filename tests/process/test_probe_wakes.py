@@ -83,10 +83,8 @@ async def test_a_life_has_its_limit_from_its_start(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("workers.probe.wakes.BIRTH", 600.0)
     async with inside(tmp_path, "stay", thresholds=Thresholds(40 * MIB, 60 * MIB, 80 * MIB), monitoring=SELDOM) as run:
         await eventually(lambda: run.leaf.hold is not None and run.leaf.hold.is_armed)
-        handle = run.ledger.above(run.leaf).handle("leaf")
-        assert isinstance(handle, RunningCommand) and handle.group is not None
-        limit = int(Path(str(handle.group.memory), "memory.limit_in_bytes").read_text())
-        assert 80 * MIB < limit < 160 * MIB and run.leaf.samples == 0
+        assert 80 * MIB < _number(run, "memory.limit_in_bytes") < 160 * MIB
+        assert run.leaf.samples == 0
 
 
 async def test_a_level_that_was_left_can_be_crossed_again(tmp_path: Path) -> None:
@@ -104,9 +102,13 @@ async def test_a_level_that_was_left_can_be_crossed_again(tmp_path: Path) -> Non
 
 
 def _below(run: Inside) -> bool:
+    return _number(run, "memory.usage_in_bytes") < 20 * MIB
+
+
+def _number(run: Inside, name: str) -> int:
     handle = run.ledger.above(run.leaf).handle("leaf")
     assert isinstance(handle, RunningCommand) and handle.group is not None
-    return int(Path(str(handle.group.memory), "memory.usage_in_bytes").read_text()) < 20 * MIB
+    return int(Path(str(handle.group.memory), name).read_text())
 
 
 READS = """

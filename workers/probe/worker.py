@@ -235,8 +235,9 @@ class Sweep:
             self.wakes.close()
 
     def _attend(self, leaf: Leaf) -> None:
-        """Give back what is open for a life that is over, and open what there is for a new one: its first sample can wait until it has
-        settled, but the kernel is to tell from the start that it races past a level, and to hold it at its limit.
+        """Give back what is open for a life that is over, and open what there is for a new one.
+
+        Its first sample can wait until it has settled, but the kernel is to hold it at its limit from its start.
         """
         with suppress(OSError, NoReader):  # its first sample says so
             self.watching(leaf)
