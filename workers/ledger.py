@@ -212,6 +212,8 @@ class Ledger:
     def pause(self, leaf: Leaf, now: float) -> float:
         """Seconds from a sample of a leaf to the next one: what its memory asks for, or less where its mode allows no long intervals."""
         wanted = interval(leaf.guard.pressure, self.intervals, now)
+        if not leaf.ladder.asked and not leaf.ladder.leaving:
+            return wanted  # as nearly always, and nearly for nothing
         return wanted if permits(leaf.mode, Activity.LONG_INTERVALS) else min(wanted, self.intervals.of(LONGEST[leaf.mode]))
 
     def no_more_agents(self) -> str | None:

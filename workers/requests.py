@@ -108,10 +108,12 @@ class Channel(Generic[T]):
         """
         return await self._receive.receive()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether everything was read."""
-        return self._receive.statistics().current_buffer_used == 0
+    def take(self) -> T | None:
+        """The oldest item, if there is one; never waits."""
+        try:
+            return self._receive.receive_nowait()
+        except anyio.WouldBlock:
+            return None
 
     def close(self) -> None:
         """No more items."""
