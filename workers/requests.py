@@ -108,12 +108,13 @@ class Channel(Generic[T]):
         """
         return await self._receive.receive()
 
-    def take(self) -> T | None:
-        """The oldest item, if there is one; never waits."""
-        try:
-            return self._receive.receive_nowait()
-        except anyio.WouldBlock:
-            return None
+    def take(self) -> T:
+        """The oldest item; never waits.
+
+        Raises:
+            anyio.WouldBlock: There is none.
+        """
+        return self._receive.receive_nowait()
 
     def close(self) -> None:
         """No more items."""

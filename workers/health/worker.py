@@ -20,7 +20,7 @@ from ..event import (
     RestartRefused,
     mib,
 )
-from ..ledger import CaptureRequest, Leaf, Ledger, ModeRequest, News
+from ..ledger import CaptureRequest, Leaf, Ledger, ModeRequest
 from ..policy import decide, effects
 from ..policy.ladder import Activity, Cause, DegradationMode
 from .holding import hold, limited, release, stop
@@ -49,11 +49,9 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
         task_status.started()
         wakes = wakes_of(ledger)
         while True:
-            news: News | None = None
             with anyio.CancelScope(deadline=min(wakes.values(), default=math.inf)) as waiting:
                 news = await ledger.news.get()
-            # all that one sweep has seen at once: to wait for each of a thousand samples costs as much as to decide
-            while news is not None:
+            while not waiting.cancelled_caught:
                 decided(ledger, news.leaf, news.event, tasks)
                 # of a thousand leaves few ever wait for a time
                 wakes.pop(news.leaf.name, None)
@@ -61,7 +59,10 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
                     wakes = wakes_of(ledger)
                 elif (at := decide.next_wake(news.leaf.guard)) is not None:
                     wakes[news.leaf.name] = at
-                news = ledger.news.take()
+                try:
+                    news = ledger.news.take()  # to wait for each of a thousand samples costs as much as to decide
+                except anyio.WouldBlock:
+                    break
             if waiting.cancelled_caught:
                 for leaf in ledger.leaves:
                     decided(ledger, leaf, decide.Tick(), tasks)
