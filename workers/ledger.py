@@ -121,6 +121,7 @@ class Ledger:
                 leaf.workload = leaf.workload.renewed()
                 leaf.slack = 0.0  # its first sample is not to be taken before it has settled
                 self.tell(leaf, decide.LeafStarted(generation))
+                self.wake(-math.inf)  # what is wanted from the kernel is wanted from the first moment on
             case ChildRestarted(reason=reason, controlled=controlled):
                 leaf.restarts.append(RestartNote(time, reason, controlled))
             case ChildExited(generation=int(generation), exit=exit):
@@ -214,6 +215,8 @@ class Ledger:
     def pause(self, leaf: Leaf, now: float) -> float:
         """Seconds from a sample of a leaf to the next one: what its memory asks for, or less where its mode allows no long intervals."""
         wanted = interval(leaf.guard.pressure, self.intervals, now)
+        if not leaf.ladder.asked and not leaf.ladder.leaving:
+            return wanted  # as nearly always, and nearly for nothing
         return wanted if permits(leaf.mode, Activity.LONG_INTERVALS) else min(wanted, self.intervals.of(LONGEST[leaf.mode]))
 
     def no_more_agents(self) -> str | None:

@@ -106,7 +106,7 @@ class Life(Protocol):
         """It is read from now on, by this reader."""
 
     def prepare_hold(self) -> None:
-        """Have everything ready to hold it.
+        """Have everything ready to hold it, and the kernel hold it at its limit.
 
         Raises:
             OSError: No descriptors.
@@ -210,6 +210,7 @@ class LedgerLife:
         """See `Life.prepare_hold`."""
         if self.hold is None:
             self.leaf.hold = self.hold = LeafHold(self.command.group)
+        self.hold.arm(self.leaf.thresholds)
 
     def told(self, taken: MemorySample, *, paused: bool = False) -> None:
         """See `Life.told`."""

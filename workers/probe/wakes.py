@@ -17,7 +17,7 @@ import anyio
 import attrs
 
 from ..policy.arming import Marks, Patience, disappointed, has_drifted, is_near, marks
-from ..policy.pressure import classify
+from ..policy.pressure import MemoryState, classify
 
 if sys.platform == "linux":
     import resource
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 CHASE: Final = 0.05
 STEP: Final = 0.002
 """For how long, and how often, a leaf is looked at that is about to cross: seconds."""
+
+BIRTH: Final = 0.05
+"""Seconds from the start of a life until the kernel is asked to tell of it."""
 
 PRESSURE_PAUSE: Final = 2.0
 """Seconds between two sweeps because of the host's pressure."""
@@ -91,7 +94,8 @@ class KernelWakes:
         with suppress(OSError):
             life.prepare_hold()
             if (found := crossings(life.memory)) is not None:
-                self._sources[id(watch)] = Source(watch, found)
+                # marks cost a thread some time, which a command that is over at once can do without; its limit is set already
+                self._sources[id(watch)] = Source(watch, found, at=anyio.current_time() + BIRTH)
 
     def closed(self, watch: Watch) -> None:
         """See `Wakes`."""
@@ -164,6 +168,11 @@ class KernelWakes:
     def _look(self, source: Source, now: float) -> None:
         """Read what counts: pass it on if it has crossed, look again if it is about to, and let the marks be if not."""
         source.at = math.inf
+        if source.watch.leaf.is_fresh and source.armed is None:
+            with suppress(OSError):  # it has just ended
+                # all of it may count: a mark that comes too early is confirmed by a look, one that comes too late is not
+                self._want(source, charged := source.crossings.charged(), charged)
+            return
         total = self._confirm(source, now)
         if total is None:
             return
@@ -189,7 +198,8 @@ class KernelWakes:
             return None
         if taken is None:
             return None
-        if classify(leaf.thresholds, taken.total_bytes, leaf.level).rank > leaf.level.rank:
+        before = None if leaf.is_fresh else leaf.level  # a life begins without a level, whatever the one before it had
+        if classify(leaf.thresholds, taken.total_bytes, before).rank > (before or MemoryState.NORMAL).rank:
             watch.life.told(taken)
             return None
         return taken.total_bytes

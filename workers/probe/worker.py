@@ -126,7 +126,7 @@ class Sweep:
                 self._part(parted)
             for leaf in desk.leaves:
                 if leaf.stirred:
-                    self._tidy(leaf)
+                    self._attend(leaf)
                 if leaf.due - leaf.slack <= now:
                     self.sample(leaf, now)
                 if leaf.due < soonest:
@@ -201,11 +201,13 @@ class Sweep:
         if self.wakes is not None:
             self.wakes.close()
 
-    def _tidy(self, leaf: Watched) -> None:
-        """Give back what is open for a life that is over."""
-        watch = self.watches.get(leaf.name)
-        if watch is not None and self.desk.living(leaf) is not watch.life:
-            self._close(self.watches.pop(leaf.name))
+    def _attend(self, leaf: Watched) -> None:
+        """Give back what is open for a life that is over, and open what there is for a new one.
+
+        Its first sample can wait until it has settled, but the kernel is to hold it at its limit from its start.
+        """
+        with suppress(OSError, NoReader):  # its first sample says so
+            self.watching(leaf)
 
     def _part(self, leaf: Any) -> None:
         """Give back what is open for a leaf that is no longer there; another one may have its name by now."""
