@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import anyio.abc
@@ -14,6 +14,8 @@ import attrs
 from supervisor import (
     Attached,
     CallError,
+    ChildNotRunning,
+    ChildRestarting,
     InvalidField,
     NoProc,
     Record,
@@ -32,6 +34,9 @@ from .monitoring import Monitoring, log
 from .policy.pressure import MemoryState
 from .probe import MemorySample
 from .protection import RestartProtection
+
+if TYPE_CHECKING:
+    from .health.monitor import HealthReport
 
 
 class ProcessState(Enum):
@@ -220,9 +225,9 @@ class MemoryGuardian:
             tasks.start_soon(ended)
         now.follow()
         error = outcome[0] if outcome else NoProc(leaf.path[:-1])
-        if isinstance(error, Refusal | RestartPostponed):
-            why, left = (error.reason, error.retry_in) if isinstance(error, Refusal) else ("a cooldown is not over", error.remaining)
-            ledger.emit(RestartRefused(leaf.path, why, left, reason, generation=leaf.guard.generation))
+        said_why = refusal(error)
+        if said_why is not None:
+            ledger.emit(RestartRefused(leaf.path, *said_why, reason, generation=leaf.guard.generation))
         return error is None
 
     # ------------------------------------------------------------ what is known
@@ -267,8 +272,24 @@ class MemoryGuardian:
         now = self._now
         if now is None or now.ledger is None or now.ended.is_set():
             return None
-        guard = now.leaf.guard
+        guard, child = now.leaf.guard, now.ledger.child(now.leaf)
+        if child is None or child.generation != guard.generation:
+            return None  # the latest sample is of an earlier life
         return now.leaf.sample if guard.alive and not guard.blind and guard.pressure.total_bytes is not None else None
+
+    def get_health(self) -> HealthReport | None:
+        """The latest look at the host and the leaf, and the verdict; one is taken every ``health.interval``, the first after 5 s at most.
+
+        Returns:
+            The report; None before the first look, and where nobody looks.
+        """
+        now = self._now
+        ledger = None if now is None else now.ledger
+        if ledger is None or ledger.metrics is None or ledger.verdict is None:
+            return None
+        from .health.monitor import HealthReport
+
+        return HealthReport(ledger.metrics, ledger.verdict.health, ledger.verdict.reasons)
 
     def get_statistics(self) -> dict[str, Any]:
         """What has happened since `start_monitoring`, also when that is over.
@@ -354,3 +375,18 @@ class MemoryGuardian:
         if now.failure is not None:
             self._told = True
             raise now.failure
+
+
+def refusal(error: CallError | StartFailed | None) -> tuple[str, float | None] | None:
+    """Why a restart was not begun, and in how many seconds it may be; None where it was, or nobody is left to be told."""
+    match error:
+        case Refusal(reason=reason, retry_in=retry_in):
+            return reason, retry_in
+        case RestartPostponed(remaining=remaining):
+            return "a cooldown is not over", remaining
+        case ChildRestarting():
+            return "a restart of it is under way already", None
+        case ChildNotRunning():
+            return "it does not run", None
+        case _:
+            return None

@@ -33,6 +33,7 @@ from .config import MemoryThresholds, resolved
 from .config.added import KEYS, added
 from .event import CaptureFailed
 from .event_config import ConfigurationChanged
+from .health.told import health_told, standing
 from .ledger import CaptureRequest, Leaf, Ledger, ModeRequest, RestartRequest
 from .policy import decide
 from .policy.ladder import Cause, DegradationMode
@@ -66,6 +67,7 @@ class GuardianControl(ControlExtension):
         return {
             "samples": ControlMethod(self._samples, {"path": one}),
             "suggest": ControlMethod(self._suggest, {"path": one}),
+            "health": ControlMethod(self._health),
             "capture": ControlMethod(self._capture, {"path": one, "reason": REASON}, changes=True),
             "degrade": ControlMethod(
                 self._degrade, {"path": one, "mode": ControlParameter(word(DegradationMode)), "reason": REASON}, changes=True
@@ -87,12 +89,15 @@ class GuardianControl(ControlExtension):
         run = self._ledger.run
         notes = [*run.notes, *(["dry run: nothing is restarted or captured"] if run.dry_run else [])]
         notes += [] if self._ledger.watches else ["memory is not watched: the configuration says so"]
+        host = standing(self._ledger)
+        notes += [f"the host is {host['health'] or 'short of memory'}: {'; '.join(host['reasons'])}"] if host["reasons"] else []
         return {
             "file": run.file,
             "state_dir": run.state_dir if run.config.persist_state else None,
             "limit_bytes": run.limit_bytes,
             "dry_run": run.dry_run,
             "notes": notes,
+            "host": host,
             "agents": {leaf.name: {"path": list(leaf.path), **self._told(leaf)} for leaf in self._ledger.leaves},
         }
 
@@ -135,6 +140,9 @@ class GuardianControl(ControlExtension):
         leaves = self._ledger.leaves if path is None else [self._leaf(path)]
         return {leaf.name: self._suggested(leaf) for leaf in leaves}
 
+    async def _health(self) -> dict[str, Any]:
+        return health_told(self._ledger, anyio.current_time())
+
     async def _capture(self, path: tuple[str, ...] | None, reason: str) -> dict[str, Any]:
         leaf, ledger = self._leaf(path), self._ledger
         if not ledger.run.config.persist_state:
@@ -143,14 +151,7 @@ class GuardianControl(ControlExtension):
             raise ControlRefused(ControlRefused.REFUSED, "the worker that captures state is down")
         request = CaptureRequest(leaf, reason)
         ledger.captures.put(request)
-        patience = ledger.run.config.monitoring.capture_timeout
-        with anyio.move_on_after(patience):
-            await request.done.wait()
-        if not request.done.is_set():
-            request.overdue = True
-            request.cause = f"it took longer than {patience:g} s"
-            ledger.emit(CaptureFailed(leaf.path, reason, request.cause, generation=leaf.guard.generation))
-        if not request.ok:
+        if not await ledger.captured(request, ledger.run.config.monitoring.capture_timeout):
             raise ControlRefused(ControlRefused.REFUSED, f"state was not captured: {request.cause}")
         return {"path": list(leaf.path), "state_file": leaf.state_file}
 

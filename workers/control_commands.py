@@ -41,6 +41,13 @@ def _suggest(context: CommandContext, options: argparse.Namespace) -> int:
     return 0
 
 
+def _health(context: CommandContext, options: argparse.Namespace) -> int:
+    with context.connect(options.name) as client:
+        done = client.call("health")
+    context.tell(options, done, "\n".join(done["words"]))
+    return 0
+
+
 def _reload(context: CommandContext, options: argparse.Namespace) -> int:
     with context.connect(options.name) as client:
         done = client.call("reload")
@@ -81,6 +88,7 @@ COMMANDS: Final[Mapping[str, ControlCommand]] = {
     "suggest": ControlCommand(
         "[NAME] [--json]", "Say which thresholds the observed workload asks for, and why.", _add_guardian_options, _suggest
     ),
+    "health": ControlCommand("[NAME] [--json]", "Say how the host is, why, and what its agents use of it.", _add_guardian_options, _health),
     "reload": ControlCommand(
         "[NAME] [--json]", "Have a guardian read its configuration again; a broken one changes nothing.", _add_guardian_options, _reload
     ),

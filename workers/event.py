@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -158,9 +158,16 @@ class RestartFailed(Event):
     memory_mb: float | None = None
 
 
+STOPPED: Final = "it is stopped"
+"""What is `wanted` where a leaf that may not be restarted is ended for good, because the host runs out of memory."""
+
+
 @attrs.frozen(repr=False, eq=False)
 class RestartRefused(Event):
-    """A restart was wanted and is not done; the leaf was left alone. `retry_in` seconds, None when time alone does not help."""
+    """A restart was wanted and is not done; the leaf is left alone, or, if `wanted` is `STOPPED`, ended.
+
+    `retry_in` seconds, None when time alone does not help.
+    """
 
     name: ClassVar[str] = "restart_refused"
     reason: str = ""

@@ -30,6 +30,7 @@ from supervisor import (
 )
 
 from .config import GuardianRun
+from .event import CaptureFailed
 from .leaf import Leaf as Leaf
 from .leaf import RestartNote as RestartNote
 from .policy import decide
@@ -95,6 +96,7 @@ class Ledger:
         self.verdict: Verdict | None = None
         self.turns: Turns | None = None
         self.metrics: HealthMetrics | None = None
+        self._strain = anyio.Event()
         self._look = anyio.Event()
         self._sleeps_until = -math.inf
         self._changed = anyio.Event()
@@ -228,10 +230,35 @@ class Ledger:
         )
         return None if off is None else off.because[Cause.HEALTH]
 
+    def strained(self) -> None:
+        """The kernel says that the host is short of memory."""
+        self._strain.set()
+
+    async def strain(self, until: float) -> None:
+        """Wait for that, or for a time.
+
+        **Cancellation:** at any time, without effect.
+        """
+        with anyio.CancelScope(deadline=until):
+            await self._strain.wait()
+        self._strain = anyio.Event()
+
     def emit(self, event: Event) -> None:
         """Publish an event."""
         assert self.tree is not None
         self.tree.emit(event)
+
+    async def captured(self, request: CaptureRequest, patience: float) -> bool:
+        """Wait for the end of a capture, and say whether there is one. After `patience` seconds it has failed, which is an event.
+
+        **Cancellation:** leaves the wait; the capture goes on.
+        """
+        with anyio.move_on_after(patience):
+            await request.done.wait()
+        if not request.done.is_set():
+            leaf, request.overdue, request.cause = request.leaf, True, f"it took longer than {patience:g} s"
+            self.emit(CaptureFailed(leaf.path, request.reason, request.cause, generation=leaf.guard.generation))
+        return request.ok
 
     def tell(self, leaf: Leaf, event: decide.Event) -> None:
         """Tell the decision about a leaf something."""

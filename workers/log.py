@@ -41,6 +41,7 @@ from supervisor import (
 )
 
 from .event import (
+    STOPPED,
     CaptureFailed,
     DegradationChanged,
     HealthChanged,
@@ -149,7 +150,7 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         RestartDeferred: Level.WARNING,
         RestartFailed: Level.ERROR,
         RestartInitiated: Level.WARNING,
-        RestartRefused: Level.ERROR,
+        RestartRefused: lambda event: Level.CRITICAL if event.wanted == STOPPED else Level.ERROR,
         RunFinished: _finished,
         SentryLost: Level.WARNING,
         StateCaptured: Level.INFO,
@@ -188,7 +189,9 @@ NEXT: Final[Mapping[type[Event], Callable[[Any], str]]] = MappingProxyType(
         RestartDeferred: lambda event: f"done in {duration(event.remaining)}",
         RestartFailed: lambda event: "counts as a failed attempt; tried again as far as protection admits",
         RestartInitiated: lambda event: "its state is captured, then it is stopped and started again",
-        RestartRefused: lambda event: "left alone, watched, and degraded",
+        RestartRefused: lambda event: (
+            "ended for good, before the host has no memory left" if event.wanted == STOPPED else "left alone, and watched on"
+        ),
     }
 )
 """What comes next, where the words do not say it."""

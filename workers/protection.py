@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
-from supervisor import Admitted, Backoff, Breaker, GiveUp, Refused, RestartHistory, Spent, SupervisorFlags, Value, Wait, duration
+from supervisor import (
+    Admitted,
+    Backoff,
+    Breaker,
+    GiveUp,
+    InvalidField,
+    Refused,
+    RestartHistory,
+    Spent,
+    SupervisorFlags,
+    Value,
+    Wait,
+    duration,
+)
 
 from .config.model import MemoryGuardianConfig, RestartPolicy
+
+_WHERE: Final = "RestartProtection"
 
 
 def flags_of(policy: RestartPolicy) -> dict[str, Any]:
@@ -46,6 +61,9 @@ class RestartProtection:
         history: What was spent before, as `history` says it.
         clock: Monotonic seconds.
 
+    Raises:
+        InvalidField: `config` is of the wrong kind.
+
     Nothing here waits or blocks; not to be shared between threads.
     """
 
@@ -56,6 +74,9 @@ class RestartProtection:
         history: RestartHistory | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        given: object = config
+        if given is not None and not isinstance(given, RestartPolicy | MemoryGuardianConfig):
+            raise InvalidField("config", given, "a RestartPolicy, a MemoryGuardianConfig, or None", where=_WHERE)
         self.policy = config.restart_policy if isinstance(config, MemoryGuardianConfig) else config or RestartPolicy()
         self.attempts: list[Attempt] = []
         self._flags = SupervisorFlags(**flags_of(self.policy))
@@ -68,7 +89,14 @@ class RestartProtection:
         return admitted(self._now(), self._flags)
 
     def record_attempt(self, success: bool, reason: str = "") -> None:
-        """Count a restart that was made, and whether it helped. One that was not admitted counts all the same."""
+        """Count a restart that was made, and whether it helped. One that was not admitted counts all the same.
+
+        Raises:
+            InvalidField: `success` is no boolean, or `reason` no text.
+        """
+        for name, value, kind, expected in (("success", success, bool, "True or False"), ("reason", reason, str, "a text that says why")):
+            if not isinstance(value, kind):
+                raise InvalidField(name, value, expected, where=f"{_WHERE}.record_attempt")
         self._spent = self._now().attempted(self._flags, success=success)
         self.attempts = [*self.attempts[-99:], Attempt(self._at, success, reason)]
 

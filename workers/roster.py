@@ -75,7 +75,7 @@ class Roster:
     def _give_back(self, leaf: Leaf) -> None:
         if leaf.record is not None and leaf.is_unkept:
             with suppress(StateWriteFailed):  # said before, or nobody is left to be told
-                leaf.record.save(leaf.spent)
+                leaf.record.save(self._ledger.spent(leaf))
         leaf.record = None
         if leaf.adapter is not None:
             leaf.adapter.close()

@@ -62,9 +62,9 @@ TONES = {
 
 MEANS = {
     DegradationMode.NORMAL: "back to normal",
-    DegradationMode.WARNING: "nothing is captured ahead, no new agents",
+    DegradationMode.WARNING: "looked at more often, no new agents",
     DegradationMode.READ_ONLY: "it should change nothing more until this is over",
-    DegradationMode.EMERGENCY: "it needs a restart and gets none: save your work and end it",
+    DegradationMode.EMERGENCY: "it should begin nothing new: save your work, and end it when you can",
 }
 
 

@@ -381,6 +381,7 @@ def test_an_agent_cannot_lift_its_own_restrictions(tmp_path: Path, backend: str)
         assert guardian.wait().returncode == 5
     assert (tmp_path / "status").read_text().endswith("\n0\n") and "leaf" in (tmp_path / "status").read_text()
     assert (tmp_path / "suggest").read_text().endswith("\n0\n")
+    assert (tmp_path / "health").read_text() == "the host has not been looked at yet\n0\n"
     for name in ("restart", "stop", "degrade", "reload", "capture"):
         said = (tmp_path / name).read_text()
         assert said.endswith("\n1\n") and "is supervised by this run itself, and may read but change nothing" in said, said
@@ -389,6 +390,7 @@ def test_an_agent_cannot_lift_its_own_restrictions(tmp_path: Path, backend: str)
 AGENT = {
     "status": "status",
     "suggest": "suggest",
+    "health": "health",
     "restart": "restart agent",
     "stop": "stop",
     "degrade": "degrade agent normal",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -13,7 +14,7 @@ import anyio
 import attrs
 import pytest
 
-from supervisor import Event, Record, Session, Size
+from supervisor import Attached, Event, ProcessId, Record, Session, Size
 from supervisor.edge.signals import StopRequest
 from workers.config import (
     Agent,
@@ -21,10 +22,12 @@ from workers.config import (
     DegradationConfig,
     GuardianRun,
     HealthConfig,
+    LeafRestart,
     MemoryGuardianConfig,
     MonitoringConfig,
     RestartPolicy,
 )
+from workers.control import GuardianControl
 from workers.degradation.adapter import AdapterFailed
 from workers.degradation.causes import requests
 from workers.event import (
@@ -38,9 +41,10 @@ from workers.event import (
     RestartFailed,
     RestartInitiated,
 )
-from workers.guardian import leaves_of, run_guardian
-from workers.health.host_looks import host_limits, limits_of
+from workers.guardian import leaf_of, leaves_of, run_guardian
+from workers.health.host_looks import host_limits, is_candidate, limits_of
 from workers.ledger import Leaf, Ledger, ModeRequest
+from workers.policy import decide
 from workers.policy.host import HostLimits, HostSeen
 from workers.policy.ladder import Cause, DegradationMode
 from workers.policy.pressure import MemoryState, Thresholds
@@ -264,6 +268,21 @@ async def test_a_short_host_restarts_what_has_grown(tmp_path: Path) -> None:
     assert run.of(MemoryLevelChanged) == []
 
 
+def test_the_host_asks_only_whom_it_may_restart(tmp_path: Path) -> None:
+    """Who is never restarted, and who is somebody else's, is not chosen, so that it does not stand in the way of one that can give back."""
+    agent = agent_of(tmp_path)
+    run = GuardianRun(MemoryGuardianConfig(), (agent,), "", None)
+    leaf = leaf_of(run, agent)
+    for event in (decide.LeafStarted(1), decide.Sampled(0, 1)):
+        leaf.guard, _ = decide.step(leaf.guard, event, 1.0)
+    assert is_candidate(leaf, 2.0)
+    never = attrs.evolve(agent, command=attrs.evolve(agent.command, restart=LeafRestart.NEVER))
+    assert not is_candidate(attrs.evolve(leaf, agent=never), 2.0)
+    for adopt in (False, True):
+        process = Attached(process=ProcessId(1, 0), adopt=adopt)
+        assert is_candidate(attrs.evolve(leaf, attached=process), 2.0) is adopt
+
+
 async def test_a_host_that_is_well_is_left_alone(tmp_path: Path) -> None:
     """With every level off nothing is said and nothing done, however much has grown."""
     off = attrs.evolve(ALWAYS, host_warning=Size(amount_bytes=0), host_critical=Size(amount_bytes=0), host_emergency=Size(amount_bytes=0))
@@ -294,6 +313,17 @@ async def test_the_verdict_is_an_event_and_asks_for_a_mode(tmp_path: Path) -> No
         await eventually(lambda: run.ledger.metrics is not None and run.ledger.metrics.leaves, 20, what="a look at the leaf")
         metrics = run.ledger.metrics
         assert metrics is not None and metrics.memory_total_bytes and [leaf.name for leaf in metrics.leaves] == ["actor"]
+        control = GuardianControl(run.ledger)
+        told = await control.methods()["health"].function()
+        facts, verdict = control.facts(), run.ledger.verdict
+    assert verdict is not None
+    bad = verdict.health.value
+    assert (told["health"], told["memory"], told["reasons"]) == (bad, None, list(verdict.reasons)) and bad != "healthy"
+    assert told["words"][:2] == [f"the host is {bad}", verdict.reasons[0]] and any(line.startswith("actor: ") for line in told["words"])
+    (about,) = json.loads(json.dumps(told["metrics"]))["leaves"]
+    assert about["threads"] >= 1 and about["memory_bytes"] > 0 and about["uptime"] > 0 and 0 <= told["seconds_ago"] < 20
+    assert facts["host"] == {key: told[key] for key in ("health", "memory", "reasons")}
+    assert facts["notes"][-1].startswith(f"the host is {bad}: memory ")
 
 
 def test_every_limit_is_the_configured_one() -> None:

@@ -130,6 +130,7 @@ async def test_it_runs_a_command_and_restarts_it_for_its_memory(tmp_path: Path) 
         assert statistics["restarts"] == {"total": 1, "controlled": 1}
         assert statistics["captures"] == len(told.of(StateCaptured)) >= 1
         assert await anyio.Path(statistics["state_file"]).is_file()
+        assert Path(statistics["state_file"]).is_relative_to(tmp_path / "state")
         assert statistics["peak_bytes"] >= 60 * MIB > statistics["memory_bytes"]
         assert statistics["protection"]["attempts_left"] == 2 and statistics["protection"]["circuit"] == "closed"
         assert statistics["samples"] >= 2 and statistics["uptime"] > 0 and statistics["mode"] in [mode.value for mode in DegradationMode]
@@ -170,6 +171,20 @@ async def test_a_restart_that_is_asked_for(tmp_path: Path) -> None:
         (refused,) = told.of(RestartRefused)
         assert refused.wanted == "one too many"
         assert guardian.process_id == second
+
+
+async def test_a_restart_while_one_is_under_way(tmp_path: Path) -> None:
+    """It is refused, with an event: the new life has not been judged yet, and what was sampled of the old one is not told for it."""
+    told = Told()
+    async with MemoryGuardian(config(tmp_path, "grow:5", "stay")) as guardian:
+        guardian.add_sink(told.append)
+        await guardian.start_monitoring()
+        await sampled(guardian, least_mib=5)
+        assert await guardian.initiate_restart("a test")
+        assert guardian.get_memory_usage() is None
+        assert not await guardian.initiate_restart("at once")
+        (refused,) = told.of(RestartRefused)
+        assert (refused.reason, refused.wanted) == ("a restart of it is under way already", "at once")
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -387,6 +402,16 @@ async def test_one_look_at_the_host(tmp_path: Path) -> None:
     assert second.health is not Health.HEALTHY and any("memory" in reason for reason in second.reasons)
     with pytest.raises(InvalidField, match="config"):
         HealthMonitor("strict")  # type: ignore[arg-type]
+
+
+async def test_what_the_guardian_saw_of_the_host(tmp_path: Path) -> None:
+    """The latest look, of the command as well; nothing before it, and nothing where nobody looks."""
+    async with MemoryGuardian(config(tmp_path, "stay", health=HealthConfig(interval=0.05))) as guardian:
+        assert guardian.get_health() is None
+        await guardian.start_monitoring()
+        report = await eventually(lambda: (seen := guardian.get_health()) and seen.metrics.leaves and seen, 20, what="a look at the leaf")
+        assert report and report.health in Health and report.metrics.memory_total_bytes
+        assert [(leaf.name, leaf.processes) for leaf in report.metrics.leaves] == [("actor", 1)]
 
 
 async def test_a_command_to_its_end(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from workers.health import portable
 from workers.health.looks import Looks
 from workers.health.metrics import DiskSpace, HealthMetrics, Looker, Stall, Subject, disk_space
 
-from ..support import eventually_sync, no_descriptors
+from ..support import ROOT, eventually_sync, no_descriptors
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 if sys.platform == "linux":
@@ -142,6 +142,19 @@ def test_pressure_is_a_ratio(tmp_path: Path) -> None:
 
 
 @linux_only
+def test_a_leaf_waits_by_itself(tmp_path: Path) -> None:
+    """What the kernel says of its control group is the leaf's; without one, or where that says nothing, it is unknown."""
+    own = identify(os.getpid())
+    assert own is not None
+    (tmp_path / "memory.pressure").write_text(
+        "some avg10=12.50 avg60=0.00 avg300=0.00 total=1\nfull avg10=2.00 avg60=0.00 avg300=0.00 total=1\n"
+    )
+    groups = (str(tmp_path), str(tmp_path / "none"), None)
+    seen = [linux.leaf(Subject("leaf", (own,), group))[0].stall_memory for group in groups]
+    assert seen == [Stall(0.125, 0.02), Stall(), Stall()]
+
+
+@linux_only
 @pytest.mark.parametrize(
     ("limit", "used", "cache", "expected"), [(400, 350, 100, 150), (400, 500, 0, 0), (900, 100, 0, 600), (4000, 100, 0, 600)]
 )
@@ -227,3 +240,31 @@ async def test_a_look_that_cannot_be_begun_is_unknown() -> None:
 
     with pytest.raises(ZeroDivisionError, match="nobody thought"):
         await looks._in_time("x", broken)
+
+
+def test_no_look_connects_to_anything() -> None:
+    """No socket connects or sends, and no name is resolved, while the host and a leaf are looked at."""
+    done = subprocess.run([sys.executable, "-c", UNCONNECTED], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "['looked', 'looked']\n"), done.stderr
+
+
+UNCONNECTED = """
+import os, sys, anyio
+from supervisor import identify
+from workers import HealthMonitor
+from workers.health.looks import Looks
+
+async def main():
+    looks = Looks([("here", ".")], patience=5.0)
+    seen = await looks.everything(anyio.current_time(), [("leaf", (identify(os.getpid()),))])
+    report = await HealthMonitor().check()
+    print([one and "looked" for one in (seen, report)])
+
+def heard(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"):
+        os.write(2, f"{event} {arguments}".encode())
+        os._exit(1)
+
+sys.addaudithook(heard)
+anyio.run(main, backend="trio")
+"""

@@ -20,7 +20,7 @@ from workers.event import MemoryLevelChanged, MonitoringDegraded, RestartComplet
 from workers.guardian import Outcome
 from workers.policy.pressure import MemoryState
 from workers.probe.hold import LeafHold
-from workers.probe.messages import Changed, Sampled, Unread
+from workers.probe.messages import Changed, Sampled, Strained, Unread
 from workers.probe.reader import PROCFS
 
 from ..support import eventually
@@ -158,7 +158,7 @@ async def test_agents_come_and_go(tmp_path: Path) -> None:
         await sampled(run)
 
 
-async def test_what_a_sweep_says_is_checked(tmp_path: Path) -> None:
+async def test_what_a_sweep_says_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no report, or no sample of anything, is refused; of a life that is over nothing is heard; the rest is what it says."""
     async with apart(tmp_path, "stay") as run:
         await sampled(run)
@@ -178,6 +178,10 @@ async def test_what_a_sweep_says_is_checked(tmp_path: Path) -> None:
         assert not run.leaf.guard.blind and run.of(MemoryLevelChanged) == []
         await watch.call("desk", "reported", [Changed(1, "procfs", "psutil", "it is so")])
         assert [(event.blind, event.before, event.after) for event in run.of(MonitoringDegraded)] == [(False, "procfs", "psutil")]
+        strained: list[bool] = []
+        monkeypatch.setattr(run.ledger, "strained", lambda: strained.append(True))
+        await watch.call("desk", "reported", [Strained()])
+        assert strained == [True]
         await watch.call("desk", "reported", [Unread(1, "nothing works")])
         dark = await run.wait(MonitoringDegraded, count=2)
         assert dark.blind and dark.reason == "nothing works"

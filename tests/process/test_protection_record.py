@@ -9,9 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from supervisor import RestartHistory, Spent
+from workers.config import CommandConfig, MemoryGuardianConfig, described
+from workers.ledger import Ledger
+from workers.roster import Roster
 from workers.state import runs
 from workers.state.files import StateWriteFailed
 from workers.state.protection import ProtectionRecord, ProtectionUnreadable
@@ -128,3 +132,21 @@ def test_a_record_that_cannot_be_written_leaves_the_old_one(record: ProtectionRe
     with pytest.raises(StateWriteFailed):
         beyond.save(HISTORY)
     assert record.path.read_bytes() == before
+
+
+@pytest.mark.anyio
+async def test_what_is_written_down_at_the_end_is_as_old_as_it_is(tmp_path: Path) -> None:
+    """Without workers that would write it at once, as with ``enabled = false``, the end of the run does: ages have grown until then."""
+    config = MemoryGuardianConfig(enabled=False, command=CommandConfig(argv=("sleep", "1")), state_dir=str(tmp_path / "state"))
+    run = described(config)
+    ledger = Ledger(run, [])
+    roster = Roster(ledger, pytest.fail)
+    leaf = await roster.enrol(run.agents[0])
+    assert leaf.record is not None
+    record = leaf.record
+    leaf.spent, leaf.spent_at = HISTORY, anyio.current_time() - 1000.0
+    roster.close()
+    ledger.close()
+    read = record.load()
+    assert [round(age, -2) for age in read.cycles.attempts] == [1900.0, 1100.0]
+    assert (read.cycles.cooldown, read.crashes.cooldown) == (0.0, 0.0)

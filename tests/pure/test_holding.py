@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -60,6 +61,22 @@ def test_an_emergency_is_held_before_its_restart_is_asked_for() -> None:
     leaf = Leaf()
     assert kinds(leaf.sample(310)) == ["LevelChanged", "ThresholdExceeded", "Hold", "Restart"]
     assert leaf.guard.holding.until == leaf.now + 2.0
+
+
+@pytest.mark.parametrize("answer", [RestartRefused("no"), RestartRefused("no", 900.0), RestartPostponed(900.0)], ids=repr)
+def test_who_was_refused_before_the_emergency_is_captured_in_it(answer: Event) -> None:
+    """Restarts were refused while it was critical, and it was captured at warning: what has come since is captured while it is held."""
+    leaf = Leaf()
+    leaf.sample(150)
+    leaf.send(Prepared(True))
+    for _ in range(3):
+        leaf.sample(250)
+    leaf.send(answer)
+    emergency = leaf.sample(310)
+    assert [kind for kind in kinds(emergency) if kind != "Degrade"] == ["LevelChanged", "ThresholdExceeded", "Hold", "Prepare"]
+    assert leaf.sample(320) == []
+    assert leaf.send(Prepared(True)) == [fx.Release("its state was captured")]
+    assert leaf.sample(330) == []
 
 
 def test_nothing_less_than_an_emergency_is_held() -> None:
@@ -123,7 +140,7 @@ def test_falling_below_emergency_releases() -> None:
     leaf.sample(310)
     leaf.send(RestartRefused("no", 100.0))
     assert fx.Release("its memory is below emergency") in leaf.sample(250)
-    assert kinds(leaf.sample(310))[-1] == "Hold"  # and the next emergency is another one
+    assert kinds(leaf.sample(310))[-2:] == ["Hold", "Prepare"]  # and the next emergency is another one
 
 
 def test_one_that_the_kernel_paused_without_an_emergency_goes_on() -> None:

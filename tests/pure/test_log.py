@@ -13,6 +13,7 @@ from supervisor.core import event as tree_events
 from workers import event as own_events
 from workers import event_config as seldom_events
 from workers.event import (
+    STOPPED,
     CaptureFailed,
     DegradationChanged,
     HealthChanged,
@@ -88,7 +89,10 @@ def test_lines_say_who_what_how_much_and_what_next() -> None:
     assert text_of(refused).startswith(
         "claude: not restarted (memory is at 700.0 MiB): 3 restarts within 3600 s, 3 allowed; may be possible in "
     )
-    assert text_of(refused).endswith("; left alone, watched, and degraded")
+    assert text_of(refused).endswith("; left alone, and watched on")
+    stopped = RestartRefused(PATH, "the host has 4 MiB of memory left, less than its reserve of 5 MiB", None, STOPPED)
+    assert text_of(stopped).endswith("less than its reserve of 5 MiB; ended for good, before the host has no memory left")
+    assert level_of(stopped) is Level.CRITICAL and level_of(refused) is Level.ERROR
     failed = CaptureFailed(PATH, "critical", "the disk is full")
     assert text_of(failed).startswith("claude: state NOT captured: the disk is full; what it was for goes on without it")
     told = NotificationFailed(("guardian",), "hook", "exit code 1")

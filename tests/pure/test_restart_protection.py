@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor import RestartHistory, SupervisorFlags
+from supervisor import InvalidField, RestartHistory, SupervisorFlags
 from supervisor.core.errors import CallError
 from supervisor.core.message import Boot, CycleChild, Judge
+from workers import GracefulDegradation
 from workers.config.model import MemoryGuardianConfig, RestartPolicy
 from workers.protection import RestartProtection, flags_of
 
@@ -126,3 +128,17 @@ def test_the_policy_of_a_guardian_is_this_one() -> None:
     """The flags are those that the supervisor above a leaf gets."""
     flags = SupervisorFlags(**flags_of(POLICY))
     assert (flags.intensity, flags.period, flags.stability) == (3, 3600.0, 30.0)
+
+
+def test_what_is_of_the_wrong_kind_is_named() -> None:
+    """Where it is given, and not where it is used later; what is refused has not been counted."""
+    with pytest.raises(InvalidField, match=r"RestartProtection: config = 'strict'"):
+        RestartProtection("strict")  # type: ignore[arg-type]
+    protection = RestartProtection(POLICY)
+    with pytest.raises(InvalidField, match=r"success = 'yes': expected True or False"):
+        protection.record_attempt("yes")  # type: ignore[arg-type]
+    with pytest.raises(InvalidField, match=r"reason = 5"):
+        protection.record_attempt(True, 5)  # type: ignore[arg-type]
+    assert protection.get_statistics()["attempts_in_window"] == 0
+    with pytest.raises(InvalidField, match=r"guardian = 5: expected a MemoryGuardian, or None"):
+        GracefulDegradation(5)  # type: ignore[arg-type]

@@ -3,89 +3,18 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable
-from typing import Any
 
-import anyio
-import attrs
 import pytest
 
-from supervisor import Backoff, ChildSpec, Event, Record, Summary, Supervisor, subtree, task
-from supervisor.testing import Scripted, settle
-from workers.config import Agent, CommandConfig, GuardianRun, MemoryGuardianConfig, MonitoringConfig, RestartPolicy
+from supervisor import Summary
+from workers.config import MonitoringConfig
 from workers.event import MemoryLevelChanged, MemoryWarning, RestartCompleted, RestartInitiated, RestartRefused
-from workers.guardian import leaves_of
-from workers.health.worker import health
-from workers.ledger import CaptureRequest, Leaf, Ledger
-from workers.policy import decide
-from workers.policy.pressure import MemoryState, Thresholds
-from workers.probe import MemorySample
-from workers.words import status, summary_rows
+from workers.policy.pressure import MemoryState
+from workers.words import summary_rows
+
+from .scripted_guardian import MIB, Memory, Watched
 
 pytestmark = pytest.mark.anyio
-
-MIB = 1024 * 1024
-LIMITS = Thresholds(100 * MIB, 200 * MIB, 300 * MIB)
-Memory = Callable[[float], float]
-"""MiB by seconds of a life."""
-
-
-@attrs.define(eq=False)
-class Watched:
-    """One scripted leaf whose memory is a function, under the real health worker; the probe and the captures are stood in for."""
-
-    memory: Memory
-    monitoring: MonitoringConfig = MonitoringConfig()
-    dry_run: bool = False
-    records: list[Record] = attrs.field(factory=list)
-    born: dict[int, float] = attrs.field(factory=dict)
-    said: set[str] = attrs.field(factory=set)
-
-    async def run(self, seconds: float) -> Ledger:
-        """Run for so long."""
-        command = CommandConfig(argv=(sys.executable,))
-        policy = RestartPolicy(initial_cooldown=0.0, max_cooldown=0.0)
-        config = MemoryGuardianConfig(command=command, restart_policy=policy, monitoring=self.monitoring)
-        run = GuardianRun(config, (Agent("agent", True, command, LIMITS, policy),), "", 1 << 30, dry_run=self.dry_run)
-        ledger = Ledger(run, leaves_of(run))
-        above = subtree([ChildSpec("leaf", Scripted())], intensity=5, period=3600.0, backoff=Backoff(0.0, 2.0, 0.0))
-        tree = ledger.tree = Supervisor(
-            "guardian", [ChildSpec("health", task(health, ledger)), ChildSpec("agents", subtree([ChildSpec("agent", above)]))]
-        )
-        tree.add_sink(ledger.observe)
-        tree.add_sink(self.records.append)
-        async with anyio.create_task_group() as tasks:
-            async with tree:
-                tasks.start_soon(self.probe, ledger, ledger.leaves[0])
-                tasks.start_soon(self.capture, ledger)
-                await anyio.sleep(seconds)
-            tasks.cancel_scope.cancel()
-        ledger.close()
-        return ledger
-
-    async def probe(self, ledger: Ledger, leaf: Leaf) -> None:
-        while True:
-            now = anyio.current_time()
-            child = ledger.child(leaf)
-            if child is not None and child.state == "running" and leaf.due <= now:
-                total = int(self.memory(now - self.born.setdefault(child.generation, now)) * MIB)
-                leaf.due = math.inf
-                leaf.saw(MemorySample(now, total, (), "scripted"))
-                ledger.tell(leaf, decide.Sampled(total, child.generation))
-                await settle()
-                self.said.add(status(leaf))
-            await ledger.looked(min(leaf.due, now + 30.0))
-
-    async def capture(self, ledger: Ledger) -> None:
-        while True:
-            request = await ledger.captures.get()
-            if isinstance(request, CaptureRequest):
-                request.ok = True
-                request.done.set()
-
-    def of(self, kind: type[Event]) -> list[Any]:
-        return [record.event for record in self.records if type(record.event) is kind]
 
 
 def leak(at: float) -> float:

@@ -20,9 +20,18 @@ class GracefulDegradation:
     Args:
         guardian: Whose leaf; its mode is the highest that anything asks for: memory, health, failures, and this. None: a ladder of its own,
             which nothing but this asks.
+
+    Raises:
+        InvalidField: `guardian` is something else.
     """
 
     def __init__(self, guardian: MemoryGuardian | None = None) -> None:
+        if guardian is not None:
+            from ..api import MemoryGuardian  # a ladder of one's own needs nothing of it
+
+            given: object = guardian
+            if not isinstance(given, MemoryGuardian):
+                raise InvalidField("guardian", given, "a MemoryGuardian, or None", where="GracefulDegradation")
         self._guardian = guardian
         self._own = Ladder()
 

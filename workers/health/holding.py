@@ -9,7 +9,7 @@ import anyio
 
 from supervisor import CallError
 
-from ..event import LeafHeld, LeafReleased, RestartRefused, mib
+from ..event import STOPPED, LeafHeld, LeafReleased, RestartRefused, mib
 
 if TYPE_CHECKING:
     from ..ledger import Leaf, Ledger
@@ -64,7 +64,7 @@ async def stop(ledger: Ledger, leaf: Leaf, reason: str) -> None:
     """
     if leaf.not_owned:
         return  # which was said when its restart was refused
-    ledger.emit(RestartRefused(leaf.path, reason, None, "it is stopped", generation=leaf.guard.generation))
+    ledger.emit(RestartRefused(leaf.path, reason, None, STOPPED, generation=leaf.guard.generation))
     let_end(leaf, urgent=True)
     leaf.gave_up = reason
     try:

@@ -7,7 +7,11 @@ import tempfile
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import attrs
 
+from supervisor import CallError, RunningCommand
+
+from ..config import LeafRestart
 from ..event import HealthChanged, HostMemoryChanged
 from ..ledger import ModeRequest
 from ..policy import decide
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from ..config import HealthConfig
     from ..ledger import Leaf, Ledger
     from .looks import Looks
+    from .metrics import LeafMetrics
 
 ASKS: Final = {Health.HEALTHY: None, Health.DEGRADED: DegradationMode.WARNING, Health.UNHEALTHY: DegradationMode.READ_ONLY}
 """What the verdict asks of every leaf's ladder."""
@@ -32,10 +37,13 @@ ASKS: Final = {Health.HEALTHY: None, Health.DEGRADED: DegradationMode.WARNING, H
 
 async def health_looked(ledger: Ledger, looks: Looks) -> None:
     """Look at everything, and say what has become of the verdict."""
-    metrics = await looks.everything(anyio.current_time(), [(leaf.name, members(leaf)) for leaf in ledger.leaves])
+    leaves = {leaf.name: leaf for leaf in ledger.leaves}
+    groups = {name: group for name, leaf in leaves.items() if (group := group_of(ledger, leaf)) is not None}
+    seen = [(name, members(leaf)) for name, leaf in leaves.items()]
+    metrics = await looks.everything(anyio.current_time(), seen, groups)
     if metrics is None:
         return
-    ledger.metrics = metrics
+    ledger.metrics = metrics = attrs.evolve(metrics, leaves=tuple(known(ledger, leaves[one.name], one) for one in metrics.leaves))
     before = ledger.verdict or judging.Verdict()
     ledger.verdict, change = judging.step(before, metrics.readings(), limits_of(ledger.run.config.health))
     if change is not None:
@@ -45,6 +53,22 @@ async def health_looked(ledger: Ledger, looks: Looks) -> None:
         reason = "the host is healthy again" if worst.health is Health.HEALTHY else worst.text
         for leaf in ledger.leaves:
             ledger.modes.put(ModeRequest(leaf, Cause.HEALTH, ASKS[worst.health], reason))
+
+
+def known(ledger: Ledger, leaf: Leaf, metrics: LeafMetrics) -> LeafMetrics:
+    """What was seen of a leaf, with what the probe and its supervisor know of it."""
+    child, guard = ledger.child(leaf), leaf.guard
+    total = guard.pressure.total_bytes if guard.alive and not guard.blind else None
+    return attrs.evolve(metrics, memory_bytes=total, uptime=None if child is None else child.uptime)
+
+
+def group_of(ledger: Ledger, leaf: Leaf) -> str | None:
+    """The directory of a leaf's control group; None when it has none, or does not run."""
+    try:
+        handle = ledger.above(leaf).handle(leaf.path[-1])
+    except CallError:
+        return None
+    return handle.group.directory if isinstance(handle, RunningCommand) and handle.group is not None else None
 
 
 def memory_looked(ledger: Ledger, looks: Looks, now: float) -> float:
@@ -78,8 +102,10 @@ def memory_looked(ledger: Ledger, looks: Looks, now: float) -> float:
 
 
 def is_candidate(leaf: Leaf, now: float) -> bool:
-    """Whether a restart of the leaf can be asked for: it runs, and none is due, under way or refused."""
+    """Whether a restart of the leaf can be asked for: it runs, it may be restarted at all, and none is due, under way or refused."""
     guard = leaf.guard
+    if leaf.not_owned or leaf.agent.command.restart is LeafRestart.NEVER:
+        return False  # chosen again and again it would keep the turn from those that can give something back
     waits = guard.blocked or (guard.not_before is not None and guard.not_before > now)
     return guard.alive and not guard.is_under_way and guard.due_since is None and guard.pressure.total_bytes is not None and not waits
 

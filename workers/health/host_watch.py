@@ -1,7 +1,8 @@
 """Watches the host beside the leaves: a verdict about its health, and what to do when it is short of memory.
 
-A look at everything is due every ``health.interval``, a look at the memory alone more often while that is short or falls fast. All that a
-look needs is imported at the first one, which comes a few seconds after the start.
+A look at everything is due every ``health.interval``, a look at the memory alone more often, soonest while that is short or falls fast, and
+at once when the kernel says that somebody waits for memory. All that a look needs is imported at the first one, which comes a few seconds
+after the start.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 FIRST: Final = 5.0
 """Seconds from the start to the first look, at most."""
+
+CALM: Final = 5.0
+"""Seconds between two looks at the memory alone, at most: the first fall comes without a warning, and a look costs next to nothing."""
 
 
 async def host_watch(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
@@ -39,4 +43,4 @@ async def host_watch(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
             await health_looked(ledger, looks)
             now = anyio.current_time()
         pause = memory_looked(ledger, looks, now)
-        await anyio.sleep(max(0.0, min(now + pause, wholly) - now))
+        await ledger.strain(max(now, min(now + min(pause, CALM), wholly)))

@@ -31,8 +31,12 @@ def memory(proc: str = PROC) -> HostSeen:
 
 def stall(name: str, proc: str = PROC) -> Stall:
     """The stalls of a resource; unknown where the kernel does not tell them."""
+    return _stall(f"{proc}/pressure/{name}")
+
+
+def _stall(file: str) -> Stall:
     shares: dict[str, float] = {}
-    for line in _read(f"{proc}/pressure/{name}").splitlines():
+    for line in _read(file).splitlines():
         kind, *fields = line.split()
         for field in fields:
             if field.startswith("avg10="):
@@ -101,6 +105,7 @@ def leaf(subject: Subject, proc: str = PROC) -> tuple[LeafMetrics, dict[ProcessI
             threads=threads,
             open_files=None if hidden else files,
             fullest=fullest,
+            stall_memory=Stall() if subject.group is None else _stall(f"{subject.group}/memory.pressure"),
         ),
         times,
     )

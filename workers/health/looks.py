@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -42,12 +42,19 @@ class Looks:
             from .portable import memory
         return memory()
 
-    async def everything(self, now: float, leaves: Iterable[tuple[str, tuple[ProcessId, ...]]]) -> HealthMetrics | None:
+    async def everything(
+        self, now: float, leaves: Iterable[tuple[str, tuple[ProcessId, ...]]], groups: Mapping[str, str] | None = None
+    ) -> HealthMetrics | None:
         """One whole look; None when not even /proc has answered in time.
+
+        Args:
+            now: When, monotonic.
+            leaves: Names and processes.
+            groups: The directories of their control groups, of those that have one, by name.
 
         **Cancellation:** leaves at once; a thread that waits for a disk ends when that answers.
         """
-        subjects = [Subject(name, members) for name, members in leaves if members]
+        subjects = [Subject(name, members, (groups or {}).get(name)) for name, members in leaves if members]
         metrics = await self._in_time("host", lambda: self._looker.look(now, subjects))
         return None if metrics is None else attrs.evolve(metrics, disks=await self.disks())
 

@@ -53,6 +53,9 @@ class LeafMetrics(Value):
         threads: How many.
         open_files: Descriptors of all.
         fullest: The share of its own limit, 0 to 1, that the process nearest to it has open.
+        memory_bytes: What it held when its memory was read last.
+        uptime: Seconds since its present life was started.
+        stall_memory: Its waiting for memory, where it has a control group of version 2.
     """
 
     name: str
@@ -62,6 +65,9 @@ class LeafMetrics(Value):
     threads: int | None = None
     open_files: int | None = None
     fullest: float | None = None
+    memory_bytes: int | None = None
+    uptime: float | None = None
+    stall_memory: Stall = Stall()
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -129,10 +135,11 @@ class HealthMetrics(Value):
 
 @attrs.frozen(repr=False, eq=False)
 class Subject(Value):
-    """A leaf that is to be looked at: the agent's name and its processes."""
+    """A leaf that is to be looked at: the agent's name, its processes, and the directory of its control group."""
 
     name: str
     members: tuple[ProcessId, ...]
+    group: str | None = None
 
 
 class Looker:

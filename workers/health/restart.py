@@ -20,7 +20,7 @@ from supervisor import (
     Wait,
 )
 
-from ..event import CaptureFailed, RestartInitiated, mib
+from ..event import RestartInitiated, mib
 from ..ledger import CaptureRequest, Leaf, Ledger, RestartRequest
 from ..policy import decide, effects
 from .holding import let_end
@@ -146,9 +146,4 @@ async def capture(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> None:
     patience = monitoring.emergency_capture_timeout if wanted.urgent else monitoring.capture_timeout
     request = CaptureRequest(leaf, wanted.reason)
     ledger.captures.put(request)
-    with anyio.move_on_after(patience):
-        await request.done.wait()
-    if not request.done.is_set():
-        request.overdue = True
-        cause = f"it took longer than {patience:g} s"
-        ledger.emit(CaptureFailed(leaf.path, wanted.reason, cause, generation=leaf.guard.generation))
+    await ledger.captured(request, patience)

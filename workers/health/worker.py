@@ -199,6 +199,5 @@ def judged(ledger: Ledger, leaf: Leaf, *, success: bool) -> None:
 
 async def prepared(ledger: Ledger, request: CaptureRequest) -> None:
     """Wait for a capture in the background and tell the decision how it went."""
-    with anyio.move_on_after(ledger.run.config.monitoring.capture_timeout):
-        await request.done.wait()
-    ledger.tell(request.leaf, decide.Prepared(request.ok))
+    ok = await ledger.captured(request, ledger.run.config.monitoring.capture_timeout)
+    ledger.tell(request.leaf, decide.Prepared(ok))

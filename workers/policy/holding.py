@@ -49,6 +49,8 @@ def step(guard: Guard, event: Event, now: float, effects: list[Effect]) -> Guard
             held = UNHELD  # a hold ends with the life
         case Sampled() if event.generation == guard.generation:
             held = _sampled(guard, event, now, effects)
+            if held.until is not None and guard.holding.until is None and _is_refused(guard, now):
+                guard = attrs.evolve(guard, prepared=False)  # no restart will capture what it is held for
         case RestartAdmitted() if held.until is not None:
             held = evolve(held, until=now + guard.policy.hold_for)  # the capture begins now
         case RestartRefused() | RestartPostponed() if held.until is not None and not guard.is_under_way:
@@ -78,12 +80,16 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
         return Holding(until=now + guard.policy.hold_for)
     if held.until is None and sample.held:
         effects.append(Release("it was held before"))
-    refused = guard.blocked or (guard.not_before is not None and now < guard.not_before)
-    if refused and not guard.is_under_way and not held.stopped and _is_short(guard, sample.host_available):
+    if _is_refused(guard, now) and not guard.is_under_way and not held.stopped and _is_short(guard, sample.host_available):
         reason = f"the host has {_mib(sample.host_available)} of memory left, less than its reserve of {_mib(guard.policy.host_reserve)}"
         effects.append(Stop(reason))
         return evolve(held, stopped=True)
     return held
+
+
+def _is_refused(guard: Guard, now: float) -> bool:
+    """Whether protection has said that there is no restart now."""
+    return guard.blocked or (guard.not_before is not None and now < guard.not_before)
 
 
 def _is_short(guard: Guard, available: int | None) -> bool:

@@ -155,6 +155,9 @@ class Desk(Protocol):
     def unread(self, leaf: Any, reason: str) -> None:
         """Its memory cannot be read."""
 
+    def strained(self) -> None:
+        """The kernel says that the host is short of memory."""
+
     def wake(self, at: float) -> None:
         """There is something to do at `at`."""
 
@@ -317,6 +320,10 @@ class LedgerDesk:
     def unread(self, leaf: Leaf, reason: str) -> None:
         """See `Desk.unread`."""
         self._ledger.tell(leaf, decide.Unread(reason))
+
+    def strained(self) -> None:
+        """See `Desk.strained`."""
+        self._ledger.strained()
 
     def wake(self, at: float) -> None:
         """See `Desk.wake`."""

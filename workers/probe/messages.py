@@ -146,4 +146,9 @@ class Changed(Value):
     reason: str
 
 
-Report = Opened | Heard | Armed | Sampled | Unread | Changed
+@attrs.frozen(repr=False, eq=False)
+class Strained(Value):
+    """The kernel says that the host is short of memory."""
+
+
+Report = Strained | Opened | Heard | Armed | Sampled | Unread | Changed

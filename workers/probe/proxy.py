@@ -17,7 +17,7 @@ from supervisor import ProcessId, call, serve
 
 from ..policy.pressure import MemoryState, Thresholds
 from .choice import ReaderChange
-from .messages import LIMIT, WEIGHT, Armed, Began, Changed, Ended, Heard, Judged, Opened, Order, Report, Sampled, Unread, ahead
+from .messages import LIMIT, WEIGHT, Armed, Began, Changed, Ended, Heard, Judged, Opened, Order, Report, Sampled, Strained, Unread, ahead
 from .reader import MemorySample, ProcessMemory
 from .worker import sweeping
 
@@ -152,6 +152,10 @@ class ProxyDesk:
     def unread(self, leaf: ProxyLeaf, reason: str) -> None:
         """See `Desk.unread`."""
         self.put(Unread(leaf.number, reason))
+
+    def strained(self) -> None:
+        """See `Desk.strained`."""
+        self.put(Strained())
 
     def wake(self, at: float) -> None:
         """See `Desk.wake`."""

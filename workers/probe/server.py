@@ -20,7 +20,7 @@ from supervisor import CallTimeout, NoProc, ProcessId, call, serve
 from ..event import MonitoringDegraded
 from .choice import ReaderChange
 from .desk import LedgerDesk, LedgerLife
-from .messages import WEIGHT, Armed, Began, Ended, Heard, Judged, Opened, Order, Report, Sampled, Strays, Unread, ahead
+from .messages import WEIGHT, Armed, Began, Ended, Heard, Judged, Opened, Order, Report, Sampled, Strained, Strays, Unread, ahead
 from .reader import MemorySample, ProcessMemory
 from .worker import BLIND_PAUSE
 
@@ -193,10 +193,11 @@ class DeskServer:
         for report in reports:
             if not isinstance(report, Report):
                 raise TypeError(f"no report: {report!r:.80}")
-            served = self._lives.get(report.life)
-            if served is None:
+            if isinstance(report, Strained):
+                self._desk.strained()
+            elif (served := self._lives.get(report.life)) is None:
                 continue
-            if isinstance(report, Sampled):
+            elif isinstance(report, Sampled):
                 self._sampled(served, report, min(now, report.at - shift), now)
             elif isinstance(report, Unread):
                 served.leaf.due = served.expected = now + min(self._desk.pause(served.leaf, now), BLIND_PAUSE)

@@ -140,6 +140,7 @@ class KernelWakes:
                         self._heard(source, now)
                 if pressed and now - self._pressed >= PRESSURE_PAUSE:
                     self._pressed = now
+                    self._sweep.desk.strained()
                     for leaf in self._sweep.desk.leaves:
                         # what has just started says nothing yet
                         if not leaf.is_fresh and leaf.due < math.inf:
