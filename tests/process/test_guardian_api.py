@@ -41,6 +41,7 @@ from workers import (
 )
 from workers.event import DegradationChanged, MonitoringStarted, MonitoringStopped, RestartCompleted, RestartRefused, StateCaptured
 from workers.health.holding import stop
+from workers.policy import decide
 
 from ..support import eventually
 from .guardian_inside import ACTOR, MIB, OFTEN
@@ -174,17 +175,21 @@ async def test_a_restart_that_is_asked_for(tmp_path: Path) -> None:
 
 
 async def test_a_restart_while_one_is_under_way(tmp_path: Path) -> None:
-    """It is refused, with an event: the new life has not been judged yet, and what was sampled of the old one is not told for it."""
+    """It is refused, with an event; and what was sampled of the life before is not told as the new one's."""
     told = Told()
     async with MemoryGuardian(config(tmp_path, "grow:5", "stay")) as guardian:
         guardian.add_sink(told.append)
         await guardian.start_monitoring()
         await sampled(guardian, least_mib=5)
         assert await guardian.initiate_restart("a test")
-        assert guardian.get_memory_usage() is None
-        assert not await guardian.initiate_restart("at once")
+        usage = guardian.get_memory_usage()
+        assert usage is None or usage.processes[0].process.pid == guardian.process_id
+        await sampled(guardian, least_mib=5)
+        leaf = guardian.monitoring.leaf
+        leaf.guard = attrs.evolve(leaf.guard, phase=decide.Phase.ASKED)  # somebody else's, which does not end
+        assert not await guardian.initiate_restart("meanwhile")
         (refused,) = told.of(RestartRefused)
-        assert (refused.reason, refused.wanted) == ("a restart of it is under way already", "at once")
+        assert (refused.reason, refused.wanted) == ("a restart of it is under way already", "meanwhile")
 
 
 @pytest.mark.parametrize("enabled", [True, False])

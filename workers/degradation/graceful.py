@@ -26,12 +26,8 @@ class GracefulDegradation:
     """
 
     def __init__(self, guardian: MemoryGuardian | None = None) -> None:
-        if guardian is not None:
-            from ..api import MemoryGuardian  # a ladder of one's own needs nothing of it
-
-            given: object = guardian
-            if not isinstance(given, MemoryGuardian):
-                raise InvalidField("guardian", given, "a MemoryGuardian, or None", where="GracefulDegradation")
+        if guardian is not None and not hasattr(type(guardian), "monitoring"):  # the class itself is above this room
+            raise InvalidField("guardian", guardian, "a MemoryGuardian, or None", where="GracefulDegradation")
         self._guardian = guardian
         self._own = Ladder()
 
