@@ -21,7 +21,9 @@ from typing import Final
 
 SUITE: Final = {
     "memory_check": "one memory check of a tree of five processes",
+    "guardian_check": "one look of the whole guardian at each of many leaves",
     "overshoot": "how far a growing program is past a threshold when the guardian knows",
+    "emergency": "a program that races past emergency: to its state on disk, to its replacement",
     "command_restart": "SIGKILL of a command to the first instruction of its replacement",
     "command_siblings": "crash of a command to its replacement, alone and among many",
     "command_children": "many commands as children: start, stop, memory, idle CPU, one big tree",

@@ -15,7 +15,16 @@ import anyio
 
 from supervisor import Record, Session
 from supervisor.edge.signals import StopRequest
-from workers.config import Agent, CommandConfig, GuardianRun, MemoryGuardianConfig, MonitoringConfig, RestartPolicy
+from workers.config import (
+    Agent,
+    CommandConfig,
+    GuardianRun,
+    Isolation,
+    MemoryGuardianConfig,
+    MonitoringConfig,
+    RestartPolicy,
+    WorkersConfig,
+)
 from workers.event import MemoryLevelChanged
 from workers.guardian import leaves_of, run_guardian
 from workers.ledger import Ledger
@@ -56,16 +65,17 @@ def measure(effort: Effort) -> list[Figure]:
     for rate in effort.pick((20, 200, 1000), (20, 200, 1000), (200,)):
         times = effort.pick(15, 5, 1)
         told = [overshoot(rate, events=True) for _ in range(times)]
+        apart = [overshoot(rate, events=True, isolation=Isolation.PROCESS) for _ in range(times)]
         looked = [overshoot(rate, events=False) for _ in range(times)]
         target = at_most(1, "MB") if rate == 200 else None
-        peer = Peer("ten looks a second", Summary.of(looked))
-        figures.append(Figure(f"past the threshold at {rate:,} MB/s, told by the kernel", "MB", Summary.of(told), (peer,), target))
+        peers = (Peer("with the probe in a process of its own", Summary.of(apart)), Peer("ten looks a second", Summary.of(looked)))
+        figures.append(Figure(f"past the threshold at {rate:,} MB/s, told by the kernel", "MB", Summary.of(told), peers, target))
     return figures
 
 
-def overshoot(rate: int, *, events: bool) -> float:
+def overshoot(rate: int, *, events: bool, isolation: Isolation = Isolation.TASK) -> float:
     """MB that the program has touched past the threshold when the level changes."""
-    return anyio.run(_overshoot, rate, events, backend="trio")
+    return anyio.run(_overshoot, rate, events, isolation, backend="trio")
 
 
 @contextmanager
@@ -77,7 +87,7 @@ def counter(path: Path) -> Iterator[mmap.mmap]:
             yield shared
 
 
-async def _overshoot(rate: int, events: bool) -> float:
+async def _overshoot(rate: int, events: bool, isolation: Isolation) -> float:
     with tempfile.TemporaryDirectory() as name, counter(Path(name, "count")) as count:
         folder = Path(name)
         most = THRESHOLD + max(64, rate // 2)
@@ -85,7 +95,8 @@ async def _overshoot(rate: int, events: bool) -> float:
         command = CommandConfig(argv=argv, working_directory=name)
         policy = RestartPolicy(graceful_timeout=1.0)
         monitoring = MonitoringConfig() if events else MonitoringConfig(normal_interval=0.1, warning_interval=0.1)
-        config = MemoryGuardianConfig(persist_state=False, command=command, restart_policy=policy, monitoring=monitoring)
+        workers = WorkersConfig(isolation)
+        config = MemoryGuardianConfig(persist_state=False, command=command, restart_policy=policy, monitoring=monitoring, workers=workers)
         agent = Agent("growing", True, command, Thresholds(THRESHOLD * MIB, 4096 * MIB, 8192 * MIB), policy)
         ledger = Ledger(run := GuardianRun(config, (agent,), str(folder / "state"), None, detached=True), leaves_of(run))
         stop, found = StopRequest(), anyio.Event()

@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from .core.tuning import sustained as sustained
     from .core.tuning import worst_cases as worst_cases
     from .core.value import Value as Value
+    from .core.value import evolve as evolve
     from .edge.application import Session as Session
     from .edge.config import ConfigSection as ConfigSection
     from .edge.config import LoadedConfig as LoadedConfig
@@ -249,7 +250,7 @@ _MODULES = {
     "core.term": "ForeignEvent ForeignValue",
     "core.text": "duration",
     "core.tuning": "Ends Level Outlook Worst describe_worst nested_budgets outlook sustained worst_cases",
-    "core.value": "Value",
+    "core.value": "Value evolve",
     "edge.application": "Session",
     "edge.config": "ConfigSection LoadedConfig config_key config_platforms config_table config_tables load_config",
     "edge.config_made": "made_config",

@@ -56,7 +56,7 @@ from .health.worker import health
 from .ledger import Leaf, Ledger
 from .policy import decide
 from .probe import reader_names
-from .probe.worker import probe
+from .probe.place import placed_probe
 from .protection import flags_of
 from .state.worker import state
 
@@ -86,7 +86,7 @@ _RESTART = {
 def guardian(ledger: Ledger) -> Supervisor:
     """The tree over a ledger, not started yet."""
     watch = [
-        ChildSpec("probe", task(probe, ledger)),
+        placed_probe(ledger, ("guardian", "services", "watch", "probe"), **_HOLDING),
         ChildSpec("health", task(health, ledger)),
         ChildSpec("degradation", task(degradation, ledger)),
     ]

@@ -13,6 +13,7 @@ from supervisor import Attached, Exit, RestartHistory, Spent, Value
 from .config import Agent
 from .policy import decide
 from .policy.ladder import Cause, DegradationMode, Ladder
+from .policy.pressure import MemoryState, Thresholds
 from .policy.suggestion import Workload
 from .probe import MemorySample
 
@@ -121,6 +122,21 @@ class Leaf:
     def name(self) -> str:
         """The agent's id in the tree."""
         return self.agent.name
+
+    @property
+    def level(self) -> MemoryState:
+        """What its memory means."""
+        return self.guard.level
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Where its levels begin."""
+        return self.guard.pressure.thresholds
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether its present life has no level yet."""
+        return self.guard.pressure.fresh
 
     @property
     def mode(self) -> DegradationMode:

@@ -68,6 +68,7 @@ class Ledger:
         modes: For degradation.
         restarts: For health: restarts that somebody asks for.
         on_sample: Called after every sample, for a status line.
+        on_stir: Called with a leaf when its life or what is to be looked at has changed; for a probe that is elsewhere.
         host: What is known of the host's memory; None before the first look.
         verdict: What is known of the host's health; None before the first look.
         turns: Who restarts now and who waits; None before the worker that restarts is up.
@@ -92,6 +93,7 @@ class Ledger:
         self.restarts: Channel[RestartRequest] = Channel()
         self._turned = anyio.Event()
         self.on_sample: Callable[[], object] = lambda: None
+        self.on_stir: Callable[[Leaf], object] = lambda leaf: None
         self.host: HostGuard | None = None
         self.verdict: Verdict | None = None
         self.turns: Turns | None = None
@@ -124,12 +126,14 @@ class Ledger:
 
     def _observe_leaf(self, leaf: Leaf, event: Event, time: float) -> None:
         leaf.stirred = True
+        self.on_stir(leaf)
         match event:
             case ChildStarted(generation=int(generation)):
                 leaf.gave_up = None
                 leaf.workload = leaf.workload.renewed()
                 leaf.slack = 0.0  # its first sample is not to be taken before it has settled
                 self.tell(leaf, decide.LeafStarted(generation))
+                self.wake(-math.inf)  # what is wanted from the kernel is wanted from the first moment on
             case ChildRestarted(reason=reason, controlled=controlled):
                 leaf.restarts.append(RestartNote(time, reason, controlled))
             case ChildExited(generation=int(generation), exit=exit):
@@ -223,6 +227,8 @@ class Ledger:
     def pause(self, leaf: Leaf, now: float) -> float:
         """Seconds from a sample of a leaf to the next one: what its memory asks for, or less where its mode allows no long intervals."""
         wanted = interval(leaf.guard.pressure, self.intervals, now)
+        if not leaf.ladder.asked and not leaf.ladder.leaving:
+            return wanted  # as nearly always, and nearly for nothing
         return wanted if permits(leaf.mode, Activity.LONG_INTERVALS) else min(wanted, self.intervals.of(LONGEST[leaf.mode]))
 
     def no_more_agents(self) -> str | None:
@@ -271,6 +277,7 @@ class Ledger:
     def look(self, leaf: Leaf, at: float) -> None:
         """The next sample of a leaf is due at `at`; the probe is woken if it sleeps past that."""
         leaf.due = at
+        self.on_stir(leaf)
         self.wake(at)
 
     def wake(self, at: float) -> None:

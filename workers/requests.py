@@ -108,10 +108,13 @@ class Channel(Generic[T]):
         """
         return await self._receive.receive()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether everything was read."""
-        return self._receive.statistics().current_buffer_used == 0
+    def take(self) -> T:
+        """The oldest item; never waits.
+
+        Raises:
+            anyio.WouldBlock: There is none.
+        """
+        return self._receive.receive_nowait()
 
     def close(self) -> None:
         """No more items."""

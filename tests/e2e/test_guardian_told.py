@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..support import Finished
-from .guarded import Guarded, Tables, guarding, names
+from ..support import ROOT, Finished, eventually_sync
+from .guarded import ACTOR, Guarded, Tables, guarding, names
 
 
 def hooked(script: str, **more: object) -> Tables:
@@ -169,3 +171,49 @@ def test_a_dry_run_touches_nothing_for_the_host(tmp_path: Path) -> None:
         run.touch("end")
         assert finish(run).returncode == 0
     assert said["data"]["wanted"].startswith("the host has ") and "restart_initiated" not in names(run.events)
+
+
+AUDITED = """
+import atexit, sys
+
+def audit(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
+        address = arguments[-1] if event.startswith("socket.connect") or event == "socket.sendto" else arguments[:2]
+        if isinstance(address, tuple):
+            print("SPOKE", event, address, file=sys.stderr)
+
+sys.addaudithook(audit)
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+    own.connect(("127.0.0.1", 9))
+atexit.register(lambda: print("LOOKED", "workers.health.looks" in sys.modules, file=sys.stderr))
+from supervisor.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_nobody_is_connected_to(backend: str, tmp_path: Path) -> None:
+    """Neither to see whether there is a network, nor for anything else, while the leaf and the host are looked at and state is captured."""
+    words = [
+        "--backend",
+        backend,
+        "--interval",
+        "0.1",
+        "--warning",
+        "40MiB",
+        "--critical",
+        "900MiB",
+        "--state-dir",
+        str(tmp_path / "state"),
+    ]
+    command = [str(ACTOR), str(tmp_path / "report"), "grow:45", f"await:{tmp_path}/end", "exit:0"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "MEMORY_GUARDIAN_HEALTH_INTERVAL": "0.2"}
+    argv = [sys.executable, "-c", AUDITED, *words, "--", sys.executable, "-S", "-E", *command]
+    with subprocess.Popen(argv, cwd=tmp_path, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
+        eventually_sync(lambda: list((tmp_path / "state").rglob("*.json.gz")), what="its state is captured")
+        (tmp_path / "end").touch()
+        _, told = program.communicate(timeout=30)
+
+    assert program.returncode == 0
+    assert "LOOKED True" in told
+    assert [line for line in told.splitlines() if line.startswith("SPOKE")] == ["SPOKE socket.connect ('127.0.0.1', 9)"]

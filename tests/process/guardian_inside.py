@@ -13,8 +13,8 @@ import attrs
 
 from supervisor import ChildExited, ChildStarted, Event, Record, Session
 from supervisor.edge.signals import StopRequest
-from workers.config import Agent, CommandConfig, GuardianRun, MemoryGuardianConfig, MonitoringConfig, RestartPolicy
-from workers.config.model import LeafRestart
+from workers.config import Agent, CommandConfig, GuardianRun, MemoryGuardianConfig, MonitoringConfig, RestartPolicy, WorkersConfig
+from workers.config.model import Isolation, LeafRestart
 from workers.event import RunFinished
 from workers.guardian import Outcome, leaves_of, run_guardian
 from workers.ledger import Leaf, Ledger
@@ -87,11 +87,13 @@ async def inside(
     argv: tuple[str, ...] = (),
     sink: Callable[[Record], object] = lambda record: None,
     others: dict[str, tuple[str, ...]] | None = None,
+    isolation: Isolation = Isolation.TASK,
 ) -> AsyncIterator[Inside]:
     """Run an actor, or another command, and other actors by name, under the guardian in this process; stopped in order at the end."""
     command = CommandConfig(argv=argv or acting(folder, *script), working_directory=str(folder), restart=restart)
     policy = RestartPolicy(initial_cooldown=0.0, max_cooldown=0.0, graceful_timeout=5.0, force_kill_timeout=5.0)
-    config = MemoryGuardianConfig(command=command, restart_policy=policy, monitoring=monitoring)
+    workers = WorkersConfig(isolation)
+    config = MemoryGuardianConfig(command=command, restart_policy=policy, monitoring=monitoring, workers=workers)
     commands = {"actor": command}
     for name, plays in (others or {}).items():
         commands[name] = attrs.evolve(command, argv=acting(folder, *plays, report=f"report-{name}"))

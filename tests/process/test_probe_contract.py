@@ -77,6 +77,10 @@ def test_a_sample_says_when_and_by_whom(reader: MemoryReader, leaf: Allocator, n
     assert (sample.at, sample.reader, reader.name) == (12.5, name, name)
     assert sample.processes[0].process == known(leaf.pid)
     assert 0 < sample.total_bytes < 50 * MIB
+    later = reader.read(13.5, refresh=False)
+    assert later is not None
+    assert (later.at, later.reader, sample.at) == (13.5, name, 12.5)
+    assert len(later.processes) == len(sample.processes)
 
 
 def test_touched_memory_counts_and_released_memory_does_not(reader: MemoryReader, leaf: Allocator) -> None:

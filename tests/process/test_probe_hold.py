@@ -17,7 +17,7 @@ from supervisor import ChildExited, OrphansSwept, Record, RunningCommand, comman
 from supervisor.host.cgroup import files
 from supervisor.host.cgroup.group import Group
 from workers.config import MonitoringConfig
-from workers.config.model import LeafRestart
+from workers.config.model import Isolation, LeafRestart
 from workers.event import (
     LeafHeld,
     LeafReleased,
@@ -78,7 +78,8 @@ async def armed(run: Inside) -> None:
     await eventually(lambda: run.leaf.events and run.leaf.hold is not None and run.leaf.hold.is_armed, what="marks and limit are set")
 
 
-async def test_it_is_held_captured_and_restarted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("isolation", Isolation)
+async def test_it_is_held_captured_and_restarted(tmp_path: Path, isolation: Isolation) -> None:
     """In this order; while it is held it is frozen, and what replaces it is not."""
     frozen: list[bool] = []
 
@@ -86,7 +87,8 @@ async def test_it_is_held_captured_and_restarted(tmp_path: Path) -> None:
         if type(record.event) is LeafHeld:
             frozen.append(group_of(run).is_frozen)
 
-    async with inside(tmp_path, "await:on", "grow:200", "stay", "/", "stay", thresholds=RACE, monitoring=SELDOM, sink=sink) as run:
+    script = "await:on", "grow:200", "stay", "/", "stay"
+    async with inside(tmp_path, *script, thresholds=RACE, monitoring=SELDOM, sink=sink, isolation=isolation) as run:
         await armed(run)
         run.touch("on")
         await run.wait(RestartCompleted)
@@ -174,9 +176,10 @@ async def test_one_at_its_limit_without_an_emergency_goes_on(tmp_path: Path) -> 
     assert run.of(LeafHeld) == [] and run.of(MemoryLevelChanged) == []
 
 
-async def test_whoever_is_held_is_released_without_health(tmp_path: Path) -> None:
+@pytest.mark.parametrize("isolation", Isolation)
+async def test_whoever_is_held_is_released_without_health(tmp_path: Path, isolation: Isolation) -> None:
     """A hold that nobody decides about any more ends by itself."""
-    async with inside(tmp_path, "stay", monitoring=SELDOM) as run:
+    async with inside(tmp_path, "stay", monitoring=SELDOM, isolation=isolation) as run:
         await armed(run)
         assert run.leaf.hold is not None and run.leaf.hold.hold(anyio.current_time() + 0.2)
         group = group_of(run)

@@ -10,10 +10,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from supervisor import ChildExited, ChildStarted, RunningCommand
+from supervisor import ChildExited, ChildRestarted, ChildStarted, RunningCommand
 from supervisor.host.cgroup import files
 from workers.config import MonitoringConfig
-from workers.event import MemoryLevelChanged, MonitoringDegraded, RestartCompleted
+from workers.config.model import Isolation
+from workers.event import LeafHeld, MemoryLevelChanged, MonitoringDegraded, RestartCompleted
 from workers.policy.pressure import MemoryState, Thresholds
 from workers.probe.reader import CGROUP1, PROCFS
 
@@ -47,9 +48,11 @@ async def armed(run: Inside) -> RunningCommand:
     return handle
 
 
-async def test_a_crossing_is_known_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("isolation", Isolation)
+async def test_a_crossing_is_known_at_once(tmp_path: Path, isolation: Isolation) -> None:
     """Looked at every ten minutes, a leaf that grows is known to be above each level; the sample names who counted."""
-    async with inside(tmp_path, "await:on", "grow:45", "await:further", "grow:65", "stay", monitoring=SELDOM) as run:
+    script = "await:on", "grow:45", "await:further", "grow:65", "stay"
+    async with inside(tmp_path, *script, monitoring=SELDOM, isolation=isolation) as run:
         await armed(run)
         run.touch("on")
         changed = await run.wait(MemoryLevelChanged)
@@ -59,6 +62,34 @@ async def test_a_crossing_is_known_at_once(tmp_path: Path) -> None:
         changed = await run.wait(MemoryLevelChanged, count=2)
         assert changed.new is MemoryState.CRITICAL
         assert run.leaf.sample is not None and run.leaf.sample.reader == run.leaf.reader == CGROUP1
+
+
+async def test_a_life_is_listened_to_before_it_has_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What races from its first moment on is known at once, and held; the level of the life before it hides nothing of the next one's."""
+    monkeypatch.setattr("workers.health.worker.SETTLING", 600.0)
+    low = Thresholds(40 * MIB, 60 * MIB, 80 * MIB)
+    script = ("await:on", "grow:100", "stay", "/", "await:again", "grow:45", "stay")
+    async with inside(tmp_path, *script, thresholds=low, monitoring=SELDOM) as run:
+        first = await armed(run)
+        assert run.leaf.samples == 0
+        run.touch("on")
+        assert (await run.wait(LeafHeld)).total_bytes >= 80 * MIB
+        await run.wait(ChildRestarted, "leaf")
+        await eventually(lambda: run.leaf.guard.pressure.fresh, what="its start is known to the decision")
+        assert await armed(run) is not first
+        assert run.leaf.guard.level is MemoryState.EMERGENCY
+        run.touch("again")
+        assert 40 * MIB <= (await run.wait(RestartCompleted)).memory_mb * MIB < 60 * MIB
+
+
+async def test_a_life_has_its_limit_from_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also before the kernel was asked to tell of it, and before its first sample: the guardian need not be quick."""
+    monkeypatch.setattr("workers.health.worker.SETTLING", 600.0)
+    monkeypatch.setattr("workers.probe.wakes.BIRTH", 600.0)
+    async with inside(tmp_path, "stay", thresholds=Thresholds(40 * MIB, 60 * MIB, 80 * MIB), monitoring=SELDOM) as run:
+        await eventually(lambda: run.leaf.hold is not None and run.leaf.hold.is_armed)
+        assert 80 * MIB < _number(run, "memory.limit_in_bytes") < 160 * MIB
+        assert run.leaf.samples == 0
 
 
 async def test_a_level_that_was_left_can_be_crossed_again(tmp_path: Path) -> None:
@@ -76,9 +107,13 @@ async def test_a_level_that_was_left_can_be_crossed_again(tmp_path: Path) -> Non
 
 
 def _below(run: Inside) -> bool:
+    return _number(run, "memory.usage_in_bytes") < 20 * MIB
+
+
+def _number(run: Inside, name: str) -> int:
     handle = run.ledger.above(run.leaf).handle("leaf")
     assert isinstance(handle, RunningCommand) and handle.group is not None
-    return int(Path(str(handle.group.memory), "memory.usage_in_bytes").read_text()) < 20 * MIB
+    return int(Path(str(handle.group.memory), name).read_text())
 
 
 READS = """
@@ -140,16 +175,22 @@ async def test_who_leaves_the_cgroup_is_read_from_proc(tmp_path: Path) -> None:
         )
 
 
-async def test_a_restart_gives_back_what_was_open(tmp_path: Path) -> None:
+@pytest.mark.parametrize("isolation", Isolation)
+async def test_a_restart_gives_back_what_was_open(tmp_path: Path, isolation: Isolation) -> None:
     """The next life has its own marks, limit and descriptors, and as many as the one before; after the end there are none."""
     script = ("await:on", "grow:70", "stay", "/", "await:end", "exit:0")
-    async with inside(tmp_path, *script) as run:
+
+    def descriptors() -> list[int]:
+        sweeps = [event.pid for event in run.of(ChildStarted, "sweep")]
+        return [len(os.listdir(f"/proc/{pid}/fd")) for pid in (os.getpid(), *sweeps)]
+
+    async with inside(tmp_path, *script, isolation=isolation) as run:
         first = await armed(run)
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         run.touch("on")
         await run.wait(RestartCompleted)
         assert await armed(run) is not first
-        await eventually(lambda: len(os.listdir("/proc/self/fd")) == before)
+        await eventually(lambda: descriptors() == before)
         run.touch("end")
         await run.wait(ChildExited, "leaf", count=2)
         await eventually(lambda: run.leaf.hold is None and run.leaf.events == "")

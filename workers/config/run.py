@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -211,7 +212,8 @@ def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry
         names.append(part.command.name or (agent.name if agent else ""))
         agents += [agent] if agent is not None else []
         notes += noted
-    notes += [f"workers.isolation {LATER}"] if config.workers.isolation is Isolation.PROCESS else []
+    if config.workers.isolation is Isolation.PROCESS and sys.platform == "win32":
+        notes.append("workers.isolation: workers have no processes of their own on Windows, so they run as tasks")
     raise_all(list(dict.fromkeys(loaded.faults)))
     return GuardianRun(config, tuple(agents), state_dir, limit, dry_run, file, tuple(notes))
 

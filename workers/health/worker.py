@@ -51,6 +51,7 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
         while True:
             with anyio.CancelScope(deadline=min(wakes.values(), default=math.inf)) as waiting:
                 news = await ledger.news.get()
+            while not waiting.cancelled_caught:
                 decided(ledger, news.leaf, news.event, tasks)
                 # of a thousand leaves few ever wait for a time
                 wakes.pop(news.leaf.name, None)
@@ -58,12 +59,15 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
                     wakes = wakes_of(ledger)
                 elif (at := decide.next_wake(news.leaf.guard)) is not None:
                     wakes[news.leaf.name] = at
+                try:
+                    news = ledger.news.take()  # to wait for each of a thousand samples costs as much as to decide
+                except anyio.WouldBlock:
+                    break
             if waiting.cancelled_caught:
                 for leaf in ledger.leaves:
                     decided(ledger, leaf, decide.Tick(), tasks)
                 wakes = wakes_of(ledger)
-            if ledger.news.is_empty:  # what one sweep saw is known: the largest of it goes first
-                ledger.turns.grant()
+            ledger.turns.grant()  # what one sweep saw is known: the largest of it goes first
 
 
 def wakes_of(ledger: Ledger) -> dict[str, float]:

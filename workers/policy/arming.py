@@ -58,7 +58,8 @@ def marks(thresholds: Thresholds, total: int, charged: int) -> Marks:
 
 def has_drifted(armed: Marks, total: int, charged: int) -> bool:
     """Whether a crossing would be told too early or too late by more than it is worth to set the marks again."""
-    return abs(max(0, charged - total) - armed.besides) > _tolerance(armed.totals, total)
+    drift = abs(max(0, charged - total) - armed.besides)
+    return drift > _DRIFT and drift > _tolerance(armed.totals, total)  # the second is never less than the first, and dearer
 
 
 def _tolerance(totals: tuple[int, ...], total: int) -> int:

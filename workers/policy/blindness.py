@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
+from supervisor import evolve
 
 from .news import Event, LeafStarted
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def noted(guard: Guard, event: Event, now: float) -> Guard:
     """Take note of since when this life cannot be seen."""
     if not guard.blind:
-        return guard if guard.blind_since is None else attrs.evolve(guard, blind_since=None)
+        return guard if guard.blind_since is None else evolve(guard, blind_since=None)
     if guard.blind_since is None or isinstance(event, LeafStarted):
-        return attrs.evolve(guard, blind_since=now)
+        return evolve(guard, blind_since=now)
     return guard
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import attrs
+from supervisor import evolve
 
 from . import blindness, holding
 from .effects import (
@@ -106,7 +106,7 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
         case HostShort(reason) if guard.alive and guard.phase is Phase.WATCHING:
             guard = _pressed(guard, reason, now)
         case IdleChanged(idle):
-            guard = attrs.evolve(guard, idle=idle)
+            guard = evolve(guard, idle=idle)
         case Reconfigured():
             guard = _reconfigured(guard, event)
         case RestartAdmitted():
@@ -114,15 +114,15 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
         case RestartRefused() if guard.phase is Phase.ASKED:
             guard = _refused(guard, event, now, effects)
         case RestartPostponed(remaining) if guard.phase is Phase.ASKED:
-            guard = attrs.evolve(guard, phase=Phase.WATCHING, not_before=now + max(remaining, RETRY_PAUSE))
+            guard = evolve(guard, phase=Phase.WATCHING, not_before=now + max(remaining, RETRY_PAUSE))
         case RestartWithdrawn() if guard.phase is Phase.ASKED:
-            guard = attrs.evolve(guard, phase=Phase.WATCHING)
+            guard = evolve(guard, phase=Phase.WATCHING)
         case RestartDone(generation) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
             guard = _done(guard, generation, now, effects)
         case RestartBroken(reason) if guard.phase in (Phase.ASKED, Phase.RESTARTING):
             effects.append(Failed(reason))
-            guard = attrs.evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, pressed="", not_before=now + BROKEN_PAUSE)
-            guard = attrs.evolve(guard, outlook=guard.outlook.anew())
+            guard = evolve(guard, phase=Phase.WATCHING, critical_run=0, due_since=None, pressed="", not_before=now + BROKEN_PAUSE)
+            guard = evolve(guard, outlook=guard.outlook.anew())
         case _:
             pass
     guard = holding.step(blindness.noted(guard, event, now), event, now, effects)
@@ -162,11 +162,11 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
     outlook = look_ahead(guard.outlook, pressure, guard.policy.prediction_horizon, now)
     critical = level.reaches(MemoryState.CRITICAL)
     run = guard.critical_run + 1 if critical else 0
-    guard = attrs.evolve(guard, pressure=pressure, outlook=outlook, critical_run=run, blind=False)
+    guard = evolve(guard, pressure=pressure, outlook=outlook, critical_run=run, blind=False)
     due = (now if guard.due_since is None else guard.due_since) if guard.needs_restart or guard.pressed else None
     reported = _still_reported(guard)
     if due != guard.due_since or reported is not guard.reported:
-        guard = attrs.evolve(guard, due_since=due, reported=reported)
+        guard = evolve(guard, due_since=due, reported=reported)
     first = guard.phase is Phase.JUDGING
     if first:
         guard = _up(guard, sample.total_bytes, effects)
@@ -174,7 +174,7 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
     if level is MemoryState.NORMAL and not guard.pressed:
         prepared = guard.prepared and outlook.is_foreseen
         if guard.blocked or prepared is not guard.prepared:
-            guard = attrs.evolve(guard, blocked=False, prepared=prepared)
+            guard = evolve(guard, blocked=False, prepared=prepared)
         guard = _recovered(guard, "memory is back to normal", effects)
     elif guard.ladder.asked_by(Cause.RESTART_REFUSED) is not None:
         guard = _degraded(guard, "restarts are still refused", effects)
@@ -184,7 +184,7 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
 def _up(guard: Guard, total_bytes: int, effects: list[Effect]) -> Guard:
     if total_bytes < guard.pressure.thresholds.critical_bytes:
         effects.append(Completed(total_bytes))
-    return attrs.evolve(guard, phase=Phase.WATCHING)
+    return evolve(guard, phase=Phase.WATCHING)
 
 
 def _judged(guard: Guard, total_bytes: int, now: float, effects: list[Effect], *, first: bool) -> Guard:
@@ -201,8 +201,8 @@ def _judged(guard: Guard, total_bytes: int, now: float, effects: list[Effect], *
     if floor != guard.floor_bytes:
         thresholds = raised(guard.configured, floor)
         effects.append(FloorChanged(floor, thresholds))
-        guard = attrs.evolve(guard, floor_bytes=floor, pressure=attrs.evolve(guard.pressure, thresholds=thresholds))
-    return attrs.evolve(guard, probation=probation)
+        guard = evolve(guard, floor_bytes=floor, pressure=evolve(guard.pressure, thresholds=thresholds))
+    return guard if probation is guard.probation else evolve(guard, probation=probation)
 
 
 def _unread(guard: Guard, reason: str, now: float, effects: list[Effect]) -> Guard:
@@ -212,15 +212,15 @@ def _unread(guard: Guard, reason: str, now: float, effects: list[Effect]) -> Gua
         effects.append(Blinded(reason))
     elif guard.phase is Phase.JUDGING:
         effects.append(Completed(None))  # nobody can say more of it
-        guard = attrs.evolve(guard, phase=Phase.WATCHING)
+        guard = evolve(guard, phase=Phase.WATCHING)
     pressure, _ = feel(guard.pressure, None, now)
-    return attrs.evolve(guard, pressure=pressure, blind=True)
+    return evolve(guard, pressure=pressure, blind=True)
 
 
 def _started(guard: Guard, generation: int, now: float) -> Guard:
     if guard.generation is not None and generation <= guard.generation:
         return guard
-    return attrs.evolve(
+    return evolve(
         guard,
         generation=generation,
         alive=True,
@@ -239,28 +239,28 @@ def _started(guard: Guard, generation: int, now: float) -> Guard:
 def _exited(guard: Guard, generation: int, effects: list[Effect]) -> Guard:
     if generation != guard.generation:
         return guard
-    guard = attrs.evolve(guard, alive=False, critical_run=0, due_since=None, pressed="")
+    guard = evolve(guard, alive=False, critical_run=0, due_since=None, pressed="")
     if guard.phase is Phase.JUDGING:
         effects.append(Failed("the new life ended before its memory was known"))
-        guard = attrs.evolve(guard, phase=Phase.WATCHING)
+        guard = evolve(guard, phase=Phase.WATCHING)
     return guard
 
 
 def _reconfigured(guard: Guard, wanted: Reconfigured) -> Guard:
     policy = guard.policy if wanted.policy is None else wanted.policy
     configured = guard.configured if wanted.thresholds is None else wanted.thresholds
-    pressure = attrs.evolve(guard.pressure, thresholds=raised(configured, guard.floor_bytes))
-    return attrs.evolve(guard, policy=policy, configured=configured, pressure=pressure)
+    pressure = evolve(guard.pressure, thresholds=raised(configured, guard.floor_bytes))
+    return evolve(guard, policy=policy, configured=configured, pressure=pressure)
 
 
 def _admitted(guard: Guard, effects: list[Effect]) -> Guard:
-    return _recovered(attrs.evolve(guard, phase=Phase.RESTARTING, not_before=None, blocked=False), "a restart was admitted", effects)
+    return _recovered(evolve(guard, phase=Phase.RESTARTING, not_before=None, blocked=False), "a restart was admitted", effects)
 
 
 def _refused(guard: Guard, event: RestartRefused, now: float, effects: list[Effect]) -> Guard:
     effects.append(Refused(event.reason, event.retry_in))
     later = None if event.retry_in is None else now + max(event.retry_in, RETRY_PAUSE)
-    guard = attrs.evolve(guard, phase=Phase.WATCHING, not_before=later, blocked=later is None)
+    guard = evolve(guard, phase=Phase.WATCHING, not_before=later, blocked=later is None)
     guard = _pressed(guard, "", now)  # whoever pressed looks for another leaf
     return _degraded(guard, event.reason, effects)
 
@@ -268,16 +268,16 @@ def _refused(guard: Guard, event: RestartRefused, now: float, effects: list[Effe
 def _pressed(guard: Guard, reason: str, now: float) -> Guard:
     """A restart is due for a reason that is not its own, or no longer for that."""
     due = guard.due_since if guard.due_since is not None else now
-    return attrs.evolve(guard, pressed=reason, due_since=due if reason or (guard.needs_restart and guard.due_since is not None) else None)
+    return evolve(guard, pressed=reason, due_since=due if reason or (guard.needs_restart and guard.due_since is not None) else None)
 
 
 def _done(guard: Guard, generation: int, now: float, effects: list[Effect]) -> Guard:
     guard = _started(guard, generation, now)
     if not guard.alive:
         effects.append(Failed("the new life ended at once"))
-        return attrs.evolve(guard, phase=Phase.WATCHING)
-    probation = attrs.evolve(guard.probation or Probation(now), controlled=True)
-    return attrs.evolve(guard, phase=Phase.JUDGING, probation=probation)
+        return evolve(guard, phase=Phase.WATCHING)
+    probation = evolve(guard.probation or Probation(now), controlled=True)
+    return evolve(guard, phase=Phase.JUDGING, probation=probation)
 
 
 def _degraded(guard: Guard, reason: str, effects: list[Effect]) -> Guard:
@@ -294,7 +294,7 @@ def _recovered(guard: Guard, reason: str, effects: list[Effect]) -> Guard:
 def _moved(guard: Guard, ladder: Ladder, change: ModeChange | None, reason: str, effects: list[Effect]) -> Guard:
     if change is not None:
         effects.append(Degrade(change.new, reason, change.old))
-    return guard if ladder == guard.ladder else attrs.evolve(guard, ladder=ladder)
+    return guard if ladder == guard.ladder else evolve(guard, ladder=ladder)
 
 
 def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
@@ -311,7 +311,7 @@ def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
         soon = in_words(guard.outlook)
         itself = f"memory is at {_mib(guard.pressure.total_bytes)}, {guard.level.value}{soon and f'; {soon}'}"
         effects.append(Prepare(guard.pressed or itself))
-        return attrs.evolve(guard, prepared=True)
+        return evolve(guard, prepared=True)
     return guard
 
 
@@ -359,6 +359,6 @@ def _request(guard: Guard, reason: str, urgent: bool, total: int | None, effects
     level = guard.level
     if guard.policy.dry_run:
         effects.append(WouldRestart(reason, urgent, level, total))
-        return attrs.evolve(guard, reported=min(level, MemoryState.CRITICAL, key=lambda level: level.rank))
+        return evolve(guard, reported=min(level, MemoryState.CRITICAL, key=lambda level: level.rank))
     effects.append(Restart(reason, urgent, level, total))
-    return attrs.evolve(guard, phase=Phase.ASKED)
+    return evolve(guard, phase=Phase.ASKED)

@@ -11,7 +11,7 @@ import attrs
 from supervisor import Value
 
 from .errors import InvalidPolicy
-from .holding import Holding
+from .holding import UNHELD, Holding
 from .ladder import DegradationMode, Ladder
 from .outlook import Outlook
 from .pressure import MemoryState, Pressure, Thresholds
@@ -124,7 +124,7 @@ class Guard(Value):
     floor_bytes: int | None = None
     outlook: Outlook = Outlook()
     blind_since: float | None = None
-    holding: Holding = Holding()
+    holding: Holding = UNHELD
 
     @property
     def level(self) -> MemoryState:

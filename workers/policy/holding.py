@@ -6,11 +6,11 @@ stopped when the host is about to run out of memory. Nothing here reads a clock 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from supervisor import Value
+from supervisor import Value, evolve
 
 from .effects import Effect, Hold, Release, Stop
 from .news import Event, LeafStarted, Prepared, RestartAdmitted, RestartPostponed, RestartRefused, Sampled
@@ -35,6 +35,10 @@ class Holding(Value):
     stopped: bool = False
 
 
+UNHELD: Final = Holding()
+"""Of a leaf that is not held, and has not been in this emergency; one object, so that it is cheap to see that nothing has changed."""
+
+
 def step(guard: Guard, event: Event, now: float, effects: list[Effect]) -> Guard:
     """Take an event that the decision has taken; the effects come before those of a restart."""
     if guard.policy.dry_run or not guard.policy.hold_for:
@@ -42,22 +46,22 @@ def step(guard: Guard, event: Event, now: float, effects: list[Effect]) -> Guard
     held = guard.holding
     match event:
         case _ if not guard.alive or isinstance(event, LeafStarted):
-            held = Holding()  # a hold ends with the life
+            held = UNHELD  # a hold ends with the life
         case Sampled() if event.generation == guard.generation:
             held = _sampled(guard, event, now, effects)
             if held.until is not None and guard.holding.until is None and _is_refused(guard, now):
                 guard = attrs.evolve(guard, prepared=False)  # no restart will capture what it is held for
         case RestartAdmitted() if held.until is not None:
-            held = attrs.evolve(held, until=now + guard.policy.hold_for)  # the capture begins now
+            held = evolve(held, until=now + guard.policy.hold_for)  # the capture begins now
         case RestartRefused() | RestartPostponed() if held.until is not None and not guard.is_under_way:
-            guard = attrs.evolve(guard, prepared=False)  # what a restart would have captured is captured without one
+            guard = evolve(guard, prepared=False)  # what a restart would have captured is captured without one
         case Prepared() if held.until is not None and not guard.is_under_way:
             held = _released(held, "its state was captured" if event.ok else "its state could not be captured", effects)
         case _:
             pass
     if held.until is not None and now >= held.until:
         held = _released(held, f"it was held for {guard.policy.hold_for:g} s", effects)
-    return guard if held is guard.holding else attrs.evolve(guard, holding=held)
+    return guard if held is guard.holding else evolve(guard, holding=held)
 
 
 def wake(guard: Guard) -> float | None:
@@ -70,7 +74,7 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
     if guard.level is not MemoryState.EMERGENCY:
         if held.until is not None or sample.held:
             effects.append(Release("its memory is below emergency"))
-        return Holding()
+        return UNHELD
     if held.until is None and not held.spent:
         effects.append(Hold(guard.policy.hold_for, sample.total_bytes))
         return Holding(until=now + guard.policy.hold_for)
@@ -79,7 +83,7 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
     if _is_refused(guard, now) and not guard.is_under_way and not held.stopped and _is_short(guard, sample.host_available):
         reason = f"the host has {_mib(sample.host_available)} of memory left, less than its reserve of {_mib(guard.policy.host_reserve)}"
         effects.append(Stop(reason))
-        return attrs.evolve(held, stopped=True)
+        return evolve(held, stopped=True)
     return held
 
 
@@ -94,7 +98,7 @@ def _is_short(guard: Guard, available: int | None) -> bool:
 
 def _released(held: Holding, reason: str, effects: list[Effect]) -> Holding:
     effects.append(Release(reason))
-    return attrs.evolve(held, until=None, spent=True)
+    return evolve(held, until=None, spent=True)
 
 
 def _mib(amount: int | None) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from supervisor import Value
+from supervisor import Value, evolve
 
 from .errors import InvalidPolicy, ThresholdOrder
 
@@ -29,18 +29,18 @@ class MemoryState(Enum):
     CRITICAL = "critical"
     EMERGENCY = "emergency"
 
-    @property
-    def rank(self) -> int:
-        """0 for normal to 3 for emergency."""
-        return _RANK[self]
+    rank: int
+    """0 for normal to 3 for emergency."""
+
+    def __init__(self, value: str) -> None:
+        self.rank = len(type(self).__members__)  # kept: it is asked for twenty times a sample
 
     def reaches(self, other: MemoryState) -> bool:
         """Whether this level is `other` or a worse one."""
-        return _RANK[self] >= _RANK[other]
+        return self.rank >= other.rank
 
 
 LEVELS: Final = tuple(MemoryState)
-_RANK: Final = {level: rank for rank, level in enumerate(LEVELS)}
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -157,7 +157,7 @@ class Pressure(Value):
 
     def renewed(self) -> Pressure:
         """For a new life: the level stays until its first sample, what it was derived from is forgotten."""
-        return attrs.evolve(self, samples=(), rises=(), unknown_run=0, fresh=True)
+        return evolve(self, samples=(), rises=(), unknown_run=0, fresh=True)
 
 
 def step(pressure: Pressure, total_bytes: int | None, now: float) -> tuple[Pressure, LevelChange | None]:
@@ -167,9 +167,9 @@ def step(pressure: Pressure, total_bytes: int | None, now: float) -> tuple[Press
         The new state, and the change of level if there was one.
     """
     if total_bytes is None:
-        return attrs.evolve(pressure, unknown=pressure.unknown + 1, unknown_run=pressure.unknown_run + 1), None
+        return evolve(pressure, unknown=pressure.unknown + 1, unknown_run=pressure.unknown_run + 1), None
     level = classify(pressure.thresholds, total_bytes, None if pressure.fresh else pressure.level)
-    after = attrs.evolve(
+    after = evolve(
         pressure,
         level=level,
         samples=(*pressure.samples[1 - SAMPLES :], (now, total_bytes)),

@@ -11,7 +11,7 @@ from enum import Enum
 
 import attrs
 
-from supervisor import Value
+from supervisor import Value, evolve
 
 from .effects import Helped, Ineffective
 from .pressure import MemoryState, Thresholds
@@ -66,14 +66,17 @@ def observe(
     judged: Judgement | None = None
     if not probation.settled:
         lowest = total_bytes if probation.lowest_bytes is None else min(total_bytes, probation.lowest_bytes)
-        probation = attrs.evolve(probation, lowest_bytes=lowest, settled=age >= stability)
+        if age >= stability or lowest != probation.lowest_bytes:
+            probation = evolve(probation, lowest_bytes=lowest, settled=age >= stability)
         if probation.settled:
             judged = Judgement.HELPED if lowest < thresholds.warning_bytes else Judgement.STARTS_ABOVE_WARNING
     if critical:
         judged = Judgement.BACK_AT_CRITICAL if age <= max(window, stability) else None
     if not probation.controlled or probation.failed:
         return probation, None
-    return attrs.evolve(probation, failed=judged not in (None, Judgement.HELPED)), judged
+    if judged is None or judged is Judgement.HELPED:
+        return probation, judged
+    return evolve(probation, failed=True), judged
 
 
 def said(judgement: Judgement, probation: Probation, total_bytes: int, thresholds: Thresholds, now: float) -> Helped | Ineffective:
@@ -107,4 +110,4 @@ def raised(configured: Thresholds, floor_bytes: int | None) -> Thresholds:
     emergency = configured.emergency_bytes
     critical = max(configured.critical_bytes, min(floor_bytes * 3 // 2, emergency * 19 // 20))
     warning = max(configured.warning_bytes, min(floor_bytes * 5 // 4, critical - 1))
-    return attrs.evolve(configured, warning_bytes=warning, critical_bytes=critical)
+    return evolve(configured, warning_bytes=warning, critical_bytes=critical)

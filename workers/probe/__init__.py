@@ -6,6 +6,8 @@ cgroup.py         Linux: what the memory controller counts for the leaf's cgroup
 procfs.py         Linux: kept descriptors on /proc/PID/statm
 psutil_reader.py  everywhere else, and where /proc cannot be read
 worker.py         the sweep over all leaves
+desk.py           where it learns which ones live, and where its samples go
+place.py          whether it has a process of its own: then server.py serves the desk, proxy.py stands for it there, messages.py crosses
 wakes.py          what the kernel tells in between: alarm.py waits for all of it, crossings.py has the sources of a leaf
 hold.py           holding a leaf
 host.py           what the host can still give

@@ -17,7 +17,7 @@ from typing import Final
 
 from supervisor import ProcessId, is_alive
 
-from .reader import CGROUP2, MemorySample, ProcessMemory, Strays
+from .reader import CGROUP2, MemorySample, ProcessMemory, Strays, again
 
 LOOK_AROUND: Final = 30.0
 """Seconds between walks of the tree, for members that are not in the cgroup; in between its list of members is read alone."""
@@ -35,7 +35,7 @@ class CgroupReader:
     """See `MemoryReader`. Out of descriptors the total is still right; the members are those that were known before."""
 
     # a thousand leaves are not in the processor's caches: each object less is
-    __slots__ = ("_account", "_directory", "_fd", "_looked", "_seen", "_total", "_tree", "_usage", "name")
+    __slots__ = ("_account", "_directory", "_fd", "_last", "_looked", "_seen", "_total", "_tree", "_usage", "name")
     refresh_period: Final = 5.0
 
     def __init__(self, name: str, root: ProcessId, directory: str, strays: Strays | None = None) -> None:
@@ -46,6 +46,7 @@ class CgroupReader:
         self._looked = float("-inf")
         self._usage: bytes = b""
         self._seen: tuple[ProcessMemory, ...] = ()
+        self._last: MemorySample | None = None
         self._total = 0
         self._fd = -1
 
@@ -61,9 +62,9 @@ class CgroupReader:
             self._account.open()
             self._fd = self._account.usage
             members = self._refreshed(now)
-        elif os.pread(self._fd, 64, 0) == self._usage:
+        elif os.pread(self._fd, 64, 0) == self._usage and self._last is not None:
             # nothing was charged or given back, but for what the kernel charges in advance: of an idle leaf this is the only look
-            return MemorySample(now, self._total, self._seen, self.name)
+            return again(self._last, now)
         else:
             members = self._tree.members()
         if members is None:
@@ -74,7 +75,8 @@ class CgroupReader:
         if members is not self._seen or usage != self._usage:
             self._total = self._account.total()
             self._usage, self._seen = usage, members
-        return MemorySample(now, self._total, members, self.name)
+        self._last = MemorySample(now, self._total, members, self.name)
+        return self._last
 
     def close(self) -> None:
         """See `MemoryReader.close`."""

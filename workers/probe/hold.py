@@ -218,8 +218,7 @@ def _put(fd: int, value: bytes) -> None:
 
 
 def _get(fd: int) -> bytes:
-    os.lseek(fd, 0, os.SEEK_SET)
-    return os.read(fd, 256)
+    return os.pread(fd, 256, 0)
 
 
 def _read(file: str) -> str:

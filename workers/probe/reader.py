@@ -44,6 +44,19 @@ class MemorySample(Value):
     reader: str
 
 
+_at, _total, _processes, _reader = (getattr(MemorySample, name).__set__ for name in ("at", "total_bytes", "processes", "reader"))
+
+
+def again(sample: MemorySample, at: float) -> MemorySample:
+    """The same sample, taken once more: what nearly all looks at idle leaves make, at a third of the constructor's price."""
+    same = object.__new__(MemorySample)
+    _at(same, at)
+    _total(same, sample.total_bytes)
+    _processes(same, sample.processes)
+    _reader(same, sample.reader)
+    return same
+
+
 class MemoryReader(Protocol):
     """Reads the memory of one tree; not safe for use from several threads at once."""
 

@@ -17,8 +17,7 @@ import anyio
 import attrs
 
 from ..policy.arming import Marks, Patience, disappointed, has_drifted, is_near, marks
-from ..policy.pressure import classify
-from .hold import LeafHold
+from ..policy.pressure import MemoryState, classify
 
 if sys.platform == "linux":
     import resource
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
 CHASE: Final = 0.05
 STEP: Final = 0.002
 """For how long, and how often, a leaf is looked at that is about to cross: seconds."""
+
+BIRTH: Final = 0.05
+"""Seconds from the start of a life until the kernel is asked to tell of it."""
 
 PRESSURE_PAUSE: Final = 2.0
 """Seconds between two sweeps because of the host's pressure."""
@@ -86,13 +88,14 @@ class KernelWakes:
 
     def opened(self, watch: Watch) -> None:
         """See `Wakes`. Without descriptors to spare a leaf is looked at by the intervals alone, and cannot be held at a limit."""
-        group = watch.command.group
-        if group is None or len(self._sources) >= self._room:
+        life = watch.life
+        if not life.has_group or len(self._sources) >= self._room:
             return
         with suppress(OSError):
-            watch.hold = LeafHold(group)
-            if (found := crossings(group.memory)) is not None:
-                self._sources[id(watch)] = Source(watch, found)
+            life.prepare_hold()
+            if (found := crossings(life.memory)) is not None:
+                # marks cost a thread some time, which a command that is over at once can do without; its limit is set already
+                self._sources[id(watch)] = Source(watch, found, at=anyio.current_time() + BIRTH)
 
     def closed(self, watch: Watch) -> None:
         """See `Wakes`."""
@@ -104,11 +107,7 @@ class KernelWakes:
                 source.crossings.close()
 
     def sampled(self, watch: Watch, total_bytes: int, now: float) -> None:
-        """See `Wakes`. Here marks that have drifted are set anew, and the limit again after a hold."""
-        hold, thresholds = watch.hold, watch.leaf.guard.pressure.thresholds
-        if hold is not None and not hold.is_armed and total_bytes < thresholds.emergency_bytes:
-            with suppress(OSError):  # a limit that cannot be set leaves the rest as it is
-                hold.arm(thresholds)
+        """See `Wakes`. Here marks that have drifted are set anew."""
         source = self._sources.get(id(watch))
         if source is None or source.setting or source.wanted is not None or now < source.patience.not_before:
             return
@@ -141,10 +140,10 @@ class KernelWakes:
                         self._heard(source, now)
                 if pressed and now - self._pressed >= PRESSURE_PAUSE:
                     self._pressed = now
-                    self._sweep.ledger.strained()
-                    for leaf in self._sweep.ledger.leaves:
+                    self._sweep.desk.strained()
+                    for leaf in self._sweep.desk.leaves:
                         # what has just started says nothing yet
-                        if not leaf.guard.pressure.fresh and leaf.due < math.inf:
+                        if not leaf.is_fresh and leaf.due < math.inf:
                             self._sweep.sample(leaf, now)
 
     def close(self) -> None:
@@ -165,15 +164,20 @@ class KernelWakes:
         source.until = now + CHASE
         self._look(source, now)
         if source.at < math.inf:
-            self._sweep.ledger.wake(source.at)
+            self._sweep.desk.wake(source.at)
 
     def _look(self, source: Source, now: float) -> None:
         """Read what counts: pass it on if it has crossed, look again if it is about to, and let the marks be if not."""
         source.at = math.inf
+        if source.watch.leaf.is_fresh and source.armed is None:
+            with suppress(OSError):  # it has just ended
+                # all of it may count: a mark that comes too early is confirmed by a look, one that comes too late is not
+                self._want(source, charged := source.crossings.charged(), charged)
+            return
         total = self._confirm(source, now)
         if total is None:
             return
-        thresholds = source.watch.leaf.guard.pressure.thresholds
+        thresholds = source.watch.leaf.thresholds
         if source.armed is None:
             self.sampled(source.watch, total, now)  # it has waited long enough for its marks
         elif now < source.until and is_near(thresholds, total):
@@ -186,7 +190,7 @@ class KernelWakes:
     def _confirm(self, source: Source, now: float) -> int | None:
         """Pass on what counts if that is a higher level; else the total, and None as well when there is none."""
         watch, leaf = source.watch, source.watch.leaf
-        if watch.command.is_stopping:
+        if watch.life.is_stopping:
             return None
         try:
             taken = self._sweep.read(watch, now, refresh=False)
@@ -195,18 +199,19 @@ class KernelWakes:
             return None
         if taken is None:
             return None
-        if classify(leaf.guard.pressure.thresholds, taken.total_bytes, leaf.guard.level).rank > leaf.guard.level.rank:
-            self._sweep.told(watch, taken)
+        before = None if leaf.is_fresh else leaf.level  # a life begins without a level, whatever the one before it had
+        if classify(leaf.thresholds, taken.total_bytes, before).rank > (before or MemoryState.NORMAL).rank:
+            watch.life.told(taken)
             return None
         return taken.total_bytes
 
     def _is_above(self, source: Source, total: int) -> bool:
         """Whether it was not for nothing: the leaf is above a mark, and has been."""
-        level = source.watch.leaf.guard.level
-        return level.rank > 0 and total >= source.watch.leaf.guard.pressure.thresholds.leave_bytes(level)
+        level = source.watch.leaf.level
+        return level.rank > 0 and total >= source.watch.leaf.thresholds.leave_bytes(level)
 
     def _want(self, source: Source, total: int, charged: int) -> None:
-        source.wanted = marks(source.watch.leaf.guard.pressure.thresholds, total, charged)
+        source.wanted = marks(source.watch.leaf.thresholds, total, charged)
         self._queue.append(source)
         self._queued.set()
 
@@ -245,15 +250,14 @@ class KernelWakes:
             self._sources.pop(id(source.watch), None)
             return
         self._by_fd[fd] = source
-        source.armed, source.watch.leaf.events = wanted, source.crossings.name
+        source.armed = wanted
         self._confirm(source, anyio.current_time())  # what was crossed while they were set was not told
-        hold, leaf = source.watch.hold, source.watch.leaf
-        if hold is not None and hold.is_armed:
-            with suppress(OSError):  # the limit stays where it was
-                hold.arm(leaf.guard.pressure.thresholds)
+        source.watch.life.armed(source.crossings.name)
 
     def _unwatch(self, source: Source) -> None:
-        source.armed, source.watch.leaf.events = None, ""
+        if source.armed is not None:
+            source.armed = None
+            source.watch.life.armed("")
         if source.crossings.fd >= 0 and self._by_fd.pop(source.crossings.fd, None) is not None:
             self._alarm.remove(source.crossings.fd)
 
