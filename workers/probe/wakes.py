@@ -205,8 +205,9 @@ class KernelWakes:
         if taken is None:
             return None
         pressure = leaf.guard.pressure
-        before = None if pressure.fresh else pressure.level  # a life begins without a level, whatever the one before it had
-        if classify(pressure.thresholds, taken.total_bytes, before).rank > (before or MemoryState.NORMAL).rank:
+        # a life that has not settled has no level, whatever the one before it had: what it loads says nothing, unless that is an emergency
+        before = MemoryState.CRITICAL if pressure.fresh else pressure.level
+        if classify(pressure.thresholds, taken.total_bytes, None if pressure.fresh else before).rank > before.rank:
             self._sweep.told(watch, taken)
             return None
         return taken.total_bytes
@@ -214,6 +215,8 @@ class KernelWakes:
     def _is_above(self, source: Source, total: int) -> bool:
         """Whether it was not for nothing: the leaf is above a mark, and has been."""
         level = source.watch.leaf.guard.level
+        if source.watch.leaf.guard.pressure.fresh:
+            return total >= source.watch.leaf.guard.pressure.thresholds.warning_bytes
         return level.rank > 0 and total >= source.watch.leaf.guard.pressure.thresholds.leave_bytes(level)
 
     def _want(self, source: Source, total: int, charged: int) -> None:
