@@ -131,7 +131,7 @@ class Ledger:
             case ChildStarted(generation=int(generation)):
                 leaf.gave_up = None
                 leaf.workload = leaf.workload.renewed()
-                leaf.slack = 0.0  # its first sample is not to be taken before it has settled
+                leaf.due, leaf.slack = math.inf, 0.0  # its first sample is not to be taken before it has settled: the decision says when
                 self.tell(leaf, decide.LeafStarted(generation))
                 self.wake(-math.inf)  # what is wanted from the kernel is wanted from the first moment on
             case ChildRestarted(reason=reason, controlled=controlled):

@@ -199,16 +199,19 @@ class KernelWakes:
             return None
         if taken is None:
             return None
-        before = None if leaf.is_fresh else leaf.level  # a life begins without a level, whatever the one before it had
-        if classify(leaf.thresholds, taken.total_bytes, before).rank > (before or MemoryState.NORMAL).rank:
+        # a life that has not settled has no level, whatever the one before it had: what it loads says nothing, unless that is an emergency
+        before = MemoryState.CRITICAL if leaf.is_fresh else leaf.level
+        if classify(leaf.thresholds, taken.total_bytes, None if leaf.is_fresh else before).rank > before.rank:
             watch.life.told(taken)
             return None
         return taken.total_bytes
 
     def _is_above(self, source: Source, total: int) -> bool:
         """Whether it was not for nothing: the leaf is above a mark, and has been."""
-        level = source.watch.leaf.level
-        return level.rank > 0 and total >= source.watch.leaf.thresholds.leave_bytes(level)
+        leaf = source.watch.leaf
+        if leaf.is_fresh:
+            return total >= leaf.thresholds.warning_bytes
+        return leaf.level.rank > 0 and total >= leaf.thresholds.leave_bytes(leaf.level)
 
     def _want(self, source: Source, total: int, charged: int) -> None:
         source.wanted = marks(source.watch.leaf.thresholds, total, charged)
