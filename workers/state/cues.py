@@ -47,12 +47,16 @@ _OPEN: Final = {
     2: ("next step", "follow-up", "haven't", "have not", "i'll come back", "later we", "known limitation", "not covered", "would you like"),
 }
 
+_WORDS: Final = tuple(word for cues in (_DECISIONS, _DEMANDS, _OPEN) for words in cues.values() for word in words)
 _SHORTEST: Final = 15
 _LONGEST: Final = 400
 
 
 def sentences_of(text: str) -> list[tuple[str, str]]:
     """The sentences of a text that are neither too short nor too long to say something, each as it is and in small letters."""
+    lowered = text.lower().replace("\u2019", "'")
+    if "?" not in text and not any(map(lowered.__contains__, _WORDS)):
+        return []  # most texts decide nothing, and taking one apart costs ten times as much as this
     return [(sentence, sentence.lower().replace("\u2019", "'")) for sentence in sentences(text) if _SHORTEST <= len(sentence) <= _LONGEST]
 
 

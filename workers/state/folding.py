@@ -66,6 +66,7 @@ class Folding:
         self._about: dict[str, str | None] = {name: getattr(digest, name) for name in _ABOUT_THE_SESSION}
         self._told: dict[str, object] = {}
         self._time: str | None = None
+        self._said_last = ""
         self._title, self._background, self._plan = digest.title, digest.background, digest.plan
         self._first_prompt, self._last_prompt = digest.first_prompt, digest.last_prompt
         self._compactions, self._is_after_boundary = digest.compactions, digest.is_after_boundary
@@ -129,6 +130,7 @@ class Folding:
 
     def digest(self) -> Digest:
         """The digest so far."""
+        self._finish_turn()
         if self._time is not None:
             self._about["last_time"] = string(self._time)
         return Digest(
@@ -163,6 +165,7 @@ class Folding:
     # what is said
 
     def _prompt(self, record: Record) -> None:
+        self._finish_turn()
         self._turns += 1
         self._is_after_boundary = False
         # a request holds the results of all calls before it: what has none now never gets one
@@ -187,15 +190,20 @@ class Folding:
         self._call(record)
 
     def _say(self, text: str) -> None:
-        if self._asked:
-            turn = self._asked[-1]
-            self._asked[-1] = Turn(turn.number, turn.time, turn.asked, paragraphs(prose(text), _ANSWERED))
+        self._said_last = text
         said = _said(text)
         for sentence, weight in decides(said):
             self._decide(sentence, weight)
         for sentence, weight in leaves_open(said):
             remark = Remark(self._turns, line(sentence, _REMARK), weight)
             self._loose = [*(one for one in self._loose if one.text != remark.text), remark][-LOOSE:]
+
+    def _finish_turn(self) -> None:
+        # most of what is said in a turn is not the last of it
+        if self._asked and self._said_last:
+            turn = self._asked[-1]
+            self._asked[-1] = Turn(turn.number, turn.time, turn.asked, paragraphs(prose(self._said_last), _ANSWERED))
+        self._said_last = ""
 
     def _decide(self, sentence: str, weight: int) -> None:
         text = line(sentence, _REMARK)
