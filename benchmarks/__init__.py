@@ -11,6 +11,7 @@ otp.py          Erlang's own supervisor, where there is Erlang
 launcher.py     the launcher from outside
 alone.py        one benchmark in a process of its own
 traces/         recorded memory of real programs, and the programs
+transcripts.py  made-up conversations, as Claude Code writes them
 simulated.py    memory as a formula: twelve families of it
 SUITE           the benchmarks themselves, one module each, with ``measure(effort)``
 """
@@ -39,6 +40,7 @@ SUITE: Final = {
     "machine_step": "one step of the supervisor's machine",
     "event_bus": "one event to all who listen",
     "output": "1 MB of what a command writes, by where it goes",
+    "conversation": "what a capture pays for a conversation: last messages, digest, summary",
     "sentry": "who ends what a killed supervisor leaves: memory, start of a command, end of all",
 }
 """Module and what it measures, in the order in which they run."""

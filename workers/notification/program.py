@@ -65,13 +65,21 @@ class _Life:
         return scope
 
 
-async def run_program(argv: Sequence[str], timeout: float, *, stdin: Path | None = None, path: tuple[str, ...] = ()) -> str | None:
+async def run_program(
+    argv: Sequence[str],
+    timeout: float,
+    *,
+    stdin: Path | None = None,
+    stdout: Callable[[bytes], None] | None = None,
+    path: tuple[str, ...] = (),
+) -> str | None:
     """Run a command to its end.
 
     Args:
         argv: The command and its arguments.
         timeout: Seconds that it may take; then it is asked to end, and killed a second later.
-        stdin: A file that it reads; nothing where None. Its output goes nowhere.
+        stdin: A file that it reads; nothing where None.
+        stdout: Called with what it writes; that goes nowhere where None.
         path: What it is called in its mark.
 
     Returns:
@@ -82,7 +90,7 @@ async def run_program(argv: Sequence[str], timeout: float, *, stdin: Path | None
     launch = command(
         *argv,
         stdin="null" if stdin is None else stdin,
-        stdout="null",
+        stdout="null" if stdout is None else stdout,
         stderr=_nowhere,
         tail=_TAIL,
         terminal="never",
