@@ -70,7 +70,7 @@ def write_atomic(path: Path, data: bytes, mode: int = PRIVATE_FILE, *, durable: 
                 os.unlink(temporary)
             raise
         if durable:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
     except OSError as error:
         raise StateWriteFailed(path, error) from error
 
@@ -92,6 +92,39 @@ def private_directory(path: Path, within: Path) -> Path:
     except OSError as error:
         raise StateWriteFailed(path, error) from error
     return path
+
+
+def read_private(path: Path, limit: int) -> bytes:
+    """The content of a file that is this user's alone to change. Blocks; a pipe or a device in its place does not.
+
+    Args:
+        path: The file; a link in its last part is not followed.
+        limit: Bytes that it may have.
+
+    Raises:
+        OSError: It cannot be read, is no regular file, has more bytes, or belongs to or could have been changed by somebody else.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        fd = os.open(path, flags)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(errno.ELOOP, "it is a link, which is not followed", str(path)) from error
+    try:
+        wrong = _not_private(os.fstat(fd))
+        if wrong:
+            raise OSError(errno.EPERM, wrong, str(path))
+        parts: list[bytes] = []
+        rest = limit + 1
+        while rest and (part := os.read(fd, min(rest, 1 << 20))):
+            parts.append(part)
+            rest -= len(part)
+    finally:
+        os.close(fd)
+    if not rest:
+        raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(path))
+    return b"".join(parts)
 
 
 def project_key(directory: Path | str) -> str:
@@ -117,6 +150,19 @@ def _make_private(directory: Path) -> None:
         os.chmod(directory, PRIVATE_DIRECTORY)
 
 
+def _not_private(found: os.stat_result) -> str | None:
+    """What keeps a file from being this user's alone to change, or None."""
+    if not stat.S_ISREG(found.st_mode):
+        return "it is no regular file"
+    if sys.platform == "win32":
+        return None
+    if found.st_uid != os.geteuid():
+        return f"it belongs to somebody else (user {found.st_uid}); use chown if it is yours"
+    if found.st_mode & 0o022:
+        return f"others can change it (mode {stat.S_IMODE(found.st_mode):04o}); use chmod go-w if you trust its content"
+    return None
+
+
 def _fill(fd: int, data: bytes, mode: int, durable: bool) -> None:
     if sys.platform != "win32":
         os.fchmod(fd, mode)
@@ -127,7 +173,12 @@ def _fill(fd: int, data: bytes, mode: int, durable: bool) -> None:
         os.fsync(fd)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Have the names in a directory survive a loss of power, where its file system can do that.
+
+    Raises:
+        OSError: It failed.
+    """
     if sys.platform == "win32":
         return
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

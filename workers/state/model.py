@@ -11,7 +11,8 @@ from supervisor import Value
 if TYPE_CHECKING:
     from cattrs import Converter
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""What is written; formats.py reads the older ones."""
 
 
 class StateInvalid(ValueError):
@@ -116,13 +117,20 @@ class StateMetadata(Value):
 
 @attrs.frozen(repr=False, eq=False)
 class CompleteState(Value):
-    """Everything that is captured of an agent. `conversation` is None where there is none that is understood."""
+    """Everything that is captured of an agent.
+
+    Attributes:
+        conversation: What the agent talks about; None where there is no conversation that is understood. It has `session_id` and
+            `transcript_path` at least.
+        journal: The mark up to which the transcript was journalled; None where it was not.
+    """
 
     process: ProcessSnapshot
     project: ProjectState
     restart: RestartState
     metadata: StateMetadata
     conversation: dict[str, Any] | None = None
+    journal: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The state as JSON data, with its checksum."""
@@ -145,8 +153,10 @@ class CompleteState(Value):
             raise StateInvalid(f"format version {version!r} is not known here; this program reads 1 to {FORMAT_VERSION}")
         if metadata.get("checksum") != checksum(data):
             raise StateInvalid("the checksum does not match: the state was changed or damaged")
+        from .formats import upgraded
+
         try:
-            return _converter().structure(data, cls)
+            return _converter().structure(upgraded(data, version), cls)
         # boundary: cattrs reports what is missing or of a wrong kind with exceptions of many types
         except Exception as error:
             raise StateInvalid(f"not a captured state: {_first_line(error)}") from error
