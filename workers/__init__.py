@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .config import NotificationsConfig as NotificationsConfig
     from .config import PlatformOverrides as PlatformOverrides
     from .config import RestartPolicy as RestartPolicy
+    from .config import StateConfig as StateConfig
     from .degradation.graceful import GracefulDegradation as GracefulDegradation
     from .health.metrics import HealthMetrics as HealthMetrics
     from .health.monitor import HealthMonitor as HealthMonitor
@@ -43,7 +44,7 @@ _MODULES = {
     "api": "MemoryGuardian ProcessState",
     "config": (
         "AgentConfig CommandConfig DegradationConfig EncryptionConfig HealthConfig HooksConfig LeafRestart MemoryGuardianConfig "
-        "MemoryThresholds MonitoringConfig NotificationsConfig PlatformOverrides RestartPolicy"
+        "MemoryThresholds MonitoringConfig NotificationsConfig PlatformOverrides RestartPolicy StateConfig"
     ),
     "degradation.graceful": "GracefulDegradation",
     "health.metrics": "HealthMetrics",

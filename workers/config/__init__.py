@@ -3,11 +3,13 @@
 model        the classes, which mirror the tables of the file
 thresholds   from what was given to bytes
 host         this host's memory limit, and where state goes
+captured     what the subcommands about captured states need to know
 run          file, environment and options to one checked run; ``docs/configuration.md`` is the reference for people
 """
 
 from __future__ import annotations
 
+from .captured import configure_states
 from .host import default_state_dir, host_limit_bytes
 from .model import (
     AgentConfig,
@@ -24,6 +26,7 @@ from .model import (
     NotificationsConfig,
     PlatformOverrides,
     RestartPolicy,
+    StateConfig,
     WorkersConfig,
     illegal_name,
 )
@@ -47,12 +50,14 @@ __all__ = [
     "NotificationsConfig",
     "PlatformOverrides",
     "RestartPolicy",
+    "StateConfig",
     "WorkersConfig",
     "add_options",
     "check",
     "checked",
     "config_of",
     "configure",
+    "configure_states",
     "default_state_dir",
     "described",
     "host_limit_bytes",

@@ -239,6 +239,20 @@ class EncryptionConfig(ConfigSection):
 
 
 @attrs.frozen(repr=False, eq=False)
+class StateConfig(ConfigSection):
+    """``[state]``: how long captured states of a project are kept; 0 is no limit. The last good one of an agent is kept in any case."""
+
+    max_age_days: float = config_key(number(0.0, 3660.0, of="days"), 7.0)
+    max_states: int = config_key(integer(0, 1_000_000), 100)
+    max_size: Size = config_key(size(zero=True), Size(amount_bytes=1 << 30))
+
+    def clashes(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """What states may take is a number of bytes."""
+        if self.max_size.amount_bytes is None:
+            yield ("max_size",), f"max_size ({self.max_size}) must be a size such as 1GiB: disks differ"
+
+
+@attrs.frozen(repr=False, eq=False)
 class AgentConfig(ConfigSection):
     """One of ``[[agents]]``: its own keys over those of the file."""
 
@@ -275,5 +289,6 @@ class MemoryGuardianConfig(ConfigSection):
     degradation: DegradationConfig = config_table(DegradationConfig, "degradation")
     notifications: NotificationsConfig = config_table(NotificationsConfig, "notifications")
     encryption: EncryptionConfig = config_table(EncryptionConfig, "encryption")
+    state: StateConfig = config_table(StateConfig, "state")
     agents: tuple[AgentConfig, ...] = config_tables(AgentConfig, "agents")
     platform_overrides: PlatformOverrides = config_platforms(PlatformOverrides, "platform")
