@@ -36,7 +36,7 @@ DEFAULT_APPLICATION: Final = "workers.application:application"
 SUBCOMMANDS: Final = ("run", "app", "check", "demo", "doctor")
 CONTROL: Final = ("status", "events", "restart", "stop")
 """Those that talk to a run; an application has more of its own."""
-LATER: Final = ("top", "states")
+LATER: Final = ("top",)
 BACKENDS: Final = ("trio", "asyncio")
 
 
