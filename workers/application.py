@@ -71,9 +71,11 @@ class GuardianApplication:
         from supervisor import Renderer
 
         from .event_config import ConfigurationChanged, ConfigurationRejected
+        from .event_state import StateRestored, StatesPruned
         from .words import WORDS, subject
 
-        seldom: dict[type[Event], Words] = {kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected)}
+        kinds = (ConfigurationChanged, ConfigurationRejected, StateRestored, StatesPruned)
+        seldom: dict[type[Event], Words] = {kind: kind.words for kind in kinds}
         return Renderer({**WORDS, **seldom}, subject=subject)
 
     async def run(self, configured: GuardianRun, session: Session) -> int:

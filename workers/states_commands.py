@@ -14,9 +14,11 @@ import attrs
 from supervisor import CommandContext, Fault, UsageError, Value, add_json
 
 from .config import MemoryGuardianConfig, configure_states
+from .state import view
 from .state.files import StateWriteFailed, project_key, write_atomic
 from .state.index import StateEntry, listing
 from .state.keys import KeyUnavailable
+from .state.model import StateInvalid
 from .state.restore import RestoreRefused, restoration
 from .state.retention import prune, retention_of
 from .state.seal import seal_of
@@ -24,6 +26,8 @@ from .state.store import StateStore, StateUnreadable
 
 if TYPE_CHECKING:
     import argparse
+
+    from .state.model import CompleteState
 
 LATEST: Final = "latest"
 SHORTEST: Final = 4
@@ -147,15 +151,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(states: States) -> int:
-    from .state.view import entry_data, entry_rows
-
     everywhere = states.options.all
     entries = states.entries(everywhere=everywhere)
     if states.options.json:
-        data = {"state_dir": states.state_dir, "states": [entry_data(entry) for entry in entries]}
+        data = {"state_dir": states.state_dir, "states": [view.entry_data(entry) for entry in entries]}
         states.context.tell(states.options, data, "")
     elif entries:
-        rows = entry_rows(entries, projects=everywhere)
+        rows = view.entry_rows(entries, projects=everywhere)
         states.context.tell(states.options, None, states.context.table(rows, right=(4,), spared=(3, 4), cut=5))
     else:
         of = f"in {states.state_dir}" if everywhere else f"of {states.project}; --all lists those of all projects"
@@ -164,24 +166,20 @@ def _list(states: States) -> int:
 
 
 def _show(states: States) -> int:
-    from .state.view import shown
-
     entry = states.chosen(states.options.state)
     state = states.store.load(entry.path)
-    states.context.tell(states.options, state.to_dict(), shown(state, str(entry.path), entry.size_bytes, time.time()))
+    states.context.tell(states.options, state.to_dict(), view.shown(state, str(entry.path), entry.size_bytes, time.time()))
     return 0
 
 
 def _diff(states: States) -> int:
-    from .state.view import differences, differing
-
     before, after = (
         states.store.load(states.chosen(name, place).path)
         for name, place in ((states.options.before, "BEFORE"), (states.options.after, "AFTER"))
     )
-    found = differences(before, after)
+    found = view.differences(before, after)
     data = {"before": before.metadata.state_id, "after": after.metadata.state_id, "differences": found}
-    states.context.tell(states.options, data, differing(before, after, found))
+    states.context.tell(states.options, data, view.differing(before, after, found))
     return 0
 
 
@@ -205,29 +203,51 @@ def _export(states: States) -> int:
 
 
 def _restore(states: States) -> int:
-    from .state.view import restored, restored_data, shell
-
     options = states.options
-    if options.shell and options.json:
-        raise UsageError([Fault("--shell", "is for a shell and --json for programs; leave out one")])
+    asked = [name for name in ("shell", "json", "transcript") if getattr(options, name)]
+    if options.shell and len(asked) > 1:
+        raise UsageError([Fault("--shell", f"only says what a shell is to do; leave out --{asked[1]}")])
+    if options.force and not options.transcript:
+        raise UsageError([Fault("--force", "is for --transcript")])
     entry = states.chosen(options.state)
     wrong = states.store.untrusted(entry.key)
     if wrong:
         return states.context.refuse(f"{entry.state_id} is not restored: {wrong}")
-    ready = restoration(states.store.load(entry.path), entry.key)
-    states.context.tell(options, restored_data(ready), shell(ready) if options.shell else restored(ready))
+    state = states.store.load(entry.path)
+    if options.transcript:
+        return _restore_transcript(states, entry, state)
+    ready = restoration(state, entry.key)
+    states.context.tell(options, view.restored_data(ready), view.shell(ready) if options.shell else view.restored(ready))
+    return 0
+
+
+def _restore_transcript(states: States, entry: StateEntry, state: CompleteState) -> int:
+    from .state.journal_restore import TranscriptIsNewer
+    from .state.journals import restore_transcript
+    from .state.restore import transcript_roots
+
+    # where the agent keeps them, and where it did when the state was captured
+    captured = {name: value for name, value in state.process.environment.items() if name == "CLAUDE_CONFIG_DIR"}
+    roots = tuple(dict.fromkeys(transcript_roots({**states.context.environ, **told})[0] for told in (captured, {})))
+    try:
+        done = restore_transcript(states.store, entry.key, state, roots, force=states.options.force)
+    except TranscriptIsNewer as error:
+        return states.context.refuse(f"{error}; --force replaces it and keeps it beside")
+    except StateInvalid as error:
+        return states.context.refuse(f"{entry.state_id}: the transcript is not restored: {error}")
+    data = {"state_id": entry.state_id, "transcript": str(done.path), "kept": None if done.kept is None else str(done.kept)}
+    kept = "" if done.kept is None else f"; the one that was there is kept as {done.kept}"
+    states.context.tell(states.options, data, f"{done.path} is as it was {view.moment(entry.time)}{kept}")
     return 0
 
 
 def _prune(states: States) -> int:
-    from .state.view import pruned, pruned_data
-
     if states.options.agent is not None:
         raise UsageError([Fault("--agent", "states are kept by project, not by agent; leave it out")])
     keys = states.store.keys() if states.options.all else (states.key,)
     retention, dry_run = retention_of(states.config.state), states.options.dry_run
     done = [prune(states.store, key, retention, dry_run=dry_run) for key in keys]
-    states.context.tell(states.options, pruned_data(done, dry_run=dry_run), pruned(done, dry_run=dry_run))
+    states.context.tell(states.options, view.pruned_data(done, dry_run=dry_run), view.pruned(done, dry_run=dry_run))
     failed = [error for one in done for error in one.failed]
     for error in failed:
         states.context.refuse(str(error))
@@ -257,6 +277,10 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_restore_options(parser: argparse.ArgumentParser) -> None:
     _one_state(parser)
+    parser.add_argument(
+        "--transcript", action="store_true", help="put the transcript of the conversation back as it was; nobody may be writing to it"
+    )
+    parser.add_argument("--force", action="store_true", help="also over a transcript that has records of its own, which is kept beside")
     parser.add_argument("--shell", action="store_true", help='lines for a shell: eval "$(... states restore --shell)"')
 
 
@@ -276,8 +300,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
         "[STATE] [--output FILE [--force]] [options]", "Write a state as JSON, without encryption.", _add_export_options, _export
     ),
     "restore": Action(
-        "[STATE] [--shell] [options]",
-        "Check that a state can be restored here, and say what that gives back; nothing is applied.",
+        "[STATE] [--shell | --transcript [--force]] [options]",
+        "Check that a state can be restored here, and say what that gives back; or put its transcript back.",
         _add_restore_options,
         _restore,
     ),

@@ -41,6 +41,7 @@ class StateEntry(Value):
         level: The memory level then.
         working_directory: The project.
         session_id: The conversation.
+        segment: The segment of the transcript's journal that it needs.
         fault: Why it cannot be used; None when it can.
     """
 
@@ -54,6 +55,7 @@ class StateEntry(Value):
     level: str | None = None
     working_directory: str | None = None
     session_id: str | None = None
+    segment: int | None = None
     fault: str | None = None
 
 
@@ -113,7 +115,7 @@ def listing(store: StateStore, key: str) -> Listing:
 def read_index(path: Path) -> dict[str, dict[str, Any]]:
     """The rows of an index by file name; none at all where it is missing or anything is wrong with it.
 
-    Each has `file` (inode, bytes, and the two times of its last change), `time`, and the texts of a `StateEntry` or None.
+    Each has `file` (inode, bytes, and the two times of its last change), `time`, `segment`, and the texts of a `StateEntry` or None.
     """
     try:
         data = json.loads(read_private(path, LARGEST))
@@ -136,7 +138,10 @@ def _row(row: Any) -> dict[str, Any]:
     texts = {name: row[name] for name in _TEXTS}
     if not all(text is None or isinstance(text, str) for text in texts.values()):
         raise ValueError("no text")
-    return {"file": mark, "time": time, **texts}
+    segment = row["segment"]
+    if segment is not None and type(segment) is not int:
+        raise ValueError("no segment")
+    return {"file": mark, "time": time, "segment": segment, **texts}
 
 
 def _looked_at(store: StateStore, key: str, path: Path, size_bytes: int) -> tuple[dict[str, Any] | None, StateEntry | None]:
@@ -157,7 +162,7 @@ def _looked_at(store: StateStore, key: str, path: Path, size_bytes: int) -> tupl
 
 
 def _told(state: CompleteState) -> dict[str, Any]:
-    session = (state.conversation or {}).get("session_id")
+    session, segment = (state.conversation or {}).get("session_id"), (state.journal or {}).get("segment")
     return {
         "time": float(state.metadata.time),
         "agent": state.metadata.agent,
@@ -165,10 +170,11 @@ def _told(state: CompleteState) -> dict[str, Any]:
         "level": state.restart.level,
         "working_directory": state.project.working_directory,
         "session_id": session if isinstance(session, str) else None,
+        "segment": segment if type(segment) is int else None,
     }
 
 
 def _entry(key: str, path: Path, size_bytes: int, row: dict[str, Any]) -> StateEntry:
     state_id = state_id_of(path.name)
     assert state_id is not None
-    return StateEntry(state_id, key, path, size_bytes, row["time"], **{name: row[name] for name in _TEXTS})
+    return StateEntry(state_id, key, path, size_bytes, row["time"], segment=row["segment"], **{name: row[name] for name in _TEXTS})

@@ -127,6 +127,11 @@ def restoration(state: CompleteState, key: str | None = None) -> Restoration:
     )
 
 
+def is_session(name: str) -> bool:
+    """Whether a text can be the id of a conversation: never an option, never a path."""
+    return _SESSION.fullmatch(name) is not None
+
+
 def conversation_of(state: CompleteState) -> Conversation | None:
     """What is known of the conversation in a state; None where there is none, or where its names are no names.
 
@@ -134,7 +139,7 @@ def conversation_of(state: CompleteState) -> Conversation | None:
     """
     told = state.conversation or {}
     session_id, path = told.get("session_id"), told.get("transcript_path")
-    if not isinstance(session_id, str) or not _SESSION.fullmatch(session_id):
+    if not isinstance(session_id, str) or not is_session(session_id):
         return None
     usable = isinstance(path, str) and os.path.isabs(path) and "\0" not in path
     return Conversation(session_id, path if usable else None, state.journal)
@@ -180,7 +185,7 @@ def transcript_roots(environ: Mapping[str, str]) -> tuple[str, ...]:
     configured = environ.get("CLAUDE_CONFIG_DIR", "")
     if os.path.isabs(configured):
         return (os.path.join(os.path.normpath(configured), "projects"),)
-    return (os.path.join(os.path.expanduser("~"), ".claude", "projects"),)
+    return (os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".claude", "projects"),)
 
 
 def terminal_title(text: str) -> str:

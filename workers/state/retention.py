@@ -56,6 +56,7 @@ class Pruned(Value):
         key: The project.
         removed: The states that are gone, or would be, and why; oldest first.
         kept: The others, oldest first.
+        journal_bytes: What the journals have freed.
         leftovers: What killed writers left behind and is gone, or would be.
         failed: What could not be removed.
     """
@@ -63,13 +64,14 @@ class Pruned(Value):
     key: str
     removed: tuple[tuple[StateEntry, Surplus], ...] = ()
     kept: tuple[StateEntry, ...] = ()
+    journal_bytes: int = 0
     leftovers: tuple[Path, ...] = ()
     failed: tuple[StateWriteFailed, ...] = ()
 
     @property
     def freed_bytes(self) -> int:
-        """What the removed states took."""
-        return sum(entry.size_bytes for entry, _ in self.removed)
+        """What the removed states and the parts of journals took."""
+        return sum(entry.size_bytes for entry, _ in self.removed) + self.journal_bytes
 
 
 def retention_of(config: StateConfig) -> Retention:
@@ -126,7 +128,9 @@ def last_good(store: StateStore, entries: Sequence[StateEntry]) -> frozenset[str
 
 
 def prune(store: StateStore, key: str, retention: Retention, *, now: float | None = None, dry_run: bool = False) -> Pruned:
-    """Remove the states of a project that are not to be kept, the oldest first; never the last good one of an agent. Blocks.
+    """Remove the states of a project that are not to be kept, the oldest first, and of journals what no state needs any more. Blocks.
+
+    Never the last good state of an agent.
 
     Killed at any moment, it leaves states that are whole. Safe beside others that save, read and prune.
 
@@ -169,7 +173,13 @@ def prune(store: StateStore, key: str, retention: Retention, *, now: float | Non
         except OSError as error:
             failed.append(StateWriteFailed(directory, error))
         listing(store, key)  # the index forgets them
-    return Pruned(key, tuple(removed), tuple(kept), tuple(leftovers), tuple(failed))
+    freed = 0
+    if not dry_run:
+        from .journals import prune_journals
+
+        freed, more = prune_journals(store, key, kept, now)
+        failed += more
+    return Pruned(key, tuple(removed), tuple(kept), freed, tuple(leftovers), tuple(failed))
 
 
 def _is_good(store: StateStore, entry: StateEntry) -> bool:

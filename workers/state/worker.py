@@ -40,6 +40,8 @@ async def state(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
             raise
         finally:
             request.done.set()
+        if request.ok and ledger.run.config.persist_state:
+            await tidied(ledger, request.leaf)
 
 
 async def kept(ledger: Ledger, leaf: Leaf) -> None:
@@ -84,6 +86,26 @@ async def served(ledger: Ledger, request: CaptureRequest) -> None:
     leaf.state_file = str(path)
     seconds = round(anyio.current_time() - began, 3)
     ledger.emit(StateCaptured(leaf.path, captured.metadata.state_id, str(path), request.reason, seconds, generation=generation))
+
+
+async def tidied(ledger: Ledger, leaf: Leaf) -> None:
+    """Remove the states of a leaf's project that are not to be kept any more; nobody waits for it, and what came of it is told."""
+    from ..event_state import StatesPruned
+    from .files import project_key
+    from .retention import Pruned, prune, retention_of
+    from .store import StateStore
+
+    store, key = StateStore(ledger.run.state_dir), project_key(leaf.agent.command.working_directory)
+    retention = retention_of(ledger.run.config.state)
+    failed: tuple[str, ...] = ()
+    try:
+        done = await anyio.to_thread.run_sync(lambda: prune(store, key, retention), abandon_on_cancel=True)
+        failed = tuple(map(str, done.failed))
+    except OSError as error:
+        done, failed = Pruned(key), (str(error),)
+    if done.removed or failed:
+        removed = tuple(entry.state_id for entry, _ in done.removed)
+        ledger.emit(StatesPruned(leaf.path, removed, done.freed_bytes, failed, generation=leaf.guard.generation))
 
 
 def failed(ledger: Ledger, request: CaptureRequest, cause: str) -> None:
