@@ -28,6 +28,10 @@ class GuardianApplication:
         Raises:
             UsageError: All faults.
         """
+        if options.resume is not None:
+            from .resuming import configure_resumed
+
+            return configure_resumed(options, environ)
         from .config import configure
 
         return configure(options, environ)

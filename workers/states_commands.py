@@ -16,22 +16,19 @@ from supervisor import CommandContext, Fault, UsageError, Value, add_json
 from .config import MemoryGuardianConfig, configure_states
 from .state import view
 from .state.files import StateWriteFailed, project_key, write_atomic
-from .state.index import StateEntry, listing
+from .state.index import StateEntry
 from .state.keys import KeyUnavailable
 from .state.model import StateInvalid
 from .state.restore import RestoreRefused, restoration
 from .state.retention import prune, retention_of
 from .state.seal import seal_of
+from .state.selection import LATEST, NoSuchState, chosen, listings, newest_first
 from .state.store import StateStore, StateUnreadable
 
 if TYPE_CHECKING:
     import argparse
 
     from .state.model import CompleteState
-
-LATEST: Final = "latest"
-SHORTEST: Final = 4
-"""Characters of an id that may stand for it."""
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -70,41 +67,21 @@ class States:
 
     def entries(self, *, everywhere: bool) -> list[StateEntry]:
         """Those of the project, or of all of them; the newest first."""
-        found: list[StateEntry] = []
-        for key in self.store.keys() if everywhere else (self.key,):
-            listed = listing(self.store, key)
-            if listed.unkept is not None:
-                self.context.refuse(f"the index is not kept, so the next listing takes as long: {listed.unkept}")
-            found += listed.entries
-        agent = self.options.agent
-        return sorted(
-            (entry for entry in found if agent in (None, entry.agent)), key=lambda entry: (entry.time, entry.state_id), reverse=True
-        )
+        found = listings(self.store, self.store.keys() if everywhere else (self.key,))
+        for unkept in (one.unkept for one in found if one.unkept is not None):
+            self.context.refuse(f"the index is not kept, so the next listing takes as long: {unkept}")
+        return newest_first((entry for one in found for entry in one.entries), self.options.agent)
 
     def chosen(self, name: str, place: str = "STATE") -> StateEntry:
-        """The state that is meant.
-
-        Args:
-            name: Its id, the beginning or the end of one, or ``latest``: the newest of the project that can be used.
-            place: What it is called in the usage.
+        """The state that is meant; `place` is what it is called in the usage.
 
         Raises:
             UsageError: There is none, or it could be several.
         """
-        if name == LATEST:
-            usable = [entry for entry in self.entries(everywhere=False) if entry.fault is None]
-            if not usable:
-                raise UsageError([Fault(place, f"no state of {self.project} can be used; {self._lists}")])
-            return usable[0]
-        entries = self.entries(everywhere=True)
-        found = [entry for entry in entries if entry.state_id == name]
-        if not found and len(name) >= SHORTEST:
-            found = [entry for entry in entries if entry.state_id.startswith(name) or entry.state_id.endswith(name)]
-        if not found:
-            raise UsageError([Fault(place, f"no state is called {name[:60]!r}; {self._lists}")])
-        if len(found) > 1:
-            raise UsageError([Fault(place, f"{len(found)} states are called {name[:60]!r}; write more of the id")])
-        return found[0]
+        try:
+            return chosen(self.store, self.key, name, self.options.agent)
+        except NoSuchState as error:
+            raise UsageError([Fault(place, f"{error}; {self._lists}")]) from error
 
     @property
     def _lists(self) -> str:

@@ -228,7 +228,7 @@ def test_old_states_are_pruned_and_told(project: Path, store: StateStore, ask: C
         (["lst"], "invalid choice: 'lst'"),
         (["list", "--jsn"], "--jsn: unknown option"),
         (["list", "x"], "unexpected 'x'"),
-        (["show", "latest"], "no state of"),
+        (["show", "latest"], "no state of this project can be used"),
         (["show", "20260102"], "no state is called '20260102'"),
         (["show", "../../etc/passwd"], "no state is called"),
         (["show", "2026\x1b[31m"], "no state is called"),

@@ -145,11 +145,10 @@ def test_faults_of_options_and_file_together(tmp_path: Path) -> None:
     file.write_text("[restart]\nmax_attempts = -1\n")
 
     assert faults(
-        *("--config", str(file), "--warning=-5GiB", "--interval", "-1", "--name", "a/b", "--state-dir", f"{file}/x", "--resume"),
+        *("--config", str(file), "--warning=-5GiB", "--interval", "-1", "--name", "a/b", "--state-dir", f"{file}/x"),
         command=["x"],
         environ={"MEMORY_GUARDIAN_COMMAND_WORKING_DIRECTORY": "/nowhere"},
     ) == [
-        "--resume: not available in this version",
         "restart.max_attempts: expected an integer >= 1, got -1",
         "--warning: a size cannot be negative, got '-5GiB'",
         "--interval: expected seconds >= 0.01, got -1",

@@ -30,7 +30,7 @@ from .model import (
     WorkersConfig,
     illegal_name,
 )
-from .run import Agent, GuardianRun, add_options, check, checked, config_of, configure, described, resolved, summary
+from .run import Agent, GuardianRun, Resumed, add_options, check, checked, config_of, configure, described, resolved, summary
 from .thresholds import resolve
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "NotificationsConfig",
     "PlatformOverrides",
     "RestartPolicy",
+    "Resumed",
     "StateConfig",
     "WorkersConfig",
     "add_options",
