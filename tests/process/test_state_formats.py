@@ -77,6 +77,24 @@ def test_the_checksum_of_an_old_version_is_asked_for(tmp_path: Path) -> None:
         CompleteState.from_dict(data)
 
 
+def test_the_text_of_a_state_is_its_data_in_canonical_form(tmp_path: Path) -> None:
+    """Written in one go, it is what its data would be; read from another form of the same data, it is the same state."""
+    state = captured("/p", conversation={"session_id": SESSION, "transcript_path": "/t", "x": [{"checksum": "a"}]})
+    data = state.to_dict()
+    assert state.to_json() == canonical(data)
+    assert (
+        CompleteState.from_json(state.to_json())
+        == CompleteState.from_json(json.dumps(data, indent=1).encode())
+        == (CompleteState.from_dict(data))
+    )
+    for text in (state.to_json().replace(b'"pid":42', b'"pid":43'), json.dumps(data).replace('"pid": 42', '"pid": 43').encode()):
+        with pytest.raises(StateInvalid, match="checksum"):
+            CompleteState.from_json(text)
+    data["conversation"]["checksum"] = data["metadata"]["checksum"]  # the same words in another place
+    with pytest.raises(StateInvalid, match="checksum"):
+        CompleteState.from_json(canonical(data))
+
+
 def test_nesting_is_bounded() -> None:
     """As deep as `DEEPEST` is read, one deeper is not, and what would end the interpreter's stack is an error of the same kind."""
     assert parsed(b'{"a":' * (DEEPEST - 1) + b"{}" + b"}" * (DEEPEST - 1))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .files import StateWriteFailed, private_directory, project_key, read_private, sync_directory, write_atomic
-from .model import CompleteState, StateInvalid, canonical
+from .model import CompleteState, StateInvalid
 
 if TYPE_CHECKING:
     from .seal import Seal
@@ -81,7 +81,7 @@ class StateStore:
         state_id = state.metadata.state_id
         if not _STATE_ID.fullmatch(state_id):
             raise StateInvalid(f"{state_id!r} is no state id")
-        text = canonical(state.to_dict())
+        text = state.to_json()
         if len(text) > LARGEST:
             raise StateInvalid(f"it has {len(text)} bytes of JSON, more than {LARGEST}")
         data, suffix = codec.compress(text), f".json{codec.suffix()}"
@@ -132,13 +132,12 @@ class StateStore:
             StateInvalid: It is none.
         """
         from . import codec
-        from .formats import parsed
 
         if is_sealed:
             if self.seal is None:
                 raise StateInvalid("it is encrypted, and encryption.key names no key")
             blob = self.seal.opened(blob, _header(key, state_id or ""))
-        return CompleteState.from_dict(parsed(codec.decompress(blob, LARGEST)))
+        return CompleteState.from_json(codec.decompress(blob, LARGEST))
 
     def list(self, project_dir: Path | str) -> tuple[Path, ...]:
         """The state files of a project, oldest first."""
