@@ -69,10 +69,15 @@ def test_a_state_that_was_damaged_since_it_was_indexed_is_not_the_last_good_one(
 
 
 def test_states_whose_key_is_not_here_are_not_all_removed(tmp_path: Path) -> None:
-    """Where none can be read, the newest stays: the key may come back."""
-    sealed = StateStore(tmp_path, KeySeal(Keys((bytes(32),))))
+    """The newest of them stays, also beside one that can be read: the key may come back."""
+    plain, sealed = StateStore(tmp_path), StateStore(tmp_path, KeySeal(Keys((bytes(32),))))
     _, newest = (saved(sealed, "/p", age=age) for age in (20 * DAY, 10 * DAY))
-    pruned(StateStore(tmp_path), STRICT)
+    pruned(plain, STRICT)
+    assert sealed.list("/p") == (newest,)
+    _, readable = (saved(plain, "/p", age=age) for age in (40 * DAY, 30 * DAY))
+    pruned(plain, STRICT)
+    assert sealed.list("/p") == (readable, newest)
+    pruned(sealed, STRICT)
     assert sealed.list("/p") == (newest,)
 
 

@@ -4,6 +4,8 @@ model.py    the captured state as values, with a format version and a checksum
 capture.py  gathers it without blocking the event loop; git.py asks git
 redact.py   removes secrets before anything is written
 files.py    private directories and atomic writing
-store.py    one file for each state
+store.py    one file for each state; formats.py reads those of every version, index.py lists them, selection.py finds the one that is meant
+retention.py  how long they are kept
+restore.py  what a state gives back on this host; journals.py puts a transcript back; view.py has the words
 runs.py     one lock and one record for each run; lock.py holds it, sweeping.py ends what an abandoned run left behind
 """

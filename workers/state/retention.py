@@ -16,7 +16,7 @@ from supervisor import Value
 from .files import SUFFIX as TEMPORARY
 from .files import StateWriteFailed, sync_directory
 from .index import StateEntry, listing
-from .store import StateStore, StateUnreadable, state_id_of
+from .store import SEALED, StateStore, StateUnreadable, state_id_of
 
 if TYPE_CHECKING:
     from ..config import StateConfig
@@ -115,16 +115,16 @@ def surplus(entries: Sequence[StateEntry], retention: Retention, now: float, spa
 def last_good(store: StateStore, entries: Sequence[StateEntry]) -> frozenset[str]:
     """The states that are never removed: of each agent of a project the newest one that can be read just now.
 
-    Where none can be read at all, the newest is spared: it may be encrypted with a key that is not here.
+    Where none can, the newest of all; and the newest of the encrypted ones that cannot, whose key may come back.
     """
     newest_first = sorted(entries, key=lambda entry: (entry.time, entry.state_id), reverse=True)
     spared: dict[str | None, str] = {}
     for entry in newest_first:
         if entry.fault is None and entry.agent not in spared and _is_good(store, entry):
             spared[entry.agent] = entry.state_id
-    if not spared and newest_first:
-        return frozenset({newest_first[0].state_id})
-    return frozenset(spared.values())
+    closed = [entry.state_id for entry in newest_first if entry.fault is not None and entry.path.name.endswith(SEALED)]
+    newest = [] if spared else [entry.state_id for entry in newest_first]
+    return frozenset([*spared.values(), *closed[:1], *newest[:1]])
 
 
 def prune(store: StateStore, key: str, retention: Retention, *, now: float | None = None, dry_run: bool = False) -> Pruned:
