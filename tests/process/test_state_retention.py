@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import time
 from pathlib import Path
@@ -56,16 +57,26 @@ def test_the_last_good_state_of_each_agent_stays(store: StateStore) -> None:
 
 
 def test_a_state_that_was_damaged_since_it_was_indexed_is_not_the_last_good_one(store: StateStore) -> None:
-    """What is spared is read at that moment; the index is not believed."""
+    """What is spared is read at that moment; the index is not believed, even where it knows the very file."""
     good, newer = (saved(store, "/p", age=age) for age in (20 * DAY, 10 * DAY))
     pruned(store, Retention(None, None, None))
+    index = newer.parent / NAME
+    data = json.loads(index.read_bytes())
+    newer.write_bytes(newer.read_bytes()[:-9])
     found = newer.stat()
-    with newer.open("r+b") as file:
-        file.seek(found.st_size // 2)
-        file.write(b"\0\0\0\0")
-    os.utime(newer, ns=(found.st_atime_ns, found.st_mtime_ns))
+    data["states"][newer.name]["file"] = [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    index.write_text(json.dumps(data))
     pruned(store, STRICT)
     assert store.list("/p") == (good,)
+
+
+def test_where_no_state_can_be_read_the_newest_stays(store: StateStore) -> None:
+    """Somebody may still get something out of it."""
+    paths = [saved(store, "/p", age=age) for age in (20 * DAY, 10 * DAY)]
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:-9])
+    pruned(store, STRICT)
+    assert store.list("/p") == (paths[1],)
 
 
 def test_states_whose_key_is_not_here_are_not_all_removed(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from workers.state.store import StateStore, StateUnreadable, StateWriteFailed
 
 from .state_support import captured, saved
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and counts the calls of this path")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and watches the calls of this path")
 
 CALLS = ("open", "write", "fsync", "close", "replace", "unlink", "mkdir", "chmod", "fchmod", "link")
 """Whatever the write path asks of the system to change something."""
@@ -159,6 +159,32 @@ def test_an_error_at_any_call_is_told_and_leaves_earlier_states_untouched(
             store.load(path)
         saved(store, "/p")
     assert failures >= 6
+
+
+def test_a_state_is_on_disk_before_its_name_and_its_name_before_the_save_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this order: the file is synced, renamed, and its directory synced; for the first one of a project those above it, too."""
+    store, made = StateStore(tmp_path.resolve() / "a" / "states"), []
+    real_fsync, real_replace = os.fsync, os.replace
+
+    def fsync(fd: int) -> None:
+        made.append(("fsync", os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))))
+        real_fsync(fd)
+
+    def replace(old: Path, new: Path) -> None:
+        made.append(("replace", os.path.basename(old)))
+        real_replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    key = saved(store, "/p").parent.name
+    first, made[:] = list(made), []
+    saved(store, "/p")
+    for calls in (first, made):
+        temporary = calls[0][1]
+        assert temporary.endswith(".tmp")
+        assert calls[:3] == [("fsync", temporary), ("replace", temporary), ("fsync", key)]
+    assert first[3:] == [("fsync", tmp_path.name), ("fsync", "a"), ("fsync", "states")]
+    assert made[3:] == []
 
 
 def test_a_directory_that_cannot_be_synced_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
