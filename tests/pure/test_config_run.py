@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from workers.config import (
     MonitoringConfig,
     add_options,
     check,
+    checked,
     configure,
     default_state_dir,
     host_limit_bytes,
@@ -328,3 +330,11 @@ def test_odd_procfs_is_no_exception(tmp_path_factory: pytest.TempPathFactory, gr
 
     assert (host_limit_bytes(str(proc)) or 0) >= 64 * MIB
     assert (host_limit_bytes("/nowhere") or 0) >= 64 * MIB
+
+
+def test_encryption_without_its_extra_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key without the extra is a fault at the start, where it is written, and not at the first capture."""
+    (tmp_path / "g.toml").write_text("[encryption]\nkey = 'keyring'\n")
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(UsageError, match=r"encryption\.key: .*pip install 'memory-guardian\[secure\]'"):
+        checked(str(tmp_path / "g.toml"), {})

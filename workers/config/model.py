@@ -73,6 +73,20 @@ def _signal(value: str) -> str | None:
     return f"expected the name of a signal that a program can handle, such as SIGUSR1, got {value[:60]!r}"
 
 
+_PLACES: Final = "keyring, keyring:NAME, file:PATH or env:VARIABLE"
+
+
+def _key_place(value: str) -> str | None:
+    kind, colon, name = value.partition(":")
+    named = bool(name.strip()) or (kind == "keyring" and not colon)
+    if value and not (kind in ("keyring", "file", "env") and named):
+        # not shown: it may be the key itself
+        return f"expected {_PLACES}, got something else (a key itself is never written here)"
+    if kind == "env" and name.startswith("MEMORY_GUARDIAN_"):
+        return "expected a variable whose name does not begin with MEMORY_GUARDIAN_, which are settings"
+    return None
+
+
 def illegal_name(name: str) -> str | None:
     """What is wrong with an agent's name, or None: it is a path's part and a file's name."""
     if not name or name != name.strip():
@@ -218,6 +232,13 @@ class HealthConfig(ConfigSection):
 
 
 @attrs.frozen(repr=False, eq=False)
+class EncryptionConfig(ConfigSection):
+    """``[encryption]``: where the keys are with which state on disk is encrypted; an empty `key` encrypts nothing."""
+
+    key: str = config_key(text(check=_key_place, expected=_PLACES), "")
+
+
+@attrs.frozen(repr=False, eq=False)
 class AgentConfig(ConfigSection):
     """One of ``[[agents]]``: its own keys over those of the file."""
 
@@ -253,5 +274,6 @@ class MemoryGuardianConfig(ConfigSection):
     health: HealthConfig = config_table(HealthConfig, "health")
     degradation: DegradationConfig = config_table(DegradationConfig, "degradation")
     notifications: NotificationsConfig = config_table(NotificationsConfig, "notifications")
+    encryption: EncryptionConfig = config_table(EncryptionConfig, "encryption")
     agents: tuple[AgentConfig, ...] = config_tables(AgentConfig, "agents")
     platform_overrides: PlatformOverrides = config_platforms(PlatformOverrides, "platform")

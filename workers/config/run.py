@@ -197,6 +197,8 @@ def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry
     wrong = unusable_state_dir(state_dir) if config.persist_state else None
     if wrong:
         loaded.fault("guardian", "state_dir", wrong)
+    if config.encryption.key and not _is_installed("cryptography"):
+        loaded.fault("encryption", "key", "encryption needs the extra: pip install 'memory-guardian[secure]'")
     parts = list(zip(config.agents, loaded.items.get("agents", []), strict=True)) or [
         (AgentConfig(config.command, config.thresholds, config.restart_policy, config.degradation), loaded.values)
     ]
@@ -214,6 +216,12 @@ def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry
     notes += [f"workers.isolation {LATER}"] if config.workers.isolation is Isolation.PROCESS else []
     raise_all(list(dict.fromkeys(loaded.faults)))
     return GuardianRun(config, tuple(agents), state_dir, limit, dry_run, file, tuple(notes))
+
+
+def _is_installed(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
 
 
 def agent_of(
