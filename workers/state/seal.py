@@ -49,6 +49,14 @@ class Seal(Protocol):
         """
         ...
 
+    def is_current(self, blob: bytes) -> bool:
+        """Whether a blob is sealed with the key that closes now.
+
+        Raises:
+            StateInvalid: It is no sealed blob.
+        """
+        ...
+
 
 class KeySeal:
     """A `Seal` with keys: the first one closes, any of them opens."""
