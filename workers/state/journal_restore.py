@@ -53,8 +53,9 @@ def put_back(target: Path, rebuild: Callable[[BinaryIO], None], *, force: bool) 
     except _Same:
         return None
     except BaseException:
-        if kept is not None:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            # only while it still has its first name
+            if kept is not None and os.path.samefile(kept, target):
                 os.unlink(kept)
         raise
     return kept
