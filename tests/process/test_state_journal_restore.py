@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 from hypothesis import given
@@ -141,13 +140,6 @@ def test_a_torn_line_is_repaired_by_leaving_it_out(source: Path, place: Journal)
     assert source.read_bytes() == TEXT
 
 
-def writing(text: bytes) -> Callable[[BinaryIO], None]:
-    def write(into: BinaryIO) -> None:
-        into.write(text)
-
-    return write
-
-
 @given(st.binary(max_size=60), st.integers(0, 80), st.integers(0, 60))
 def test_no_whole_record_is_ever_lost(noise: bytes, cut: int, more: int) -> None:
     """Whatever is there: without force, each record of it is in what is put back, or it is refused."""
@@ -156,7 +148,7 @@ def test_no_whole_record_is_ever_lost(noise: bytes, cut: int, more: int) -> None
         there = text[:cut] + noise + text[more:]
         target.write_bytes(there)
         try:
-            put_back(target, writing(text), force=False)
+            put_back(target, [text], force=False)
         except TranscriptIsNewer:
             assert target.read_bytes() == there
         else:
@@ -202,12 +194,13 @@ def test_a_transcript_that_is_being_written_is_not_replaced(source: Path) -> Non
     """What changes while it is put back is not lost."""
     source.write_bytes(b"\xff")
 
-    def meanwhile(into: object) -> None:
+    def meanwhile() -> Iterator[bytes]:
+        yield TEXT
         with source.open("ab") as file:
             file.write(record(9))
 
-    with pytest.raises(StateInvalid):
-        put_back(source, meanwhile, force=True)
+    with pytest.raises(StateInvalid, match="being written to"):
+        put_back(source, meanwhile(), force=True)
     assert source.read_bytes() == b"\xff" + record(9) and beside(source) == {}
 
 

@@ -138,7 +138,7 @@ class Segment(Value):
         What was written behind the last mark was never finished, and is overwritten.
 
         Returns:
-            None where the file is damaged, or has no mark at all: nothing is added to such a one, and nothing of it overwritten.
+            None where the file is damaged, does not open, or has no mark at all: nothing is added to it, and nothing of it overwritten.
         """
         with self.reading(seal) as (fd, opener):
             frame = last_frame(fd)
@@ -153,8 +153,6 @@ class Segment(Value):
             try:
                 known = Known.of(self.number, content(fd, self.place, frame, opener))
             except StateInvalid:
-                if opener is not None:
-                    raise  # a key that is missing is no damage
                 return None
             return known, frame.end, frame.number + 1
 
