@@ -37,6 +37,7 @@ SUITE: Final = {
     "machine_step": "one step of the supervisor's machine",
     "event_bus": "one event to all who listen",
     "output": "1 MB of what a command writes, by where it goes",
+    "journal": "the journal of a transcript: first append, append of what is new, memory",
     "sentry": "who ends what a killed supervisor leaves: memory, start of a command, end of all",
 }
 """Module and what it measures, in the order in which they run."""

@@ -5,5 +5,8 @@ capture.py  gathers it without blocking the event loop; git.py asks git
 redact.py   removes secrets before anything is written
 files.py    private directories and atomic writing
 store.py    one file for each state
+codec.py    compression; seal.py encrypts, with the keys of keys.py
+journal.py  the transcript, incrementally; journal_segment.py is a file of it, journal_frames.py what that is made of
+journal_restore.py puts a transcript back
 runs.py     one lock and one record for each run; lock.py holds it, sweeping.py ends what an abandoned run left behind
 """

@@ -1,9 +1,9 @@
 """The journal of a transcript: append-only, incremental, and enough to have the transcript again as it was at any captured moment.
 
 Each append writes what is new since the last one, in compressed members of at most 2 MiB, and a mark behind them. A transcript that did not
-go on from what is known (it was truncated, replaced, or rewritten) begins a new segment, and so does what follows on a segment that is damaged
-or does not open. A last line without an end is kept beside the
-members, for it may yet be completed or dropped. Its memory does not grow with the transcript.
+go on from what is known (it was truncated, replaced, or rewritten) begins a new segment, and so does one whose last segment is damaged or
+does not open. A last line without an end is kept beside the members, for it may yet be completed or dropped. The memory that this takes
+does not grow with the transcript.
 
 All calls block; none belongs in an event loop. Appends of several processes wait for each other; readers wait for nobody.
 """
