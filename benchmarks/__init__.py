@@ -38,6 +38,7 @@ SUITE: Final = {
     "event_bus": "one event to all who listen",
     "state_store": "captured states on disk: save, restore, list, prune",
     "output": "1 MB of what a command writes, by where it goes",
+    "journal": "the journal of a transcript: first append, append of what is new, memory",
     "sentry": "who ends what a killed supervisor leaves: memory, start of a command, end of all",
 }
 """Module and what it measures, in the order in which they run."""

@@ -1,8 +1,9 @@
 """The journal of a transcript: append-only, incremental, and enough to have the transcript again as it was at any captured moment.
 
 Each append writes what is new since the last one, in compressed members of at most 2 MiB, and a mark behind them. A transcript that did not
-go on from what is known (it was truncated, replaced, or rewritten) begins a new segment. A last line without an end is kept beside the
-members, for it may yet be completed or dropped. Its memory does not grow with the transcript.
+go on from what is known (it was truncated, replaced, or rewritten) begins a new segment, and so does one whose last segment is damaged or
+does not open. A last line without an end is kept beside the members, for it may yet be completed or dropped. The memory that this takes
+does not grow with the transcript.
 
 All calls block; none belongs in an event loop. Appends of several processes wait for each other; readers wait for nobody.
 """
@@ -14,7 +15,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -81,8 +82,7 @@ class Journal:
 
         Raises:
             OSError: The transcript cannot be read.
-            StateInvalid: It is no regular file, belongs to somebody else, or is cut again and again while it is read; or the journal is
-                encrypted with a key that is not there.
+            StateInvalid: It is no regular file, belongs to somebody else, or is cut again and again while it is read.
             StateWriteFailed: It could not be written; all earlier marks are untouched.
         """
         fd = open_regular(Path(source))
@@ -155,6 +155,17 @@ class Journal:
 
         Raises:
             StateInvalid: The journal does not have that moment, or is damaged before it. What was written until then is of no use.
+            OSError: It cannot be written.
+        """
+        with contextlib.closing(self.pieces(mark)) as pieces:
+            for piece in pieces:
+                into.write(piece)
+
+    def pieces(self, mark: Mark) -> Generator[bytes, None, None]:
+        """The transcript as it was, at most 2 MiB at a time.
+
+        Raises:
+            StateInvalid: The journal does not have that moment, or is damaged before it. What came until then is of no use.
         """
         segment = self._segment(mark.segment)
         with segment.reading(self._seal) as (fd, opener):
@@ -172,17 +183,16 @@ class Journal:
                     raise StateInvalid(f"{segment.path}: member {members + 1}: {error}") from error
                 if frame.kind is Kind.LINES:
                     running, members = grown(running, raw), members + 1
-                    into.write(raw)
                     if members == mark.members and running != mark.running_hash:
                         raise StateInvalid(f"{segment.path} has another transcript than the one that was captured")
+                    yield raw
                     if members == mark.members and mark.torn_bytes == 0:
                         return
                 elif sha256(raw).hexdigest() == mark.torn_hash:
-                    into.write(raw)
+                    yield raw
                     return
-        raise StateInvalid(
-            f"{segment.path} does not have this moment: it was damaged or cut ({members} of {mark.members} members are there)"
-        )
+        what = f"it was damaged or cut: {members} of {mark.members} members are there"
+        raise StateInvalid(f"{segment.path} does not have this moment ({what})")
 
     def restore(self, mark: Mark, target: Path | str, force: bool = False, *, torn: bool = True) -> Path | None:
         """Put the transcript back as it was. Nobody may be writing to it.
@@ -205,7 +215,8 @@ class Journal:
             StateWriteFailed: It could not be written; it is untouched.
         """
         moment = mark if torn else attrs.evolve(mark, torn_bytes=0, torn_hash="")
-        return put_back(Path(target), lambda into: self.rebuild(moment, into), force=force)
+        with contextlib.closing(self.pieces(moment)) as pieces:
+            return put_back(Path(target), pieces, force=force)
 
     def verify(self) -> tuple[JournalDamage, ...]:
         """Read everything, and say what is damaged; after that, `append` should be told to begin afresh."""

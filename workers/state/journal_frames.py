@@ -33,6 +33,7 @@ FORMAT: Final = "1"
 _MAGIC, _MAGIC_END = b"MGJ1", b"1JGM"
 _HEAD: Final = struct.Struct(">4scIIIII")
 _FOOT: Final = struct.Struct(">I4s")
+_LARGEST_RAW: Final = PIECE
 _LARGEST: Final = 2 * PIECE
 _SEARCHED: Final = 1 << 16
 
@@ -184,7 +185,7 @@ def _at(fd: int, offset: int, size: int) -> Frame | None:
     if len(data) != _HEAD.size:
         return None
     magic, letter, number, length, raw_bytes, crc, head_crc = _HEAD.unpack(data)
-    if magic != _MAGIC or zlib.crc32(data[:-4]) != head_crc or raw_bytes > PIECE or length > _LARGEST:
+    if magic != _MAGIC or zlib.crc32(data[:-4]) != head_crc or raw_bytes > _LARGEST_RAW or length > _LARGEST:
         return None
     try:
         frame = Frame(Kind(letter), number, offset, length, raw_bytes, crc)

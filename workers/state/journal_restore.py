@@ -7,12 +7,12 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from .files import PRIVATE_FILE, StateWriteFailed, replacing
+from .files import PRIVATE_FILE, StateWriteFailed, replacing, write_all
 from .journal_frames import open_regular
 from .model import StateInvalid
 
@@ -30,8 +30,8 @@ class _Same(Exception):
     """It is there already."""
 
 
-def put_back(target: Path, rebuild: Callable[[BinaryIO], None], *, force: bool) -> Path | None:
-    """Put what is rebuilt in the place of a transcript; see `Journal.restore`.
+def put_back(target: Path, pieces: Iterable[bytes], *, force: bool) -> Path | None:
+    """Put what is rebuilt, piece by piece, in the place of a transcript; see `Journal.restore`.
 
     Raises:
         TranscriptIsNewer: There is one with records that would be lost, and `force` was not said.
@@ -43,8 +43,8 @@ def put_back(target: Path, rebuild: Callable[[BinaryIO], None], *, force: bool) 
     kept = None
     try:
         with replacing(target, mode) as fd:
-            with os.fdopen(fd, "wb", buffering=0, closefd=False) as into:
-                rebuild(into)
+            for piece in pieces:
+                write_all(fd, piece)
             _give(fd, target, before)
             if before is not None:
                 kept = _make_way(target, fd, force=force)
@@ -53,8 +53,9 @@ def put_back(target: Path, rebuild: Callable[[BinaryIO], None], *, force: bool) 
     except _Same:
         return None
     except BaseException:
-        if kept is not None:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            # only while it still has its first name
+            if kept is not None and os.path.samefile(kept, target):
                 os.unlink(kept)
         raise
     return kept
@@ -118,7 +119,7 @@ def _kept_beside(target: Path) -> Path:
         # no transcript by its name
         beside = target.with_name(f"{target.name}.replaced-{number}")
         try:
-            os.link(target, beside, follow_symlinks=False)
+            os.link(target, beside)
         except FileExistsError:
             number += 1
         except OSError as error:

@@ -138,7 +138,7 @@ class Segment(Value):
         What was written behind the last mark was never finished, and is overwritten.
 
         Returns:
-            None where the file is damaged: nothing is added to such a one.
+            None where the file is damaged, does not open, or has no mark at all: nothing is added to it, and nothing of it overwritten.
         """
         with self.reading(seal) as (fd, opener):
             frame = last_frame(fd)
@@ -146,15 +146,13 @@ class Segment(Value):
                 frame, offset = None, 0
                 for one in frames(fd):
                     frame, offset = (one if one.kind is Kind.MARK else frame), one.end
-                if has_mark_after(fd, offset):
+                if frame is None and not os.fstat(fd).st_size:
+                    return Known(Mark(self.number)), 0, 0
+                if frame is None or has_mark_after(fd, offset):
                     return None
-            if frame is None:
-                return Known(Mark(self.number)), 0, 0
             try:
                 known = Known.of(self.number, content(fd, self.place, frame, opener))
             except StateInvalid:
-                if opener is not None:
-                    raise  # a key that is missing is no damage
                 return None
             return known, frame.end, frame.number + 1
 
