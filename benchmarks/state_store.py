@@ -117,7 +117,7 @@ def captured(project: Path, size: int) -> CompleteState:
         text = " ".join(WORDS[(len(messages) * 7 + at * at) % len(WORDS)] for at in range(150))
         messages.append({"role": "user" if len(messages) % 2 else "assistant", "uuid": os.urandom(16).hex(), "text": text})
         taken += len(text)
-    talk = {"session_id": "0b5e2f2a-1111-4222-8333-123456789abc", "transcript_path": "/t.jsonl", "recent": messages} if messages else None
+    talk = {"session_id": "0b5e2f2a-1111-4222-8333-123456789abc", "transcript": "/t.jsonl", "recent": messages} if messages else None
     now = time.time()
     return CompleteState(
         ProcessSnapshot(

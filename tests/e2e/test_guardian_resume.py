@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from supervisor.edge.command_line import main
 from workers.state.store import StateStore
 
 from ..process.state_support import SESSION, saved
-from ..support import Finished, read_events, run_supervisor
+from ..support import ROOT, Finished, read_events, run_supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs a POSIX shell")
 TELLS = 'pwd; printf "%s|%s\\n" "$CLAUDE_CONFIG_DIR" "$CLAUDE_CODE_MAX_OUTPUT_TOKENS"'
@@ -42,7 +45,7 @@ def test_a_run_starts_where_the_captured_one_was(project: Path, store: StateStor
         "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "32000",
         "CLAUDE_CODE_OAUTH_TOKEN": "[redacted:key-name]",
     }
-    talk = {"session_id": SESSION, "transcript_path": "/t"}
+    talk = {"session_id": SESSION, "transcript": "/t"}
     path = saved(store, project, cwd=project / "sub", environment=environment, conversation=talk)
     events = tmp_path / "events.jsonl"
     words = ("--resume", "--backend", backend, "--events", str(events), "--", "sh", "-c", TELLS)
@@ -58,6 +61,27 @@ def test_a_run_starts_where_the_captured_one_was(project: Path, store: StateStor
         "withheld": ["CLAUDE_CODE_OAUTH_TOKEN"],
     }
     assert "starts from the state" in done.stderr and "CLAUDE_CODE_OAUTH_TOKEN" in done.stderr and SESSION in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="terminals as Linux has them")
+def test_the_terminal_gets_its_title_back(project: Path, store: StateStore) -> None:
+    """Where a person sits at the run, before the command has the screen; a terminal that is not theirs gets none."""
+    saved(store, project)
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "supervisor", "run", "--state-dir", str(store.state_dir), "--resume", "--", "echo", "hello"]
+    shown = b""
+    try:
+        done = subprocess.run(
+            words, cwd=project, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=30
+        )
+        while select.select([ours], [], [], 0)[0]:
+            shown += os.read(ours, 4096)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0, done.stderr
+    assert 0 <= shown.find(b"\x1b]0;claude - project\x07") < shown.find(b"hello")
+    assert "\x1b" not in started(store, project, "--resume", "--", "true").stdout
 
 
 def test_without_a_command_the_captured_one_is_run(project: Path, store: StateStore) -> None:

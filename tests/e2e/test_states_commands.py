@@ -118,7 +118,7 @@ def test_a_state_is_shown_in_words_and_as_data(project: Path, store: StateStore,
 def test_a_difference_is_told_by_its_place(project: Path, store: StateStore, ask: Callable[..., Asked]) -> None:
     """What differs and nothing else: values before and after, what was added to a list and what is gone from it."""
     first = captured(project, age=DAY, branch="main", reason="manual", now=2e9)
-    second = captured(project, branch="dev", reason="manual", now=2e9, conversation={"session_id": SESSION, "transcript_path": "/t"})
+    second = captured(project, branch="dev", reason="manual", now=2e9, conversation={"session_id": SESSION, "transcript": "/t"})
     second = attrs.evolve(second, project=attrs.evolve(second.project, dirty_files=("b.py", "c.py")), restart=first.restart)
     for state in (first, second):
         store.save(project, state)
@@ -128,7 +128,7 @@ def test_a_difference_is_told_by_its_place(project: Path, store: StateStore, ask
     assert lines[1].endswith("1 d 00 h later")
     assert lines[2:] == [
         f"conversation.session_id - -> {SESSION}",
-        "conversation.transcript_path - -> /t",
+        "conversation.transcript - -> /t",
         "project.dirty_files - a.py",
         "+ c.py",
         "project.git_branch main -> dev",
@@ -160,7 +160,7 @@ def test_a_restore_is_checked_and_can_be_evaluated_by_a_shell(project: Path, sto
     odd = project / "it's; $(touch ran) `touch ran`"
     odd.mkdir()
     environment = {"PATH": "/x", "CLAUDE_CONFIG_DIR": "/srv/it's $(touch ran)", "CLAUDE_CODE_OAUTH_TOKEN": "[redacted:key-name]"}
-    talk = {"session_id": SESSION, "transcript_path": "/srv/x.jsonl"}
+    talk = {"session_id": SESSION, "transcript": "/srv/x.jsonl"}
     saved(store, project, cwd=odd, environment=environment, conversation=talk)
     code, out, err = ask("restore")
     assert (code, err) == (0, "")
@@ -189,7 +189,7 @@ def test_a_transcript_is_put_back(project: Path, store: StateStore, ask: Callabl
     key = project_key(project)
     (store.state_dir / key).mkdir(parents=True, mode=0o700)
     mark = attrs.asdict(journal_of(store, key, SESSION).append(transcript))
-    saved(store, project, conversation={"session_id": SESSION, "transcript_path": str(transcript)}, journal=mark)
+    saved(store, project, conversation={"session_id": SESSION, "transcript": str(transcript)}, journal=mark)
     transcript.unlink()
     assert told(ask("restore", "--transcript", "--json"))["transcript"] == str(transcript)
     assert transcript.read_bytes() == b'{"type":"user"}\n'

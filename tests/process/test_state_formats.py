@@ -54,8 +54,8 @@ def test_a_recorded_file_of_version_1_is_read(tmp_path: Path) -> None:
     [
         (None, None),
         ({"session": "x", "turns": 3}, None),
-        ({"session_id": SESSION, "transcript_path": "/t.jsonl", "more": 1}, {"session_id": SESSION, "transcript_path": "/t.jsonl"}),
-        ({"session_id": 7, "transcript_path": "/t.jsonl"}, None),
+        ({"session_id": SESSION, "transcript": "/t.jsonl", "more": 1}, {"session_id": SESSION, "transcript": "/t.jsonl"}),
+        ({"session_id": 7, "transcript": "/t.jsonl"}, None),
         ([], None),
     ],
 )
@@ -79,7 +79,7 @@ def test_the_checksum_of_an_old_version_is_asked_for(tmp_path: Path) -> None:
 
 def test_the_text_of_a_state_is_its_data_in_canonical_form(tmp_path: Path) -> None:
     """Written in one go, it is what its data would be; read from another form of the same data, it is the same state."""
-    state = captured("/p", conversation={"session_id": SESSION, "transcript_path": "/t", "x": [{"checksum": "a"}]})
+    state = captured("/p", conversation={"session_id": SESSION, "transcript": "/t", "x": [{"checksum": "a"}]})
     data = state.to_dict()
     assert state.to_json() == canonical(data)
     assert (

@@ -50,7 +50,7 @@ def index_of(store: StateStore) -> Path:
 
 def test_a_listing_says_what_the_states_say_and_reads_each_once(store: Counting) -> None:
     """Oldest first, each with what a person wants to know of it; the second time no state is read."""
-    talk = {"session_id": SESSION, "transcript_path": "/t.jsonl"}
+    talk = {"session_id": SESSION, "transcript": "/t.jsonl"}
     paths = [saved(store, "/p", age=age, agent=agent, conversation=talk) for age, agent in ((30.0, "a"), (20.0, "b"), (10.0, "a"))]
     first = listed(store)
     assert [entry.path for entry in first.entries] == paths
@@ -128,7 +128,7 @@ def test_an_index_is_not_followed_nor_trusted_when_others_can_write_it(store: Co
 def test_what_is_encrypted_is_not_in_the_index(tmp_path: Path) -> None:
     """A sealed state is listed with its key, told without it, bound to its project, and never copied into the index."""
     plain, sealed = Counting(tmp_path), Counting(tmp_path, KeySeal(Keys((bytes(32),))))
-    path = saved(sealed, "/p", reason="a reason that is nobody's business", conversation={"session_id": SESSION, "transcript_path": "/t"})
+    path = saved(sealed, "/p", reason="a reason that is nobody's business", conversation={"session_id": SESSION, "transcript": "/t"})
     assert path.name.endswith(".enc") and state_id_of(path.name) is not None
     assert b"claude" not in path.read_bytes()
     (entry,) = listed(sealed).entries

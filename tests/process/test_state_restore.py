@@ -52,7 +52,7 @@ def test_what_was_captured_is_given_back(project: Path) -> None:
     """Working directory, the agent's own variables, the conversation for `--resume`, a title; and nothing is applied by asking."""
     environment = {"PATH": "/x", "HOME": "/x", "CLAUDE_CONFIG_DIR": "/srv/claude", "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "32000", "CLAUDEX": "1"}
     path = f"/srv/claude/projects/p/{SESSION}.jsonl"
-    talk = {"session_id": SESSION, "transcript_path": path}
+    talk = {"session_id": SESSION, "transcript": path}
     state = captured(project, cwd=project / "sub", environment=environment, conversation=talk, journal={"segment": 1})
     before = os.getcwd(), dict(os.environ)
     ready = restoration(state, project_key(project))
@@ -116,10 +116,10 @@ def test_a_state_under_another_projects_key_is_refused(project: Path) -> None:
     assert "not the key of its project" in refused(captured(project), key=project_key(project / "sub"))
 
 
-@pytest.mark.parametrize("session", ["--help", "../../x", "a/b", "", "x" * 129, "a b", "a\n", ".hidden", 7, None])
+@pytest.mark.parametrize("session", ["--help", "../../x", "a/b", "", "x" * 129, "a b", "a\n", ".hidden", "a..b", 7, None])
 def test_a_session_is_never_an_option_nor_a_path(project: Path, session: object) -> None:
     """What is no plain id is no conversation."""
-    state = captured(project, conversation={"session_id": session, "transcript_path": "/t"})
+    state = captured(project, conversation={"session_id": session, "transcript": "/t"})
     assert conversation_of(state) is None
     assert restoration(state).conversation is None
 
@@ -195,7 +195,7 @@ def journalled(store: StateStore, project: Path, transcript: Path, **more: objec
     key = project_key(project)
     (store.state_dir / key).mkdir(parents=True, exist_ok=True, mode=0o700)
     mark = journal_of(store, key, SESSION).append(transcript)
-    talk = {"session_id": SESSION, "transcript_path": str(transcript)}
+    talk = {"session_id": SESSION, "transcript": str(transcript)}
     path = saved(store, project, conversation=talk, journal=attrs.asdict(mark), **more)
     return store.load(path)
 
@@ -229,10 +229,10 @@ def test_a_transcript_is_put_back_nowhere_else(project: Path, tmp_path: Path, ho
 
     def said(path: str, *, session: str = SESSION) -> str:
         with pytest.raises(RestoreRefused) as caught:
-            transcript_target(captured(project, conversation={"session_id": session, "transcript_path": path}), roots)
+            transcript_target(captured(project, conversation={"session_id": session, "transcript": path}), roots)
         return caught.value.reason
 
-    state = captured(project, conversation={"session_id": SESSION, "transcript_path": good})
+    state = captured(project, conversation={"session_id": SESSION, "transcript": good})
     assert transcript_target(state, roots) == good
     assert "is not below" in said(str(tmp_path / f"{SESSION}.jsonl"))
     assert "is not below" in said(f"{home.parent}-2/{SESSION}.jsonl")
@@ -262,7 +262,7 @@ def test_a_root_behind_a_link_of_the_users_is_followed(project: Path, tmp_path: 
     (tmp_path / "dot").symlink_to(home.parent.parent)
     root = tmp_path.resolve() / "dot" / "projects"
     path = str(root / home.name / f"{SESSION}.jsonl")
-    state = captured(project, conversation={"session_id": SESSION, "transcript_path": path})
+    state = captured(project, conversation={"session_id": SESSION, "transcript": path})
     assert transcript_target(state, (str(root),)) == str(home / f"{SESSION}.jsonl")
 
 
@@ -275,7 +275,7 @@ def test_a_mark_that_is_none_is_refused(mark: dict[str, object]) -> None:
 
 def test_a_state_without_a_journal_says_so(project: Path, tmp_path: Path, home: Path) -> None:
     """Nothing is made up where nothing was journalled."""
-    talk = {"session_id": SESSION, "transcript_path": str(home / f"{SESSION}.jsonl")}
+    talk = {"session_id": SESSION, "transcript": str(home / f"{SESSION}.jsonl")}
     with pytest.raises(RestoreRefused, match="not journalled"):
         restore_transcript(StateStore(tmp_path), "key", captured(project, conversation=talk), (str(home.parent),))
 

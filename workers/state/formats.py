@@ -84,7 +84,7 @@ def _is_deep(data: object) -> bool:
 def _from_1(data: dict[str, Any]) -> dict[str, Any]:
     """Of a free-form conversation only what names it is understood."""
     told = data.get("conversation")
-    names = {name: told.get(name) for name in ("session_id", "transcript_path")} if isinstance(told, dict) else {}
+    names = {name: told.get(name) for name in ("session_id", "transcript")} if isinstance(told, dict) else {}
     known = bool(names) and all(isinstance(value, str) for value in names.values())
     return {**data, "conversation": names if known else None}
 

@@ -121,7 +121,7 @@ class CompleteState(Value):
 
     Attributes:
         conversation: What the agent talks about; None where there is no conversation that is understood. It has `session_id` and
-            `transcript_path` at least.
+            `transcript` at least.
         journal: The mark up to which the transcript was journalled; None where it was not.
     """
 

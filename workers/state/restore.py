@@ -24,7 +24,7 @@ LONGEST_TITLE: Final = 120
 
 _NAME: Final = re.compile(r"CLAUDE_[A-Z0-9_]{1,120}", re.ASCII)
 _LONGEST_VALUE: Final = 32 * 1024
-_SESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_SESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}", re.ASCII)
 _MARK: Final = re.compile(r"\[redacted:[a-z-]+\]")
 _OF_A_LIFE: Final = frozenset(
     {"CLAUDE_PID", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_SSE_PORT", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_PROJECT_DIR"}
@@ -53,7 +53,7 @@ class Conversation(Value):
     """What an agent needs to go on with a conversation.
 
     Attributes:
-        session_id: Its id: letters, digits, dots, dashes and underlines, so that it is never an option nor a path.
+        session_id: Its id: letters, digits, dashes and underlines, so that it is never an option nor a path.
         transcript_path: Where its transcript was; None where that is not known.
         mark: Up to where the transcript was journalled; None where it was not.
     """
@@ -138,7 +138,7 @@ def conversation_of(state: CompleteState) -> Conversation | None:
     The path is the one that was captured: who writes there checks it first, see `transcript_target`.
     """
     told = state.conversation or {}
-    session_id, path = told.get("session_id"), told.get("transcript_path")
+    session_id, path = told.get("session_id"), told.get("transcript")
     if not isinstance(session_id, str) or not is_session(session_id):
         return None
     usable = isinstance(path, str) and os.path.isabs(path) and "\0" not in path

@@ -141,7 +141,7 @@ def restored_data(restoration: Restoration) -> dict[str, Any]:
         "withheld": list(restoration.withheld),
         "title": restoration.title,
         "session_id": None if conversation is None else conversation.session_id,
-        "transcript_path": None if conversation is None else conversation.transcript_path,
+        "transcript": None if conversation is None else conversation.transcript_path,
     }
 
 
@@ -234,7 +234,7 @@ def _conversation(state: CompleteState) -> str:
     told = state.conversation
     if told is None:
         return "none was captured"
-    path = told.get("transcript_path")
+    path = told.get("transcript")
     journalled = "" if state.journal is None else ", journalled"
     return f"{told.get('session_id')}" + (f" in {path}{journalled}" if path else "")
 
