@@ -12,7 +12,8 @@ import attrs
 
 from supervisor import Fault, UsageError, raise_all
 
-from .config import GuardianRun, Resumed, configure, configure_states
+from .config import GuardianRun, Resumed, configure
+from .config.captured import configure_states
 from .config.run import LATER
 from .event_state import StateRestored
 from .state.files import project_key

@@ -13,7 +13,8 @@ import attrs
 
 from supervisor import CommandContext, Fault, UsageError, Value, add_json
 
-from .config import MemoryGuardianConfig, configure_states
+from .config import MemoryGuardianConfig
+from .config.captured import configure_states
 from .state import view
 from .state.files import StateWriteFailed, project_key, write_atomic
 from .state.index import StateEntry

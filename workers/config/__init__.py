@@ -3,13 +3,12 @@
 model        the classes, which mirror the tables of the file
 thresholds   from what was given to bytes
 host         this host's memory limit, and where state goes
-captured     what the subcommands about captured states need to know
+captured     what the subcommands about captured states need to know; imported by them alone
 run          file, environment and options to one checked run; ``docs/configuration.md`` is the reference for people
 """
 
 from __future__ import annotations
 
-from .captured import configure_states
 from .host import default_state_dir, host_limit_bytes
 from .model import (
     AgentConfig,
@@ -58,7 +57,6 @@ __all__ = [
     "checked",
     "config_of",
     "configure",
-    "configure_states",
     "default_state_dir",
     "described",
     "host_limit_bytes",
