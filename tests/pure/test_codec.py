@@ -21,6 +21,7 @@ CODECS = ("zstd", "gzip")
 def packed_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The codec: with the extra, and without it."""
     monkeypatch.setattr(codec, "_asked", False)
+    monkeypatch.setattr(codec, "_zstd", None)
     if request.param == "zstd":
         pytest.importorskip("zstandard")
     else:
@@ -46,6 +47,7 @@ def test_zstd_without_its_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     pytest.importorskip("zstandard")
     blob = compress(b"x")
     monkeypatch.setattr(codec, "_asked", False)
+    monkeypatch.setattr(codec, "_zstd", None)
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(StateInvalid, match=r"pip install 'memory-guardian\[zstd\]'"):
         decompress(blob, 10)
@@ -76,6 +78,19 @@ def test_every_cut_and_every_addition_is_noticed(packed_with: str) -> None:
     for added in (b"x", blob):
         with pytest.raises(StateInvalid):
             decompress(blob + added, 1000)
+
+
+def test_every_changed_bit_is_noticed(packed_with: str) -> None:
+    """Whichever bit of a small frame is changed: the same data, for some bits of a header say nothing, or a fault."""
+    for data in (b"", b"\0", b"some words, some words"):
+        blob = compress(data)
+        for bit in range(len(blob) * 8):
+            changed = bytearray(blob)
+            changed[bit // 8] ^= 1 << bit % 8
+            try:
+                assert decompress(bytes(changed), 1000) == data
+            except StateInvalid:
+                pass
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", codec.GZIP, codec.GZIP + b"\x08", codec.ZSTD]), st.data())

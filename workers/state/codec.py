@@ -13,6 +13,7 @@ ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
 _GZIP_LEVEL: Final = 1  # six times as fast as level 6, for a seventh more bytes
 _ZSTD_LEVEL: Final = 3
+_EMPTY: Final = 32  # bytes of a frame with nothing in it, at most
 _WBITS: Final = 31  # zlib with gzip's frame, without a name and a time: the same bytes each time
 
 _zstd: ModuleType | None = None
@@ -74,6 +75,11 @@ def _of_zstd(blob: bytes, limit: int) -> bytes:
         if size > limit:
             raise StateInvalid(f"it unpacks to more than {limit} bytes")
         data: bytes = zstd.ZstdDecompressor().decompress(blob, allow_extra_data=False)
+        if not size:
+            # the library looks no further then: it may say so for being damaged
+            unpacking = zstd.ZstdDecompressor().decompressobj()
+            if len(blob) > _EMPTY or unpacking.decompress(blob) or not unpacking.eof or unpacking.unused_data:
+                raise StateInvalid("it is damaged: it says that it is empty")
     except zstd.ZstdError as error:
         raise StateInvalid(f"it is damaged: {error}") from error
     return data
