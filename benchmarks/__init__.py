@@ -39,8 +39,10 @@ SUITE: Final = {
     "prediction": "how well memory is foreseen: error, share foreseen a minute ahead, false alarms, cost",
     "machine_step": "one step of the supervisor's machine",
     "event_bus": "one event to all who listen",
+    "state_store": "captured states on disk: save, restore, list, prune",
     "output": "1 MB of what a command writes, by where it goes",
     "conversation": "what a capture pays for a conversation: last messages, digest, summary",
+    "journal": "the journal of a transcript: first append, append of what is new, memory",
     "sentry": "who ends what a killed supervisor leaves: memory, start of a command, end of all",
 }
 """Module and what it measures, in the order in which they run."""

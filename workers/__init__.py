@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .config import AgentConfig as AgentConfig
     from .config import CommandConfig as CommandConfig
     from .config import DegradationConfig as DegradationConfig
+    from .config import EncryptionConfig as EncryptionConfig
     from .config import HealthConfig as HealthConfig
     from .config import HooksConfig as HooksConfig
     from .config import LeafRestart as LeafRestart
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .config import NotificationsConfig as NotificationsConfig
     from .config import PlatformOverrides as PlatformOverrides
     from .config import RestartPolicy as RestartPolicy
+    from .config import StateConfig as StateConfig
     from .degradation.graceful import GracefulDegradation as GracefulDegradation
     from .health.metrics import HealthMetrics as HealthMetrics
     from .health.monitor import HealthMonitor as HealthMonitor
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "api": "MemoryGuardian ProcessState",
     "config": (
-        "AgentConfig CommandConfig DegradationConfig HealthConfig HooksConfig LeafRestart MemoryGuardianConfig MemoryThresholds "
-        "MonitoringConfig NotificationsConfig PlatformOverrides RestartPolicy"
+        "AgentConfig CommandConfig DegradationConfig EncryptionConfig HealthConfig HooksConfig LeafRestart MemoryGuardianConfig "
+        "MemoryThresholds MonitoringConfig NotificationsConfig PlatformOverrides RestartPolicy StateConfig"
     ),
     "degradation.graceful": "GracefulDegradation",
     "health.metrics": "HealthMetrics",

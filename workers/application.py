@@ -28,6 +28,10 @@ class GuardianApplication:
         Raises:
             UsageError: All faults.
         """
+        if options.resume is not None:
+            from .resuming import configure_resumed
+
+            return configure_resumed(options, environ)
         from .config import configure
 
         return configure(options, environ)
@@ -71,9 +75,11 @@ class GuardianApplication:
         from supervisor import Renderer
 
         from .event_config import ConfigurationChanged, ConfigurationRejected
+        from .event_state import StateRestored, StatesPruned
         from .words import WORDS, subject
 
-        seldom: dict[type[Event], Words] = {kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected)}
+        kinds = (ConfigurationChanged, ConfigurationRejected, StateRestored, StatesPruned)
+        seldom: dict[type[Event], Words] = {kind: kind.words for kind in kinds}
         return Renderer({**WORDS, **seldom}, subject=subject)
 
     async def run(self, configured: GuardianRun, session: Session) -> int:

@@ -146,6 +146,18 @@ def _add_guardian_options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def _add_states_options(parser: argparse.ArgumentParser) -> None:
+    from .states_commands import add_options  # here, and below: no other subcommand reads states
+
+    add_options(parser)
+
+
+def _states(context: CommandContext, options: argparse.Namespace) -> int:
+    from .states_commands import run
+
+    return run(context, options)
+
+
 COMMANDS: Final[Mapping[str, ControlCommand]] = {
     "capture": ControlCommand("[PATH] [--reason TEXT]", "Capture the state of an agent now.", _add_capture_options, _capture),
     "degrade": ControlCommand(
@@ -171,5 +183,8 @@ COMMANDS: Final[Mapping[str, ControlCommand]] = {
     "health": ControlCommand("[NAME] [--json]", "Say how the host is, why, and what its agents use of it.", _add_guardian_options, _health),
     "reload": ControlCommand(
         "[NAME] [--json]", "Have a guardian read its configuration again; a broken one changes nothing.", _add_guardian_options, _reload
+    ),
+    "states": ControlCommand(
+        "list | show | diff | export | restore | prune [--help]", "Read and restore what was captured.", _add_states_options, _states
     ),
 }

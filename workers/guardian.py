@@ -310,6 +310,10 @@ def began(ledger: Ledger, swept: tuple[ProcessId, ...]) -> None:
     """Say what is watched, and what was found of earlier runs."""
     if swept:
         ledger.emit(OrphansSwept(("guardian",), tuple(process.pid for process in swept), "left behind by a run whose guardian died"))
+    if ledger.run.resumed is not None:
+        from .resuming import told  # most runs start from nothing
+
+        told(ledger)
     if not ledger.watches:
         return
     for leaf in ledger.leaves:

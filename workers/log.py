@@ -64,6 +64,7 @@ from .event import (
     StateCaptured,
 )
 from .event_config import ConfigurationChanged, ConfigurationRejected
+from .event_state import StateRestored, StatesPruned
 from .policy.health import Health
 from .policy.ladder import DegradationMode
 from .policy.pressure import MemoryState
@@ -154,6 +155,8 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         RunFinished: _finished,
         SentryLost: Level.WARNING,
         StateCaptured: Level.INFO,
+        StateRestored: Level.INFO,
+        StatesPruned: lambda event: Level.ERROR if event.failed else Level.DEBUG,
         SupervisorGaveUp: Level.CRITICAL,
     }
 )
@@ -163,7 +166,7 @@ _MORE: Final[Mapping[type[Event], Words]] = MappingProxyType(
     {
         **TREE_WORDS,
         **{kind: words for kind, words in WORDS.items() if kind not in TREE_WORDS},
-        **{kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected, ControlUnavailable)},
+        **{kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected, ControlUnavailable, StateRestored, StatesPruned)},
         MemoryThresholdExceeded: lambda event: Line(
             f"memory {format_bytes(event.total_bytes)} has passed {event.level.value}, {format_bytes(event.threshold_bytes)}"
         ),

@@ -47,6 +47,7 @@ async def reload(ledger: Ledger) -> dict[str, Any]:
     next_run = [FIXED[key] for key in differing(run.config, wanted.config) if key in FIXED]
     monitoring = list(differing(run.config.monitoring, wanted.config.monitoring))
     now += [f"monitoring.{key}" for key in monitoring]
+    now += [f"state.{key}" for key in differing(run.config.state, wanted.config.state)]
     for key in differing(run.config.health, wanted.config.health):
         (next_run if key == "interval" else now).append(f"health.{key}")
     # what a new start is needed for stays as it is: it must not be taken for what is in effect

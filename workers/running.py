@@ -78,6 +78,10 @@ async def run(run: GuardianRun, session: Session) -> int:
         if directory is not None:
             channels = channels_of(ledger, directory, os.environ)
         sinks += [channel.offer for channel in channels]
+        if run.resumed is not None and session.is_interactive:
+            from .resuming import set_title  # most runs start from nothing
+
+            set_title(run.resumed, sys.stdout.fileno())
         try:
             async with AsyncExitStack() as telling:
                 if channels:

@@ -5,7 +5,7 @@
     check     a configuration, or any tree
     demo      a demonstration
     doctor    what this host offers
-    status    and others of `control.commands` and of the application: talk to a run
+    status    and others of `control.commands` and of the application: talk to a run, or about earlier ones
 
 Nothing heavy is imported before it is known to be needed: a usage error costs no event loop, and a run only its own.
 """
@@ -36,7 +36,7 @@ DEFAULT_APPLICATION: Final = "workers.application:application"
 SUBCOMMANDS: Final = ("run", "app", "check", "demo", "doctor")
 CONTROL: Final = ("status", "events", "restart", "stop")
 """Those that talk to a run; an application has more of its own."""
-LATER: Final = ("top", "states")
+LATER: Final = ("top",)
 BACKENDS: Final = ("trio", "asyncio")
 
 

@@ -182,7 +182,6 @@ def run_app(place: Path, *words: str) -> Finished:
         (["--events", "none/events", "--", "x"], "--events: the directory 'none' is not there"),
         (["--events", ".", "--", "x"], "--events: '.' is no file"),
         (["--name", "a/b", "--", "x"], "--name: expected a name without a slash"),
-        (["--resume", "--", "x"], "--resume: not available in this version"),
         (["check", "bad.toml"], "bad.toml:2:16"),
         (["check", "a", "b"], "unexpected 'b' after check"),
         (["check", "--", "x"], "check takes no command"),

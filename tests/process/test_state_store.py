@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.state import store as module
+from workers.state.codec import suffix
 from workers.state.model import (
     FORMAT_VERSION,
     CompleteState,
@@ -140,7 +141,7 @@ def test_another_format_is_refused(version: object) -> None:
     """A format version that is not known is refused with the ones that are."""
     data = example().to_dict()
     data["metadata"]["format_version"] = version
-    with pytest.raises(StateInvalid, match="this program reads 1 to 1"):
+    with pytest.raises(StateInvalid, match="this program reads 1 to 2"):
         CompleteState.from_dict(sealed(data))
 
 
@@ -163,7 +164,7 @@ def test_a_saved_state_is_loaded_again(tmp_path: Path) -> None:
     """A state is one private file under its project, named by its id, and what is loaded is what was saved."""
     store, state = StateStore(tmp_path / "states"), example()
     path = store.save("/some/project", state)
-    assert path == tmp_path / "states" / project_key("/some/project") / f"{state.metadata.state_id}.json.gz"
+    assert path == tmp_path / "states" / project_key("/some/project") / f"{state.metadata.state_id}.json{suffix()}"
     assert [stat.S_IMODE(one.stat().st_mode) for one in (path.parent.parent, path.parent, path)] == [0o700, 0o700, 0o600]
     loaded = store.load(path)
     assert bare(loaded) == state

@@ -17,6 +17,7 @@ from supervisor.edge.usage import UsageError
 from workers.config import (
     CommandConfig,
     DegradationConfig,
+    EncryptionConfig,
     HealthConfig,
     HooksConfig,
     Isolation,
@@ -71,6 +72,7 @@ def test_the_defaults_of_the_contract() -> None:
     assert (config.workers.isolation, config.agents) == (Isolation.TASK, ())
     assert config.hooks == HooksConfig((), 10.0, 1) and config.notifications == NotificationsConfig(True)
     assert config.degradation == DegradationConfig(60.0, "")
+    assert config.encryption == EncryptionConfig("")
     shares = (Size(ratio=0.2), Size(ratio=0.15), Size(ratio=0.1))
     assert config.health == HealthConfig(30.0, 0.8, 0.9, 0.9, Size(amount_bytes=1 << 30), 0.8, 0.8, *shares)
 
@@ -97,6 +99,18 @@ def test_health_is_in_order(tmp_path: Path) -> None:
         "health.cpu: expected a ratio > 0, got 0",
         "degradation.signal: expected the name of a signal that a program can handle, such as SIGUSR1, got 'SIGKILL'",
     }
+
+
+def test_a_key_is_named_by_its_place(tmp_path: Path) -> None:
+    """Encryption names where its keys are; a key that was written there by mistake is not repeated in the fault."""
+    for place in ("", "keyring", "keyring:work", "file:~/key", "env:STATE_KEY"):
+        assert EncryptionConfig(place).key == place
+    secret = "bm90IGEgcmVhbCBrZXk"
+    for wrong in (secret, f"file{secret}", "file:", "keyring:", "env: ", ":x", f"key:{secret}"):
+        (fault,) = load(tmp_path, f"[encryption]\nkey = '{wrong}'").faults
+        assert "encryption.key: expected keyring, keyring:NAME, file:PATH or env:VARIABLE" in str(fault) and secret not in str(fault)
+    (fault,) = load(tmp_path, environ={"MEMORY_GUARDIAN_ENCRYPTION_KEY": "env:MEMORY_GUARDIAN_KEY"}).faults
+    assert "does not begin with MEMORY_GUARDIAN_" in str(fault)
 
 
 def test_all_faults_at_once(tmp_path: Path) -> None:

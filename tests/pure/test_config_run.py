@@ -19,6 +19,7 @@ from workers.config import (
     MonitoringConfig,
     add_options,
     check,
+    checked,
     configure,
     default_state_dir,
     host_limit_bytes,
@@ -144,11 +145,10 @@ def test_faults_of_options_and_file_together(tmp_path: Path) -> None:
     file.write_text("[restart]\nmax_attempts = -1\n")
 
     assert faults(
-        *("--config", str(file), "--warning=-5GiB", "--interval", "-1", "--name", "a/b", "--state-dir", f"{file}/x", "--resume"),
+        *("--config", str(file), "--warning=-5GiB", "--interval", "-1", "--name", "a/b", "--state-dir", f"{file}/x"),
         command=["x"],
         environ={"MEMORY_GUARDIAN_COMMAND_WORKING_DIRECTORY": "/nowhere"},
     ) == [
-        "--resume: not available in this version",
         "restart.max_attempts: expected an integer >= 1, got -1",
         "--warning: a size cannot be negative, got '-5GiB'",
         "--interval: expected seconds >= 0.01, got -1",
@@ -329,3 +329,11 @@ def test_odd_procfs_is_no_exception(tmp_path_factory: pytest.TempPathFactory, gr
 
     assert (host_limit_bytes(str(proc)) or 0) >= 64 * MIB
     assert (host_limit_bytes("/nowhere") or 0) >= 64 * MIB
+
+
+def test_encryption_without_its_extra_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key without the extra is a fault at the start, where it is written, and not at the first capture."""
+    (tmp_path / "g.toml").write_text("[encryption]\nkey = 'keyring'\n")
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(UsageError, match=r"encryption\.key: .*pip install 'memory-guardian\[secure\]'"):
+        checked(str(tmp_path / "g.toml"), {})

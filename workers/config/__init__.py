@@ -3,6 +3,7 @@
 model        the classes, which mirror the tables of the file
 thresholds   from what was given to bytes
 host         this host's memory limit, and where state goes
+captured     what the subcommands about captured states need to know; imported by them alone
 run          file, environment and options to one checked run; ``docs/configuration.md`` is the reference for people
 """
 
@@ -13,6 +14,7 @@ from .model import (
     AgentConfig,
     CommandConfig,
     DegradationConfig,
+    EncryptionConfig,
     HealthConfig,
     HooksConfig,
     Isolation,
@@ -23,10 +25,11 @@ from .model import (
     NotificationsConfig,
     PlatformOverrides,
     RestartPolicy,
+    StateConfig,
     WorkersConfig,
     illegal_name,
 )
-from .run import Agent, GuardianRun, add_options, check, checked, config_of, configure, described, resolved, summary
+from .run import Agent, GuardianRun, Resumed, add_options, check, checked, config_of, configure, described, resolved, summary
 from .thresholds import resolve
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "AgentConfig",
     "CommandConfig",
     "DegradationConfig",
+    "EncryptionConfig",
     "GuardianRun",
     "HealthConfig",
     "HooksConfig",
@@ -45,6 +49,8 @@ __all__ = [
     "NotificationsConfig",
     "PlatformOverrides",
     "RestartPolicy",
+    "Resumed",
+    "StateConfig",
     "WorkersConfig",
     "add_options",
     "check",

@@ -73,6 +73,20 @@ def _signal(value: str) -> str | None:
     return f"expected the name of a signal that a program can handle, such as SIGUSR1, got {value[:60]!r}"
 
 
+_PLACES: Final = "keyring, keyring:NAME, file:PATH or env:VARIABLE"
+
+
+def _key_place(value: str) -> str | None:
+    kind, colon, name = value.partition(":")
+    named = bool(name.strip()) or (kind == "keyring" and not colon)
+    if value and not (kind in ("keyring", "file", "env") and named):
+        # not shown: it may be the key itself
+        return f"expected {_PLACES}, got something else (a key itself is never written here)"
+    if kind == "env" and name.startswith("MEMORY_GUARDIAN_"):
+        return "expected a variable whose name does not begin with MEMORY_GUARDIAN_, which are settings"
+    return None
+
+
 def illegal_name(name: str) -> str | None:
     """What is wrong with an agent's name, or None: it is a path's part and a file's name."""
     if not name or name != name.strip():
@@ -218,6 +232,27 @@ class HealthConfig(ConfigSection):
 
 
 @attrs.frozen(repr=False, eq=False)
+class EncryptionConfig(ConfigSection):
+    """``[encryption]``: where the keys are with which state on disk is encrypted; an empty `key` encrypts nothing."""
+
+    key: str = config_key(text(check=_key_place, expected=_PLACES), "")
+
+
+@attrs.frozen(repr=False, eq=False)
+class StateConfig(ConfigSection):
+    """``[state]``: how long captured states of a project are kept; 0 is no limit. The last good one of an agent is kept in any case."""
+
+    max_age_days: float = config_key(number(0.0, 3660.0, of="days"), 7.0)
+    max_states: int = config_key(integer(0, 1_000_000), 100)
+    max_size: Size = config_key(size(zero=True), Size(amount_bytes=1 << 30))
+
+    def clashes(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """What states may take is a number of bytes."""
+        if self.max_size.amount_bytes is None:
+            yield ("max_size",), f"max_size ({self.max_size}) must be a size such as 1GiB: disks differ"
+
+
+@attrs.frozen(repr=False, eq=False)
 class AgentConfig(ConfigSection):
     """One of ``[[agents]]``: its own keys over those of the file."""
 
@@ -253,5 +288,7 @@ class MemoryGuardianConfig(ConfigSection):
     health: HealthConfig = config_table(HealthConfig, "health")
     degradation: DegradationConfig = config_table(DegradationConfig, "degradation")
     notifications: NotificationsConfig = config_table(NotificationsConfig, "notifications")
+    encryption: EncryptionConfig = config_table(EncryptionConfig, "encryption")
+    state: StateConfig = config_table(StateConfig, "state")
     agents: tuple[AgentConfig, ...] = config_tables(AgentConfig, "agents")
     platform_overrides: PlatformOverrides = config_platforms(PlatformOverrides, "platform")

@@ -58,6 +58,27 @@ class Agent(Value):
 
 
 @attrs.frozen(repr=False, eq=False)
+class Resumed(Value):
+    """The captured state that a run starts from.
+
+    Attributes:
+        state_id: Its id.
+        file: Its file.
+        working_directory: Where the command worked, and works again.
+        session_id: The conversation's id, for whoever knows how the command goes on with one; None where none was captured.
+        title: What the terminal is to be called.
+        withheld: Variables of the agent's own that were not in the state, for they were secrets.
+    """
+
+    state_id: str
+    file: str
+    working_directory: str
+    session_id: str | None
+    title: str
+    withheld: tuple[str, ...] = ()
+
+
+@attrs.frozen(repr=False, eq=False)
 class GuardianRun(Value):
     """A checked configuration with the options of one run.
 
@@ -73,6 +94,7 @@ class GuardianRun(Value):
         scratch: A directory that is made before the run begins; None for none.
         again: Makes the run anew from the same options and environment and from the file as it is now; raises `UsageError` with all faults.
             None where there is nothing to make it from.
+        resumed: What it starts from; None for nothing.
     """
 
     config: MemoryGuardianConfig
@@ -85,6 +107,7 @@ class GuardianRun(Value):
     detached: bool = False
     scratch: str | None = None
     again: Callable[[], GuardianRun] | None = attrs.field(default=None, eq=False)
+    resumed: Resumed | None = None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +120,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="the agent's name; default: the command's base name")
     parser.add_argument("--dry-run", action="store_true", help="decide and report, never act")
     parser.add_argument(
-        "--resume", metavar="STATE", nargs="?", const="latest", help="start from a captured state (not available in this version)"
+        "--resume", metavar="STATE", nargs="?", const="latest", help="start from a captured state: its id, or the latest of this project"
     )
 
 
@@ -112,8 +135,6 @@ def configure(options: argparse.Namespace, environ: Mapping[str, str]) -> Guardi
         UsageError: All faults.
     """
     faults: list[Fault] = []
-    if options.resume is not None:
-        faults.append(Fault("--resume", "not available in this version"))
     if options.command is None and options.config is None:
         faults.append(Fault("", "no command; put -- before it: [options] -- COMMAND [ARG ...]"))
     loaded = load_config(
@@ -198,6 +219,8 @@ def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry
     wrong = unusable_state_dir(state_dir) if config.persist_state else None
     if wrong:
         loaded.fault("guardian", "state_dir", wrong)
+    if config.encryption.key and not _is_installed("cryptography"):
+        loaded.fault("encryption", "key", "encryption needs the extra: pip install 'memory-guardian[secure]'")
     parts = list(zip(config.agents, loaded.items.get("agents", []), strict=True)) or [
         (AgentConfig(config.command, config.thresholds, config.restart_policy, config.degradation), loaded.values)
     ]
@@ -216,6 +239,12 @@ def _finish(loaded: LoadedConfig[MemoryGuardianConfig], file: str | None, *, dry
         notes.append("workers.isolation: workers have no processes of their own on Windows, so they run as tasks")
     raise_all(list(dict.fromkeys(loaded.faults)))
     return GuardianRun(config, tuple(agents), state_dir, limit, dry_run, file, tuple(notes))
+
+
+def _is_installed(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
 
 
 def agent_of(

@@ -7,6 +7,11 @@ conversation.py  what a state has of a conversation; digest.py with folding.py, 
 summary.py  a digest as a page; summarizer.py: the user's own command for that
 redact.py   removes secrets before anything is written
 files.py    private directories and atomic writing
-store.py    one file for each state
+store.py    one file for each state; formats.py reads those of every version, index.py lists them, selection.py finds the one that is meant
+retention.py  how long they are kept
+restore.py  what a state gives back on this host; journals.py puts a transcript back; view.py has the words
+codec.py    compression; seal.py encrypts, with the keys of keys.py
+journal.py  the transcript, incrementally; journal_segment.py is a file of it, journal_frames.py what that is made of
+journal_restore.py puts a transcript back
 runs.py     one lock and one record for each run; lock.py holds it, sweeping.py ends what an abandoned run left behind
 """

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -56,12 +57,39 @@ def write_atomic(path: Path, data: bytes, mode: int = PRIVATE_FILE, *, durable: 
         StateWriteFailed: It could not be written; the file is whole as it was, and nothing is left lying about. (Only if its
             directory cannot be synced is it the new one already.)
     """
+    with replacing(path, mode, durable=durable) as fd:
+        write_all(fd, data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: int = PRIVATE_FILE, *, durable: bool = True) -> Iterator[int]:
+    """A new file that takes the place of another when the block ends, and is gone when the block raises.
+
+    Args:
+        path: The file; its directory must exist.
+        mode: Its permissions, whatever the umask.
+        durable: As for `write_atomic`.
+
+    Yields:
+        A descriptor to write to, and to read again from.
+
+    Raises:
+        StateWriteFailed: It could not be written, or the block raised an `OSError`; the file is whole as it was. (Only if its directory
+            cannot be synced is it the new one already.)
+    """
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}{SUFFIX}")
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0), mode)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"):
+            flags |= getattr(os, name, 0)
+        fd = os.open(temporary, flags, mode)
         try:
             try:
-                _fill(fd, data, mode, durable)
+                if sys.platform != "win32":
+                    os.fchmod(fd, mode)
+                yield fd
+                if durable:
+                    os.fsync(fd)
             finally:
                 os.close(fd)
             os.replace(temporary, path)
@@ -70,9 +98,16 @@ def write_atomic(path: Path, data: bytes, mode: int = PRIVATE_FILE, *, durable: 
                 os.unlink(temporary)
             raise
         if durable:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
     except OSError as error:
         raise StateWriteFailed(path, error) from error
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write data at a descriptor's position, however many calls it takes."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 def private_directory(path: Path, within: Path) -> Path:
@@ -92,6 +127,39 @@ def private_directory(path: Path, within: Path) -> Path:
     except OSError as error:
         raise StateWriteFailed(path, error) from error
     return path
+
+
+def read_private(path: Path, limit: int) -> bytes:
+    """The content of a file that is this user's alone to change. Blocks; a pipe or a device in its place does not.
+
+    Args:
+        path: The file; a link in its last part is not followed.
+        limit: Bytes that it may have.
+
+    Raises:
+        OSError: It cannot be read, is no regular file, has more bytes, or belongs to or could have been changed by somebody else.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        fd = os.open(path, flags)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(errno.ELOOP, "it is a link, which is not followed", str(path)) from error
+    try:
+        wrong = _not_private(os.fstat(fd))
+        if wrong:
+            raise OSError(errno.EPERM, wrong, str(path))
+        parts: list[bytes] = []
+        rest = limit + 1
+        while rest and (part := os.read(fd, min(rest, 1 << 20))):
+            parts.append(part)
+            rest -= len(part)
+    finally:
+        os.close(fd)
+    if not rest:
+        raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(path))
+    return b"".join(parts)
 
 
 def project_key(directory: Path | str) -> str:
@@ -117,17 +185,25 @@ def _make_private(directory: Path) -> None:
         os.chmod(directory, PRIVATE_DIRECTORY)
 
 
-def _fill(fd: int, data: bytes, mode: int, durable: bool) -> None:
-    if sys.platform != "win32":
-        os.fchmod(fd, mode)
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-    if durable:
-        os.fsync(fd)
+def _not_private(found: os.stat_result) -> str | None:
+    """What keeps a file from being this user's alone to change, or None."""
+    if not stat.S_ISREG(found.st_mode):
+        return "it is no regular file"
+    if sys.platform == "win32":
+        return None
+    if found.st_uid != os.geteuid():
+        return f"it belongs to somebody else (user {found.st_uid}); use chown if it is yours"
+    if found.st_mode & 0o022:
+        return f"others can change it (mode {stat.S_IMODE(found.st_mode):04o}); use chmod go-w if you trust its content"
+    return None
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Have the names in a directory survive a loss of power, where its file system can do that.
+
+    Raises:
+        OSError: It failed.
+    """
     if sys.platform == "win32":
         return
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -11,7 +11,8 @@ from supervisor import Value
 if TYPE_CHECKING:
     from cattrs import Converter
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""What is written; formats.py reads the older ones."""
 
 
 class StateInvalid(ValueError):
@@ -116,13 +117,20 @@ class StateMetadata(Value):
 
 @attrs.frozen(repr=False, eq=False)
 class CompleteState(Value):
-    """Everything that is captured of an agent. `conversation` is None where there is none that is understood."""
+    """Everything that is captured of an agent.
+
+    Attributes:
+        conversation: What the agent talks about; None where there is no conversation that is understood. It has `session_id` and
+            `transcript` at least.
+        journal: The mark up to which the transcript was journalled; None where it was not.
+    """
 
     process: ProcessSnapshot
     project: ProjectState
     restart: RestartState
     metadata: StateMetadata
     conversation: dict[str, Any] | None = None
+    journal: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The state as JSON data, with its checksum."""
@@ -130,9 +138,43 @@ class CompleteState(Value):
         data["metadata"]["checksum"] = checksum(data)
         return data
 
+    def to_json(self) -> bytes:
+        """The state as canonical JSON, with its checksum, made in one go.
+
+        Raises:
+            StateInvalid: It holds what JSON cannot say.
+        """
+        data: dict[str, Any] = _converter().unstructure(self)
+        metadata = {name: value for name, value in data["metadata"].items() if name != "checksum"}
+        parts = {name: canonical(value) for name, value in data.items() if name != "metadata"}
+
+        def text(metadata: dict[str, Any]) -> bytes:
+            whole = {**parts, "metadata": canonical(metadata)}
+            return b"{" + b",".join(b'"%b":%b' % (name.encode(), whole[name]) for name in sorted(whole)) + b"}"
+
+        from hashlib import sha256
+
+        return text({**metadata, "checksum": sha256(text(metadata)).hexdigest()})
+
     @classmethod
-    def from_dict(cls, data: object) -> CompleteState:
+    def from_json(cls, text: bytes) -> CompleteState:
+        """The state in a JSON text from an unknown hand; see `formats.parsed` for what bounds its memory.
+
+        Raises:
+            StateInvalid: As `from_dict`, or it is no JSON that could be a state.
+        """
+        from .formats import parsed
+
+        data = parsed(text)
+        return cls.from_dict(data, is_whole=_is_whole(text, data))
+
+    @classmethod
+    def from_dict(cls, data: object, *, is_whole: bool = False) -> CompleteState:
         """The state that JSON data describe; fields that a later program added are ignored.
+
+        Args:
+            data: The data.
+            is_whole: Whether they were held against their checksum already.
 
         Raises:
             StateInvalid: It is of a later format, its checksum does not match, or something is missing.
@@ -143,13 +185,28 @@ class CompleteState(Value):
         version = metadata.get("format_version")
         if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= FORMAT_VERSION:
             raise StateInvalid(f"format version {version!r} is not known here; this program reads 1 to {FORMAT_VERSION}")
-        if metadata.get("checksum") != checksum(data):
+        if not is_whole and metadata.get("checksum") != checksum(data):
             raise StateInvalid("the checksum does not match: the state was changed or damaged")
+        from .formats import upgraded
+
         try:
-            return _converter().structure(data, cls)
+            return _converter().structure(upgraded(data, version), cls)
         # boundary: cattrs reports what is missing or of a wrong kind with exceptions of many types
         except Exception as error:
             raise StateInvalid(f"not a captured state: {_first_line(error)}") from error
+
+
+def _is_whole(text: bytes, data: dict[str, Any]) -> bool:
+    """Whether a canonical text has the checksum that it says; False also where that cannot be told from the text alone."""
+    from hashlib import sha256
+
+    metadata = data.get("metadata")
+    said = metadata.get("checksum") if isinstance(metadata, dict) else None
+    if not isinstance(said, str) or not said.isascii() or len(said) != 64:
+        return False
+    # the text without it is what it was made of: no need to write everything once more
+    before, found, after = text.partition(b'"checksum":"%b",' % said.encode())
+    return bool(found) and sha256(before + after).hexdigest() == said
 
 
 def checksum(data: dict[str, Any]) -> str:

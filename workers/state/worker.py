@@ -15,11 +15,15 @@ from ..policy.pressure import MemoryState
 from .files import StateWriteFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anyio.abc import TaskStatus
 
+    from ..config import GuardianRun
     from ..ledger import CaptureRequest, Leaf, Ledger
     from .capture import Subject
-    from .model import PastRestart
+    from .model import CompleteState, PastRestart
+    from .store import StateStore
 
 
 async def state(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
@@ -40,6 +44,8 @@ async def state(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
             raise
         finally:
             request.done.set()
+        if request.ok and ledger.run.config.persist_state:
+            await tidied(ledger, request.leaf)
 
 
 async def kept(ledger: Ledger, leaf: Leaf) -> None:
@@ -66,24 +72,59 @@ async def served(ledger: Ledger, request: CaptureRequest) -> None:
     # imported at the first capture: most guardians never come to one, and half a megabyte of theirs is saved
     from .capture import capture
     from .git import LIMIT
+    from .keys import KeyUnavailable
     from .model import StateInvalid
-    from .store import StateStore
 
-    store = StateStore(ledger.run.state_dir)
     attempt = leaf.attempt if leaf.restarting_since is not None else None
     try:
         # in an emergency git may not take what the whole capture has
         patience = 0.5 if leaf.guard.level is MemoryState.EMERGENCY else LIMIT
         captured = await capture(subject(ledger, leaf), request.reason, attempt=attempt, history=past(leaf), git_limit=patience)
         # abandoned when the tree ends: what it leaves is a temporary file at worst
-        path = await anyio.to_thread.run_sync(store.save, leaf.agent.command.working_directory, captured, abandon_on_cancel=True)
-    except (StateWriteFailed, StateInvalid, OSError) as error:
+        path = await anyio.to_thread.run_sync(saved, ledger.run, leaf.agent.command.working_directory, captured, abandon_on_cancel=True)
+    except (KeyUnavailable, StateWriteFailed, StateInvalid, OSError) as error:
         failed(ledger, request, str(error))
         return
     request.ok = True
     leaf.state_file = str(path)
     seconds = round(anyio.current_time() - began, 3)
     ledger.emit(StateCaptured(leaf.path, captured.metadata.state_id, str(path), request.reason, seconds, generation=generation))
+
+
+def store_of(run: GuardianRun) -> StateStore:
+    """Where the states of a run are kept, encrypted where that is configured. Blocks: a keyring may be asked.
+
+    Raises:
+        KeyUnavailable: There is no key where the configuration says.
+    """
+    from .seal import seal_of
+    from .store import StateStore
+
+    return StateStore(run.state_dir, seal_of(run.config.encryption))
+
+
+def saved(run: GuardianRun, project: str, captured: CompleteState) -> Path:
+    """Save a state; see `store_of` and `StateStore.save`."""
+    return store_of(run).save(project, captured)
+
+
+async def tidied(ledger: Ledger, leaf: Leaf) -> None:
+    """Remove the states of a leaf's project that are not to be kept any more; nobody waits for it, and what came of it is told."""
+    from ..event_state import StatesPruned
+    from .files import project_key
+    from .keys import KeyUnavailable
+    from .retention import Pruned, prune, retention_of
+
+    run, key = ledger.run, project_key(leaf.agent.command.working_directory)
+    failed: tuple[str, ...] = ()
+    try:
+        done = await anyio.to_thread.run_sync(lambda: prune(store_of(run), key, retention_of(run.config.state)), abandon_on_cancel=True)
+        failed = tuple(map(str, done.failed))
+    except (KeyUnavailable, OSError) as error:
+        done, failed = Pruned(key), (str(error),)
+    if done.removed or failed:
+        removed = tuple(entry.state_id for entry, _ in done.removed)
+        ledger.emit(StatesPruned(leaf.path, removed, done.freed_bytes, failed, generation=leaf.guard.generation))
 
 
 def failed(ledger: Ledger, request: CaptureRequest, cause: str) -> None:

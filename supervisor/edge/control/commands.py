@@ -6,11 +6,12 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from ...core.text import printable
 from ...core.value import Value
 from ..saying import complain, say
 from ..usage import Fault, UsageError, quote
@@ -44,6 +45,29 @@ class CommandContext:
     def tell(self, options: argparse.Namespace, data: Any, text: str) -> None:
         """Print an answer: as JSON where that was asked for."""
         say(json.dumps(data) if options.json else text)
+
+    def refuse(self, why: str) -> int:
+        """Say on standard error why something was not done; returns the exit code."""
+        complain(f"{self.program}: {why}")
+        return REFUSED
+
+    def table(
+        self, rows: Sequence[tuple[str, ...]], *, right: Sequence[int] = (), spared: Sequence[int] = (), cut: int | None = None
+    ) -> str:
+        """Rows, the headings among them, as lines that fit the terminal.
+
+        Args:
+            rows: Each with a text for each column.
+            right: The columns with numbers.
+            spared: The ones that a narrow terminal goes without, the first one first.
+            cut: The one that is cut first.
+        """
+        from ..table import Layout, table
+
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        unicode = (sys.stdout.encoding or "ascii").lower().replace("-", "") in ("utf8", "utf16")
+        layout = Layout(least=(0,) * len(rows[0]), right=tuple(right), spared=tuple(spared), cut=cut)
+        return table([tuple(map(printable, row)) for row in rows], layout, width=width, unicode=unicode)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -80,8 +104,7 @@ def perform(command: ControlCommand, context: CommandContext, options: argparse.
         if error.code in (wire.NOT_FOUND, wire.INVALID_PARAMS, wire.REJECTED):
             faults = error.data.get("faults") if isinstance(error.data, dict) else None
             raise UsageError([Fault("", str(fault)) for fault in faults or [str(error)]]) from error
-        complain(f"{context.program}: {error}")
-        return REFUSED
+        return context.refuse(str(error))
 
 
 def which_guardian(parser: argparse.ArgumentParser) -> None:
