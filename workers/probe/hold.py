@@ -218,7 +218,8 @@ def _put(fd: int, value: bytes) -> None:
 
 
 def _get(fd: int) -> bytes:
-    return os.pread(fd, 256, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return os.read(fd, 256)
 
 
 def _read(file: str) -> str:
