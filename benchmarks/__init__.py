@@ -12,6 +12,7 @@ launcher.py     the launcher from outside
 alone.py        one benchmark in a process of its own
 traces/         recorded memory of real programs, and the programs
 simulated.py    memory as a formula: twelve families of it
+planted.py      made-up secrets of every claimed format, and texts to plant them in
 SUITE           the benchmarks themselves, one module each, with ``measure(effort)``
 """
 
@@ -34,6 +35,7 @@ SUITE: Final = {
     "launcher_memory": "memory of the idle launcher",
     "launcher_cpu": "CPU of the idle launcher, one sample a second",
     "prediction": "how well memory is foreseen: error, share foreseen a minute ahead, false alarms, cost",
+    "redaction": "planted secrets that are found, what is taken for one, and how fast",
     "machine_step": "one step of the supervisor's machine",
     "event_bus": "one event to all who listen",
     "output": "1 MB of what a command writes, by where it goes",
