@@ -9,8 +9,8 @@ from random import Random
 from time import perf_counter_ns
 from typing import Final
 
-from workers.redaction import engine_in_use, redact_text
-from workers.redaction.engine import Finder, find_plain, finder
+from workers.redaction import redact_text
+from workers.redaction.engine import Finder, automaton, find, find_plain
 from workers.redaction.scan import redacted, secrets_in
 from workers.redaction.stream import redact_chunks
 
@@ -57,29 +57,28 @@ def speed(effort: Effort) -> list[Figure]:
     code = b"\n".join(_sources(4 * MB))[: effort.pick(4 * MB, 2 * MB, MB // 10)]
     busy = "\n".join(one.text for one in planted(Random(2), 4)).encode()[: effort.pick(MB, MB // 2, MB // 20)]
     engines: dict[str, Finder] = {"plain": find_plain}
-    if engine_in_use() != "plain":
-        engines = {"with the extra": finder(), **engines}
+    by_automaton = automaton()
+    if by_automaton is not None:
+        engines = {"with the extra": by_automaton, **engines}
     figures = []
-    for name, find in engines.items():
+    for name, engine in engines.items():
         target = at_most(25, "ms/MB") if name != "plain" else None
         floor = Peer("bytes.lower", _taken(lambda: code.lower(), len(code), rounds))
-        figures.append(Figure(f"code, {name}", "ms/MB", _taken(_pass(code, find), len(code), rounds), (floor,), target))
-        figures.append(Figure(f"nothing but secrets, {name}", "ms/MB", _taken(_pass(busy, find), len(busy), rounds)))
+        figures.append(Figure(f"code, {name}", "ms/MB", _taken(_pass(code, engine), len(code), rounds), (floor,), target))
+        figures.append(Figure(f"nothing but secrets, {name}", "ms/MB", _taken(_pass(busy, engine), len(busy), rounds)))
     chunks = [code[at : at + 65536] for at in range(0, len(code), 65536)]
     figures.append(Figure("code, in pieces", "ms/MB", _taken(lambda: sum(map(len, redact_chunks(chunks))), len(code), rounds)))
     line = (
         b'{"v":1,"event":"child_started","path":["guardian","agents","claude","leaf"],"generation":3,"data":{"pid":4711,"purpose":"boot"}}'
     )
     figures.append(
-        Figure(
-            "one event of 130 bytes", "us", Summary.of([one * len(line) / 1000 for one in _samples(_pass(line, finder()), len(line), 200)])
-        )
+        Figure("one event of 130 bytes", "us", Summary.of([one * len(line) / 1000 for one in _samples(_pass(line, find), len(line), 200)]))
     )
     return figures
 
 
-def _pass(text: bytes, find: Finder) -> Callable[[], bytes]:
-    return lambda: redacted(text, secrets_in(text, find=find))
+def _pass(text: bytes, engine: Finder) -> Callable[[], bytes]:
+    return lambda: redacted(text, secrets_in(text, find=engine))
 
 
 def _taken(call: Callable[[], object], size: int, rounds: int) -> Summary:

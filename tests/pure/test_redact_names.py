@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.planted import TOKENS, planted
-from workers.redaction import names_secret, redact_arguments, redact_environment, redact_value
+from workers.redaction import may_hold_data, names_secret, redact_arguments, redact_environment, redact_value
 
 ALL = [one.secret for one in planted(Random(3)) if one.place == "alone" and one.kind in TOKENS]
 GITHUB = next(one.secret for one in planted(Random(3)) if one.kind == "github-token")
@@ -183,6 +183,13 @@ def test_redacting_json_data_twice_changes_nothing(value: Any) -> None:
     once = redact_value(value)
     assert redact_value(once) == once
     json.dumps(once)
+
+
+@given(values)
+def test_json_data_that_may_hold_no_secret_hold_none(value: Any) -> None:
+    """A look at the line of JSON alone, without the table, lets nothing pass that would be redacted."""
+    line = json.dumps(value).encode()
+    assert may_hold_data(line) or json.dumps(redact_value(value)).encode() == line
 
 
 @given(st.sampled_from(ALL), st.lists(st.sampled_from(["list", "member", "name"]), max_size=5))

@@ -16,8 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.planted import HARMLESS, SURROUNDED, TOKENS, Planted, is_gone, planted
-from workers.redaction import TextRedactor, engine_in_use, redact_bytes, redact_chunks, redact_text
-from workers.redaction.engine import RULES, find_plain, finder
+from workers.redaction import TextRedactor, engine_in_use, may_hold, redact_bytes, redact_chunks, redact_text
+from workers.redaction.engine import RULES, automaton, find_plain
+from workers.redaction.keywords import KEYWORDS
 from workers.redaction.rule import compiled
 from workers.redaction.scan import redacted, secrets_in
 
@@ -163,8 +164,23 @@ def test_redacting_twice_changes_nothing(text: str) -> None:
 @given(texts)
 def test_both_engines_agree(text: str) -> None:
     """The automaton finds what the standard library finds, so that the extra changes nothing but the time."""
+    data, by_automaton = text.encode("utf-8", "surrogatepass"), automaton()
+    assert by_automaton is not None, "the tests need the extra redact"
+    assert secrets_in(data, find=find_plain) == secrets_in(data, find=by_automaton)
+
+
+def test_both_engines_agree_on_everything_at_once() -> None:
+    """Also on a text of all planted secrets together, of which one is the other's surroundings."""
+    data, by_automaton = " ".join(one.text for one in CORPUS).encode(), automaton()
+    assert by_automaton is not None
+    assert secrets_in(data, find=find_plain) == secrets_in(data, find=by_automaton)
+
+
+@given(texts)
+def test_what_may_hold_no_secret_holds_none(text: str) -> None:
+    """The keywords alone, without the table, let nothing pass that a rule would find."""
     data = text.encode("utf-8", "surrogatepass")
-    assert secrets_in(data, find=find_plain) == secrets_in(data, find=finder())
+    assert may_hold(data) or not secrets_in(data)
 
 
 @given(st.sampled_from(CORPUS), st.text(alphabet=" \n\"'=,;()", max_size=5), st.text(alphabet=" \n\"',;()", max_size=5))
@@ -271,7 +287,8 @@ def test_the_engine_is_named() -> None:
 
 
 def test_a_rule_needs_one_of_its_keywords() -> None:
-    """Every rule's keywords are in lower case and can be found; every pattern compiles and cannot match nothing."""
+    """The list of keywords is that of the rules; each is in lower case and can be found; every pattern compiles and cannot match nothing."""
+    assert set(KEYWORDS) == {word for rule in RULES for word in rule.keywords}
     for rule in RULES:
         assert rule.keywords and all(word == word.lower() and word for word in rule.keywords)
         assert compiled(rule).match(b"") is None

@@ -21,6 +21,9 @@ RULES: Final[tuple[Rule, ...]] = (*TOKENS, *SHAPES)
 Hit = tuple[int, tuple[int, ...]]
 """A place in a text, and the rules, by number, of which a keyword stands there."""
 
+SHORT: Final = 2048
+"""Bytes."""
+
 Finder = Callable[[bytes], list[Hit]]
 
 
@@ -76,8 +79,8 @@ def _finds(text: bytes, table: _Keywords) -> list[Hit]:
 
 
 @cache
-def _automaton() -> Finder | None:
-    """`find_plain` by an automaton; None where there is none."""
+def automaton() -> Finder | None:
+    """The same by an automaton; None where there is none."""
     try:
         import ahocorasick_rs
     except ImportError:
@@ -85,19 +88,22 @@ def _automaton() -> Finder | None:
     keywords, rules = _table(range(len(RULES)))
     matches = ahocorasick_rs.BytesAhoCorasick(keywords, implementation=ahocorasick_rs.Implementation.DFA).find_matches_as_indexes
 
-    def find(text: bytes) -> list[Hit]:
+    def by_automaton(text: bytes) -> list[Hit]:
         found = [(start, rules[number]) for number, start, _ in matches(text.lower(), overlapping=True)]
         found.sort()
         return found
 
-    return find
+    return by_automaton
 
 
-def finder() -> Finder:
-    """The faster one of those that are there."""
-    return _automaton() or find_plain
+def find(text: bytes) -> list[Hit]:
+    """By what is faster; a short text is not worth the automaton, which takes a megabyte."""
+    if len(text) < SHORT:
+        return find_plain(text)
+    by_automaton = automaton()
+    return find_plain(text) if by_automaton is None else by_automaton(text)
 
 
 def engine_in_use() -> str:
     """``"automaton"`` or ``"plain"``."""
-    return "plain" if _automaton() is None else "automaton"
+    return "plain" if automaton() is None else "automaton"

@@ -15,7 +15,7 @@ import attrs
 
 from supervisor import Value
 
-from .engine import RULES, Finder, finder
+from .engine import RULES, Finder, find
 from .rule import WORD, Rule, compiled, tail_of
 
 MARK: Final = re.compile(rb"\[redacted: [a-z0-9-]{1,40}\]")
@@ -54,15 +54,15 @@ def marks_in(text: bytes) -> list[tuple[int, int]]:
     return [found.span() for found in MARK.finditer(text)] if _BEGIN in text else []
 
 
-def secrets_in(text: bytes, begin: int = 0, *, find: Finder | None = None) -> list[Secret]:
+def secrets_in(text: bytes, begin: int = 0, *, find: Finder = find) -> list[Secret]:
     """The secrets of a text, in order and apart from each other.
 
     Args:
         text: UTF-8.
         begin: Keywords before it are none; what is before it is looked at all the same.
-        find: The engine; the faster one where None.
+        find: The engine.
     """
-    hits = (find or finder())(text)
+    hits = find(text)
     if not hits:
         return []
     walls = marks_in(text)

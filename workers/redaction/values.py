@@ -20,7 +20,7 @@ _VALUES: Final = ("value", "Value")
 def redact_value(value: Any) -> Any:
     """JSON data without secrets: strings by their look, and what a name says is one as a whole.
 
-    An object under ``env``, ``environ`` or ``environment`` is read as an environment, a list of strings as arguments, and
+    An object under ``env``, ``environ`` or ``environment`` is read as an environment, a list of strings with options as arguments, and
     ``{"name": ..., "value": ...}`` as a name and its value. Names that become the same are told apart by a number. Tuples become lists;
     what is no JSON is left as it is. The data that were given are not changed.
     """
@@ -36,7 +36,7 @@ def _value(value: Any, depth: int) -> Any:
         return TOO_DEEP
     if isinstance(value, Mapping):
         return _object(value, depth)
-    if value and all(isinstance(item, str) for item in value):
+    if all(isinstance(item, str) for item in value) and any(item.startswith("-") for item in value):
         return list(redact_arguments(value))
     return [_value(item, depth + 1) for item in value]
 
