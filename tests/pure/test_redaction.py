@@ -287,7 +287,7 @@ def test_the_engine_is_named() -> None:
 
 
 def test_a_rule_needs_one_of_its_keywords() -> None:
-    """The list of keywords is that of the rules; each is in lower case and can be found; every pattern compiles and cannot match nothing."""
+    """The list of keywords is that of the rules; all in lower case and can be found; every pattern compiles and cannot match nothing."""
     assert set(KEYWORDS) == {word for rule in RULES for word in rule.keywords}
     for rule in RULES:
         assert rule.keywords and all(word == word.lower() and word for word in rule.keywords)
