@@ -157,7 +157,7 @@ class _Program:
         if options.file is not None and is_attribute(options.file) and not os.path.exists(options.file):
             say(check_tree(options.file))
         else:
-            say(self._load().check(options.file, self.environ))
+            say(self.redactor.text(self._load().check(options.file, self.environ)))
         return 0
 
     def _talk(self, first: str, words: list[str], command: list[str] | None) -> int:
@@ -200,7 +200,7 @@ class _Program:
             findings += doctor.examine(self._loaded().doctor(self.environ))
         except UsageError as error:
             findings += (doctor.incomplete(error),)
-        say(doctor.as_json(findings, version()) if options.json else doctor.as_text(findings))
+        say(self.redactor.text(doctor.as_json(findings, version()) if options.json else doctor.as_text(findings)))
         return doctor.exit_code(findings)
 
     def _app(self, words: list[str], command: list[str] | None) -> int:
@@ -281,9 +281,8 @@ class _Program:
             if event_file is not None:
                 event_file.close()
                 if event_file.lost:
-                    complain(
-                        f"{self.name}: {event_file.lost} events are missing in {events}: {event_file.failure or 'written again since'}"
-                    )
+                    why = event_file.failure or "written again since"
+                    complain(redactor.text(f"{self.name}: {event_file.lost} events are missing in {events}: {why}"))
 
     def _load(self) -> Application:
         try:
