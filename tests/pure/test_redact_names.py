@@ -138,7 +138,7 @@ def test_redacting_arguments_twice_changes_nothing(arguments: list[str]) -> None
         (["claude", "--token", "abc"], ["claude", "--token", "[redacted: argument]"]),
         ({"key": "name", "auth": "none", "token_type": "bearer"}, {"key": "name", "auth": "none", "token_type": "bearer"}),
         ({"password": None, "token": True, "secret": ""}, {"password": None, "token": True, "secret": ""}),
-        ({GITHUB: 1}, {"[redacted: github-token]": 1}),
+        ({GITHUB: "plain"}, {"[redacted: github-token]": "plain"}),
         (f"x {GITHUB} y", "x [redacted: github-token] y"),
         ((1, 2.5, None, True), [1, 2.5, None, True]),
         (7, 7),
