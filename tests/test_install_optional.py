@@ -12,7 +12,7 @@ import pytest
 from .support import ROOT
 
 SCRIPT = ROOT / "tools" / "install-optional.sh"
-SYSTEM = ("sh", "env", "mktemp", "rm", "cat", "touch", "test", "chmod")
+SYSTEM = ("sh", "env", "mktemp", "rm", "cat", "touch", "test", "chmod", "dirname", "mkdir", "mv")
 
 APT = """#!/bin/sh
 echo "$*" >> "$LOG"
@@ -24,6 +24,13 @@ case $1 in
             echo '#!/bin/sh' > "$BIN/$command"; chmod +x "$BIN/$command"
         done ;;
 esac
+"""
+
+NPM = """#!/bin/sh
+echo "$*" >> "$LOG"
+[ -e "$FRESH" ] || { echo "npm error: no network"; exit 1; }
+mkdir -p "$3/node_modules/.bin"
+touch "$3/node_modules/.bin/claude"
 """
 
 
@@ -38,6 +45,8 @@ class Machine:
             if found is not None:
                 (self.bin / command).symlink_to(found)
         self.add("id", "#!/bin/sh\necho 0\n")
+        (folder / "tools").mkdir()
+        self.script = shutil.copy(SCRIPT, folder / "tools")  # what it installs beside it is the test's
 
     def add(self, name: str, text: str) -> None:
         """Put a command on the path."""
@@ -49,7 +58,7 @@ class Machine:
         """Run the script there."""
         environment = {"PATH": str(self.bin), "LOG": str(self.log), "FRESH": str(self.fresh), "BIN": str(self.bin)}
         environment["TMPDIR"] = os.environ["TMPDIR"]
-        return subprocess.run([self.bin / "sh", SCRIPT, *arguments], env=environment, capture_output=True, text=True, timeout=30)
+        return subprocess.run([self.bin / "sh", self.script, *arguments], env=environment, capture_output=True, text=True, timeout=30)
 
 
 @pytest.fixture
@@ -85,6 +94,23 @@ def test_it_installs_what_the_terminal_is_tested_with(machine: Machine) -> None:
     assert machine.run("terminal").returncode == 0
 
 
+def test_it_installs_both_builds_of_claude_code(machine: Machine, tmp_path: Path) -> None:
+    """Beside it, each one whole or not at all; what is there is left alone."""
+    machine.add("npm", NPM)
+    failed = machine.run("claude")
+    assert failed.returncode == 1 and list((tmp_path / ".claude-code").iterdir()) == []
+    assert "npm error: no network" in failed.stderr and "@anthropic-ai/claude-code@latest" in failed.stderr
+
+    machine.fresh.touch()
+    machine.log.unlink()
+    done, again = machine.run("claude"), machine.run("claude")
+
+    assert (done.returncode, done.stdout, done.stderr) == (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert sorted(path.name for path in (tmp_path / ".claude-code").iterdir()) == ["native", "node"]
+    asked = [line.split()[-1] for line in machine.log.read_text().splitlines()]
+    assert asked == ["@anthropic-ai/claude-code@latest", "@anthropic-ai/claude-code@2.0.77"]
+
+
 def test_it_says_what_to_install_where_it_cannot(machine: Machine) -> None:
     """Without apt-get, without root, or when the installation fails: what failed, and the package's name."""
     without = machine.run("erlang")
@@ -104,4 +130,4 @@ def test_it_knows_what_it_can_install(machine: Machine) -> None:
     assert machine.run().returncode == 2
     unknown = machine.run("cobol")
     assert unknown.returncode == 2
-    assert "known: erlang, redis, systemd, terminal" in unknown.stderr
+    assert "known: claude, erlang, redis, systemd, terminal" in unknown.stderr
