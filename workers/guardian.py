@@ -3,6 +3,7 @@
     guardian (one_for_one)
     ├── services (one_for_one, holds)   state
     │                                   watch (rest_for_one, holds): probe → health → degradation → host
+    │                                   turns, where an agent tells of them
     └── agents (one_for_one, holds)     per agent one supervisor that carries its restart protection, with the child `leaf`
 
 "Holds": a give-up keeps the supervisor up and tries again when the circuit half-opens; nothing here escalates to the root.
@@ -63,6 +64,9 @@ from .state.worker import state
 if TYPE_CHECKING:
     from supervisor import ControlExtension, Session
 
+    from .claude.hook_pipe import HookPipe
+    from .degradation.adapter import LeafAdapter
+
 USAGE, FAULT, GAVE_UP = 2, 70, 75
 
 
@@ -75,7 +79,7 @@ _HOLDING: dict[str, Any] = {
     "stability": 60.0,
 }
 
-_RESTART = {
+RESTART = {
     LeafRestart.CRASH: (Restart.TRANSIENT, AbnormalExit.CRASH),
     LeafRestart.FAILURE: (Restart.TRANSIENT, AbnormalExit.FAILURE),
     LeafRestart.ALWAYS: (Restart.PERMANENT, AbnormalExit.FAILURE),
@@ -97,9 +101,18 @@ def guardian(ledger: Ledger) -> Supervisor:
         ChildSpec("state", task(state, ledger)),
         ChildSpec("watch", subtree(watch, strategy=Strategy.REST_FOR_ONE, **_HOLDING)),
     ]
+    if ledger.roster is not None and ledger.roster.hooks is not None:
+        services.append(turns_spec(ledger, ledger.roster.hooks))
     agents = [agent_spec(ledger, leaf) for leaf in ledger.leaves]
     branches = [ChildSpec("services", subtree(services, **_HOLDING))] if ledger.watches else []
     return Supervisor("guardian", [*branches, ChildSpec("agents", subtree(agents, **_HOLDING))], **_HOLDING)
+
+
+def turns_spec(ledger: Ledger, pipe: HookPipe) -> ChildSpec:
+    """The worker that hears of turns, in runs where an agent tells of them."""
+    from .claude.turns import turns
+
+    return ChildSpec("turns", task(turns, ledger, pipe))
 
 
 def budgets(run: GuardianRun) -> list[str]:
@@ -123,7 +136,9 @@ def leaf_spec_of(ledger: Ledger, leaf: Leaf) -> ChildSpec:
     unseen = ledger.interactive and not leaf.has_terminal
     detached = run.detached or unseen or leaf.configured is None
     env = environment(leaf)
-    return leaf_spec(leaf.agent, detached=detached, unseen=unseen, dry_run=run.dry_run, env=env, attached=leaf.attached)
+    return leaf_spec(
+        leaf.agent, detached=detached, unseen=unseen, dry_run=run.dry_run, env=env, attached=leaf.attached, adapter=leaf.adapter
+    )
 
 
 def environment(leaf: Leaf) -> Mapping[str, str]:
@@ -139,6 +154,7 @@ def leaf_spec(
     dry_run: bool = False,
     env: Mapping[str, str] | None = None,
     attached: Attached | None = None,
+    adapter: LeafAdapter | None = None,
 ) -> ChildSpec:
     """The leaf of an agent. A dry run restarts nothing, whatever happens.
 
@@ -149,24 +165,30 @@ def leaf_spec(
         dry_run: Whether it is a dry run.
         env: What the command is told in its environment, under what it was configured.
         attached: A process that runs already and is the first life; the command is what follows, if the process was adopted.
+        adapter: What starts it; None for the command as it is.
     """
     policy, wanted = agent.restart_policy, agent.command
     foreign = attached is not None and not attached.adopt
-    restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run or foreign else wanted.restart]
-    leaf: Launch = command(
-        *wanted.argv,
-        env={**(env or {}), **wanted.env},
-        cwd=wanted.working_directory,
-        ready=wanted.ready,
-        watchdog=wanted.watchdog or None,
-        abnormal=abnormal,
-        kill_timeout=policy.force_kill_timeout,
-        stdin="null" if detached else "inherit",
-        stdout=_into_nothing if unseen else "inherit",
-        stderr=_into_nothing if unseen else "inherit",
-        terminal="never" if detached else "auto",
-        cgroup="memory",
-    )
+    restart, abnormal = RESTART[LeafRestart.NEVER if dry_run or foreign else wanted.restart]
+
+    def made(argv: tuple[str, ...], judge: Callable[[Exit], Exit] | None) -> Launch:
+        return command(
+            *argv,
+            env={**(env or {}), **wanted.env},
+            cwd=wanted.working_directory,
+            ready=wanted.ready,
+            watchdog=wanted.watchdog or None,
+            abnormal=abnormal,
+            judge=judge,
+            kill_timeout=policy.force_kill_timeout,
+            stdin="null" if detached else "inherit",
+            stdout=_into_nothing if unseen else "inherit",
+            stderr=_into_nothing if unseen else "inherit",
+            terminal="never" if detached else "auto",
+            cgroup="memory",
+        )
+
+    leaf = made(wanted.argv, None) if adapter is None else adapter.launch(wanted.argv, made)
     if attached is not None:
         leaf = attrs.evolve(attached, then=leaf if attached.adopt else None)
     return ChildSpec("leaf", leaf, restart=restart, shutdown=policy.graceful_timeout, start_timeout=wanted.start_timeout)

@@ -12,9 +12,8 @@ import attrs
 
 from supervisor import Fault, UsageError, raise_all
 
-from .config import GuardianRun, Resumed, configure
+from .config import CommandConfig, GuardianRun, Resumed, configure
 from .config.captured import configure_states
-from .config.run import LATER
 from .event_state import StateRestored
 from .state.files import project_key
 from .state.keys import KeyUnavailable
@@ -122,10 +121,16 @@ def _started_from(run: GuardianRun, ready: tuple[Restoration, str], environ: Map
         restored.state_id, file, restored.working_directory, None if talk is None else talk.session_id, restored.title, restored.withheld
     )
     notes = run.notes
-    if resumed.session_id is not None:
-        notes += (f"{agent.name}: the conversation {resumed.session_id} was captured; that the command goes on with it {LATER}",)
+    if resumed.session_id is not None and not _goes_on(wanted, environ):
+        notes += (f"{agent.name}: the conversation {resumed.session_id} was captured; this command does not know how to go on with it",)
     again = None if run.again is None else partial(_again, run, ready, environ)
     return attrs.evolve(run, agents=(attrs.evolve(agent, command=wanted),), notes=notes, resumed=resumed, again=again)
+
+
+def _goes_on(command: CommandConfig, environ: Mapping[str, str]) -> bool:
+    from .claude.recognition import recognised
+
+    return recognised(command.argv, {**environ, **command.env}, command.working_directory) is not None
 
 
 def _again(run: GuardianRun, ready: tuple[Restoration, str], environ: Mapping[str, str]) -> GuardianRun:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import attrs
@@ -15,7 +15,7 @@ from supervisor import CallError, Fault, ProcessId, RunningCommand, UsageError, 
 
 from .config import Agent
 from .config.run import free_name
-from .degradation.adapter import FileAdapter, mode_file, signal_number
+from .degradation.adapter import FileAdapter, LeafAdapter, mode_file, signal_number
 from .guardian import leaf_of
 from .ledger import Leaf, Ledger
 from .state.files import StateWriteFailed, project_key
@@ -23,8 +23,11 @@ from .state.protection import ProtectionRecord, ProtectionUnreadable
 from .state.runs import SWEEPING, NameInUse, RunClaim, claim
 from .state.sweeping import sweep_abandoned
 
-DESCRIPTORS: Final = 10
-"""That one agent takes: its lock, its process, what is read and waited for of its memory, and what its start and its end take beside."""
+if TYPE_CHECKING:
+    from .claude.hook_pipe import HookPipe
+
+DESCRIPTORS: Final = 11
+"""That one agent takes: its locks, its process, what is read and waited for of its memory, and what its start and its end take beside."""
 SPARE: Final = 256
 """Descriptors for everything else."""
 
@@ -38,6 +41,7 @@ class Roster:
         directory: For mode files; None where there are none.
 
     Attributes:
+        hooks: What agents tell of their turns by; None while none does.
         swept: Processes that abandoned runs of the same names had left, and that were killed.
     """
 
@@ -45,6 +49,7 @@ class Roster:
         self._ledger, self._say, self._directory = ledger, say, directory
         self._one_by_one = anyio.Lock()
         self._looked_through: set[str] = set()
+        self.hooks: HookPipe | None = None
         self.swept: list[ProcessId] = []
 
     async def enrol(self, agent: Agent, configured: str | None = None) -> Leaf:
@@ -80,6 +85,8 @@ class Roster:
         """The run is over, for everybody."""
         for leaf in self._ledger.leaves:
             self._give_back(leaf)
+        if self.hooks is not None:
+            self.hooks.close()
 
     def _give_back(self, leaf: Leaf) -> None:
         if leaf.record is not None and leaf.is_unkept:
@@ -146,12 +153,21 @@ class Roster:
                 leaf.spent = leaf.kept = leaf.record.load()
             except ProtectionUnreadable as error:
                 self._say(f"memory-guardian: {leaf.name}: {error}")
-        if self._directory is not None and ledger.watches:
-            try:
-                file, signum = mode_file(self._directory, leaf.name), signal_number(leaf.agent.degradation.signal)
-                leaf.adapter = FileAdapter(file, partial(process_of, ledger, leaf), signum)
-            except StateWriteFailed as error:
-                self._say(f"memory-guardian: {leaf.name}: no mode file: {error}")
+        leaf.adapter = self._mode_of(leaf)
+        if any("claude" in word.lower() for word in leaf.agent.command.argv):
+            from .claude.equipment import equipped  # here: of other commands there is nothing to know
+
+            leaf.adapter = equipped(self, ledger, leaf, self._directory) or leaf.adapter
+
+    def _mode_of(self, leaf: Leaf) -> LeafAdapter | None:
+        if self._directory is None or not self._ledger.watches:
+            return None
+        try:
+            file, signum = mode_file(self._directory, leaf.name), signal_number(leaf.agent.degradation.signal)
+            return FileAdapter(file, partial(process_of, self._ledger, leaf), signum)
+        except StateWriteFailed as error:
+            self._say(f"memory-guardian: {leaf.name}: no mode file: {error}")
+            return None
 
 
 def process_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:

@@ -117,7 +117,7 @@ def scratch(ledger: Ledger, run_id: str, claims: ExitStack, say: Callable[[str],
     try:
         place = run_directory(run_id, os.environ)
     except StateWriteFailed as error:
-        say(f"memory-guardian: no mode files and no hook: {error}")
+        say(f"memory-guardian: no mode files and no hooks: {error}")
         return None
     claims.callback(place.close)
     return place.path

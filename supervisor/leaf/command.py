@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import attrs
 
 from ..core.errors import BadCombination, InvalidField, is_count
+from ..core.exits import Exit, describe
 from ..core.ports import ChildType, Ticket
-from ..core.value import Value
+from ..core.value import Value, evolve
 from ..host import launching, reaper, sd_notify
 from ..host.marker import new_marker
 from ..host.oom import oom_kills
@@ -22,7 +23,7 @@ from ..host.sentry import Post, watch_over
 from ..host.spawn import Redirect, spawn
 from ..host.terminal import borrow, hung_up, is_lent
 from ..host.tree import Tree
-from ..host.waitstatus import AbnormalExit
+from ..host.waitstatus import AbnormalExit, WaitStatus, classify
 from .arguments import WORD, check_environment, check_kill_timeout, check_path, is_word
 from .enclosing import check_limits, enclose, say
 from .readiness import LineReadiness, Newline, Probe, Ready, ReadyLine, ReadyProbe, readiness
@@ -59,6 +60,7 @@ class Command(Value):
     tail: int | None = attrs.field(default=None, kw_only=True)
     terminal: Literal["auto", "never"] = attrs.field(default="auto", kw_only=True)
     abnormal: AbnormalExit = attrs.field(default=AbnormalExit.FAILURE, kw_only=True)
+    judge: Callable[[Exit], Exit] | None = attrs.field(default=None, kw_only=True)
     kill_timeout: float = attrs.field(default=10.0, kw_only=True)
     death_signal: int = attrs.field(default=_SIGKILL, kw_only=True)
     limits: Limits | None = attrs.field(default=None, kw_only=True)
@@ -83,6 +85,9 @@ class Command(Value):
         for name in ("stop_signal", "death_signal"):
             if getattr(self, name) not in (*signal.valid_signals(), *((0,) if name == "death_signal" else ())):
                 raise InvalidField(name, getattr(self, name), "a signal's number", where=where)
+        judge: object = self.judge
+        if judge is not None and not callable(judge):
+            raise InvalidField("judge", judge, "a function, or None", where=where)
         check_kill_timeout(self.kill_timeout, where=where)
         if not isinstance(self.sentry, bool):
             raise InvalidField("sentry", self.sentry, "True or False", where=where)
@@ -168,7 +173,7 @@ class Command(Value):
             self.argv,
             _absolute(self.cwd),
             self.stop_signal,
-            self.abnormal,
+            partial(classify, policy=self.abnormal) if self.judge is None else partial(_judged, self.judge, self.abnormal),
             ticket,
             spawned,
             tree,
@@ -250,6 +255,16 @@ class _Fittings:
             self.output.close()
 
 
+def _judged(
+    judge: Callable[[Exit], Exit], policy: AbnormalExit, status: WaitStatus, *, asked: int | None, out_of_memory: bool | None
+) -> Exit:
+    exit = classify(status, policy, asked=asked, out_of_memory=out_of_memory)
+    try:
+        return judge(exit)
+    except Exception as error:  # boundary: somebody else's code; its failure becomes part of the exit
+        return evolve(exit, reason=f"{exit.reason}; judging it failed: {describe(error)}")
+
+
 def _absolute(cwd: str | None) -> str:
     try:
         return os.path.abspath(cwd or os.curdir)
@@ -270,6 +285,7 @@ def command(
     tail: int | None = None,
     terminal: Literal["auto", "never"] = "auto",
     abnormal: AbnormalExit = AbnormalExit.FAILURE,
+    judge: Callable[[Exit], Exit] | None = None,
     kill_timeout: float = 10.0,
     death_signal: int = _SIGKILL,
     limits: Limits | None = None,
@@ -303,6 +319,8 @@ def command(
         terminal: ``"auto"`` lends it our controlling terminal if standard input and output are that and inherited; ``"never"``
             does not.
         abnormal: Which ends count as failures.
+        judge: Is given what an end would be taken for by that, and says what it is; called on the event loop's thread, once a life. One
+            that raises leaves the end what it was, with that for a reason.
         kill_timeout: Seconds after a kill after which it is given up as unresponsive.
         death_signal: What it gets when this process or the calling thread dies; 0 for nothing. Linux only.
         limits: What it may use of the machine, and as whom it runs; see `Limits`.
@@ -331,6 +349,7 @@ def command(
         tail=tail,
         terminal=terminal,
         abnormal=abnormal,
+        judge=judge,
         kill_timeout=kill_timeout,
         death_signal=death_signal,
         limits=limits,

@@ -28,7 +28,7 @@ from ..host.spawn import Spawned
 from ..host.sweep import Swept, dead, kill_all, sweep, was_asked
 from ..host.terminal import Terminal
 from ..host.tree import Tree
-from ..host.waitstatus import AbnormalExit, WaitStatus, classify, completed
+from ..host.waitstatus import WaitStatus, completed
 from .companion import Companion as Companion
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class RunningCommand:
     argv: tuple[str, ...]
     cwd: str
     _stop_signal: int
-    _abnormal: AbnormalExit
+    _classify: Callable[..., Exit]
     _ticket: Ticket
     _spawned: Spawned
     _tree: Tree
@@ -293,7 +293,7 @@ class RunningCommand:
         if (status.signal == _SIGKILL or status.code == 128 + _SIGKILL) and not self._insisted:
             out_of_memory = was_out_of_memory(self._kills, oom_kills(self._tree.group))
         asked = self._stop_signal if self._asked else None
-        exit = classify(status, self._abnormal, asked=asked, out_of_memory=out_of_memory)
+        exit = self._classify(status, asked=asked, out_of_memory=out_of_memory)
         if self.trouble is not None and self._insisted and not self._asked:
             return evolve(exit, reason=describe(self.trouble), exception=self.trouble)
         return exit

@@ -20,7 +20,7 @@ from ..host.oom import OomKills
 from ..host.sentry import Post
 from ..host.spare import with_reserve
 from ..host.tree import Tree
-from ..host.waitstatus import AbnormalExit, WaitStatus
+from ..host.waitstatus import WaitStatus, classify
 from .enclosing import Enclosed, is_required, say
 from .inherited import working_directory
 from .link import Link
@@ -72,7 +72,7 @@ class RunningWorker(RunningCommand):
             companions += OomNotice.of(ticket, group)
         say(ticket, ungranted, trouble)
         return cls(
-            words, working_directory(), _SIGKILL, AbnormalExit.FAILURE, ticket, spawned, tree, None, kills, companions, True, ungranted,
+            words, working_directory(), _SIGKILL, classify, ticket, spawned, tree, None, kills, companions, True, ungranted,
             link=link, post=post, limits=limits, insists=insists,
         )  # fmt: skip
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from ..claude_code import BUILDS, Api, claude_code, remove_tool_files, scripted_api, surroundings
-from ..support import running
+from ..support import run_supervisor, running
+from .claude_run import LEAF, guarding_claude, transcripts, wait_request
+
+both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
+"""Both builds, and both event loops: what the program does is no question of the loop."""
 
 
 @pytest.fixture
@@ -27,3 +36,75 @@ def test_it_talks_to_the_scripted_api_alone(build: str, api: Api, tmp_path: Path
     assert (done.returncode, done.stdout.strip()) == (0, "ok: hello"), done.stderr
     assert ["hello"] in api.turns
     assert list((tmp_path / "config" / "projects").glob("*/*.jsonl"))
+
+
+@both
+def test_a_controlled_restart_between_two_turns_goes_on_with_the_conversation(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """The new life resumes the session that the old one was given, and the API hears what was said before."""
+    with guarding_claude(tmp_path, backend, api, build) as run:
+        run.say("my number is 41")
+        assert run.wait_results(1) == ["ok: my number is 41"]
+        asked = run_supervisor("restart", "claude", "--json", cwd=tmp_path, env=surroundings(tmp_path, api.url))
+        assert asked.returncode == 0, asked.stderr
+        run.say("and my letter is x")
+        assert run.wait_results(2)[1] == "ok: and my letter is x"
+        run.end_input()
+        finished = run.finish()
+
+    begun = [(event["generation"], event["data"]["how"]) for event in run.named("conversation_started")]
+    assert begun == [(1, "new"), (2, "resumed")] and finished.returncode == 0
+    assert ["my number is 41", "and my letter is x"] in api.turns
+    (session,) = {event["data"]["session_id"] for event in run.named("conversation_started")}
+    assert session in [path.stem for path in transcripts(tmp_path)]
+
+
+@both
+def test_a_restart_waits_for_the_end_of_the_turn(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """Its memory is critical from the start on; it is restarted when the answer is there and in the transcript, and not before."""
+    tables = {
+        "thresholds": {"warning": "10MiB", "critical": "20MiB", "emergency": "8GiB"},
+        "restart": {"max_attempts": 1, "ineffective_window": 0},
+        "monitoring": {"warning_interval": 0.2, "critical_interval": 0.2, "normal_interval": 0.2, "critical_samples": 20},
+    }
+    with guarding_claude(tmp_path, backend, api, build, tables=tables) as run:
+        run.say('FAKE: [{"tool": "Bash", "input": {"command": "sleep 6; echo slept"}}, {"text": "the answer", "delay": 1}]')
+        started = wait_request(api, "the answer")["t"]
+        assert run.wait_results(1) == ["the answer"] and time.time() - started >= 6
+        run.wait_for("child_restarted")
+        run.say("go on")
+        assert run.wait_results(2)[1] == "end of script"
+        run.end_input()
+        run.finish()
+
+    initiated = run.wait_for("restart_initiated")
+    assert datetime.fromisoformat(initiated["time"]).timestamp() >= started + 7
+    assert any("go on" in texts and any("the answer" in text for text in texts) for texts in api.turns)
+    said = [record for path in transcripts(tmp_path) for record in map(json.loads, path.read_text().splitlines())]
+    assert [
+        r["message"]["content"][0]["text"] for r in said if r["type"] == "assistant" and not r["message"]["content"][0].get("name")
+    ] == [
+        "the answer",
+        "end of script",
+    ]
+    assert [event["data"]["cut"] for event in run.named("conversation_started")] == [False, False]
+
+
+@both
+def test_a_crash_in_the_middle_of_an_answer_goes_on_with_the_conversation(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """The new life is told to be in the same conversation, and that the turn was cut; what was answered before is not lost."""
+    with guarding_claude(tmp_path, backend, api, build) as run:
+        run.say("first")
+        run.wait_results(1)
+        run.say('FAKE: [{"text": "never heard to its end", "chunks": 20, "drip": 5}]')
+        wait_request(api, "never heard")
+        run.wait_idle(False)
+        os.kill(run.wait_for("child_started", path=LEAF)["data"]["pid"], signal.SIGKILL)
+        run.wait_for("conversation_started", 2)
+        run.say("second")
+        run.wait_results(2)
+        run.end_input()
+        run.finish()
+
+    begun = [(event["data"]["how"], event["data"]["cut"]) for event in run.named("conversation_started")]
+    assert begun == [("new", False), ("resumed", True)]
+    assert [texts for texts in api.turns if texts[-1] == "second"][0][0] == "first"

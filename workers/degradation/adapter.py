@@ -1,4 +1,4 @@
-"""How a leaf hears of its mode: one protocol for whatever reaches into a leaf, and the way that any command can use.
+"""How a leaf is started and hears of its mode: one protocol for whatever reaches into a leaf, and the way that any command can use.
 
 That way is a file that holds the mode in one word, and a signal if one is configured. The file's path is in the leaf's environment as
 `MEMORY_GUARDIAN_MODE_FILE`; it is replaced atomically, so that a reader finds the old word or the new one.
@@ -14,11 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from supervisor import ProcessId, send_signal
+from supervisor import Exit, Launch, ProcessId, send_signal
 
 from ..config.run import MODE_FILE
 from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
+
+Made = Callable[[tuple[str, ...], Callable[[Exit], Exit] | None], Launch]
+"""Makes what starts a life of a leaf, of the words of a command and of what judges its end."""
 
 
 class AdapterFailed(Exception):
@@ -37,11 +40,19 @@ class AdapterFailed(Exception):
 
 
 class LeafAdapter(Protocol):
-    """What tells one leaf of its mode. It outlives the leaf's lives."""
+    """What starts the lives of one leaf and tells it of its mode. It outlives the leaf's lives."""
 
     @property
     def environment(self) -> Mapping[str, str]:
         """What each life of the leaf is given in its environment, to hear by."""
+
+    def launch(self, argv: tuple[str, ...], made: Made) -> Launch:
+        """What starts the leaf's lives.
+
+        Args:
+            argv: The command as it is configured.
+            made: Makes a life of the words that it is to be started with.
+        """
 
     async def degrade(self, mode: DegradationMode, reason: str) -> None:
         """The leaf's mode is this one from now on; said for a lower rung just as for a higher one.
@@ -80,6 +91,10 @@ class FileAdapter:
     def environment(self) -> Mapping[str, str]:
         """See `LeafAdapter.environment`."""
         return {MODE_FILE: str(self._path)}
+
+    def launch(self, argv: tuple[str, ...], made: Made) -> Launch:
+        """See `LeafAdapter.launch`: each life is the command as it is."""
+        return made(argv, None)
 
     async def degrade(self, mode: DegradationMode, reason: str) -> None:
         """See `LeafAdapter.degrade`."""

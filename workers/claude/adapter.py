@@ -1,0 +1,183 @@
+"""Claude Code as a leaf: how each of its lives is started, how it hears of its mode, and what the guardian hears of its turns."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from supervisor import ChildType, Event, Exit, Handle, Launch, Line, Ticket, Tone, Value, Words
+
+from ..degradation.adapter import LeafAdapter, Made
+from ..policy.ladder import DegradationMode
+from ..state.files import StateWriteFailed, write_atomic
+from .continuation import Continuation, How
+from .exits import judged
+from .settings import SettingsUnreadable, with_hooks
+from .turn import Turn
+
+_HOW: Final = {
+    How.NEW: "begins the conversation",
+    How.RESUMED: "goes on with the conversation",
+    How.FORKED: "goes on with a copy of the conversation",
+    How.AS_GIVEN: "is in the conversation that its command says",
+}
+
+
+def _conversation(event: ConversationStarted) -> Line:
+    named = f" {event.session_id}" if event.session_id is not None else ""
+    cut = "; its last turn was cut" if event.cut else ""
+    blind = f"; its turns are not known: {event.unheard}" if event.unheard else ""
+    return Line(f"{_HOW[event.how]}{named}{cut}{blind}", Tone.BAD if event.cut or event.unheard else Tone.PLAIN)
+
+
+@attrs.frozen(repr=False, eq=False)
+class ConversationStarted(Event):
+    """A life of the leaf was started, with these words about its conversation.
+
+    `session_id` is None while only the program knows it. `cut` says that the life before ended in the middle of a turn, `unheard` why the
+    turns of this life will not be known; empty when they will.
+    """
+
+    name: ClassVar[str] = "conversation_started"
+    words: ClassVar[Words] = staticmethod(_conversation)
+    how: How = How.NEW
+    session_id: str | None = None
+    cut: bool = False
+    unheard: str = ""
+
+
+class ClaudeAdapter:
+    """A `LeafAdapter` for Claude Code.
+
+    Args:
+        mode: Tells it of its mode; None when nothing does.
+        continuation: Its conversation.
+        settings: Where the settings of its lives are written, in a private directory; None for no hooks.
+        pipe: The named pipe that its hooks write to; None for no hooks.
+        number: What its hooks call it.
+        is_crash_only: Whether only its crashes are failures.
+        go_on: What it is told to go on with a turn that was cut; empty for nothing.
+        unheard: Why there are no hooks; empty when there are.
+        on_session: Called with each conversation that it comes to be in.
+
+    Attributes:
+        turn: What is known of its turns.
+        generation: Of its present life.
+    """
+
+    def __init__(
+        self,
+        mode: LeafAdapter | None,
+        continuation: Continuation,
+        *,
+        settings: Path | None,
+        pipe: Path | None,
+        number: int,
+        is_crash_only: bool,
+        go_on: str = "",
+        unheard: str = "",
+        on_session: Callable[[str | None], object] = lambda session_id: None,
+    ) -> None:
+        self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
+        self._mode, self._settings, self._pipe = mode, settings, pipe
+        self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """See `LeafAdapter.environment`."""
+        return {} if self._mode is None else self._mode.environment
+
+    def launch(self, argv: tuple[str, ...], made: Made) -> Launch:
+        """See `LeafAdapter.launch`."""
+        return ClaudeLaunch(self, argv, made)
+
+    async def degrade(self, mode: DegradationMode, reason: str) -> None:
+        """See `LeafAdapter.degrade`."""
+        if self._mode is not None:
+            await self._mode.degrade(mode, reason)
+
+    def close(self) -> None:
+        """See `LeafAdapter.close`."""
+        self.continuation.close()
+        if self._mode is not None:
+            self._mode.close()
+        if self._settings is not None:
+            with suppress(OSError):
+                self._settings.unlink()
+
+    def next(self, generation: int) -> tuple[tuple[str, ...], ConversationStarted]:
+        """The command of the next life, and what there is to say of it. Blocks for a few reads and one write.
+
+        Raises:
+            InUse: Somebody else is in the conversation that the command asks for.
+        """
+        cut = self.turn.is_busy
+        unheard = self._unheard
+        settings: tuple[str, ...] = ()
+        if not unheard:
+            try:
+                settings = self._written(generation)
+            except (SettingsUnreadable, StateWriteFailed) as error:
+                unheard = str(error)
+        life = self.continuation.next(settings, cut, self._go_on)
+        arguments = self.continuation.command.arguments
+        self.generation, self.turn = generation, Turn(is_busy=arguments.is_one_turn and not unheard)
+        self._on_session(life.session_id)
+        return life.argv, ConversationStarted((), life.how, life.session_id, cut, unheard)
+
+    def learned(self, session_id: str, transcript: str | None) -> None:
+        """The program says which conversation it is in."""
+        if self.continuation.learned(session_id, transcript):
+            self._on_session(session_id)
+
+    def judged(self, exit: Exit) -> Exit:
+        """An end of it, for what it is."""
+        return judged(exit, in_turn=self.turn.is_busy, is_crash_only=self._crash_only)
+
+    def _written(self, generation: int) -> tuple[str, ...]:
+        assert self._settings is not None and self._pipe is not None
+        given = self.continuation.command.arguments.values("--settings")
+        settings = with_hooks(given, self.continuation.directory, os.fspath(self._pipe), f"{self.number} {generation}")
+        write_atomic(self._settings, json.dumps(settings).encode(), durable=False)
+        return (os.fspath(self._settings),)
+
+
+@attrs.frozen(repr=False, eq=False)
+class ClaudeLaunch(Value):
+    """Starts each life of a Claude Code with the words that get it into its conversation."""
+
+    adapter: ClaudeAdapter
+    argv: tuple[str, ...]
+    made: Made
+
+    @property
+    def type(self) -> ChildType:
+        """Always a worker."""
+        return ChildType.WORKER
+
+    @property
+    def kill_timeout(self) -> float:
+        """As of the command."""
+        return self.made(self.argv, self.adapter.judged).kill_timeout
+
+    def launch(self, ticket: Ticket) -> Handle:
+        """Start one life.
+
+        Raises:
+            InUse: Somebody else is in the conversation that the command asks for.
+            OSError: As of the command.
+        """
+        argv, said = self.adapter.next(ticket.generation)
+        handle = self.made(argv, self.adapter.judged).launch(ticket)
+        ticket.emit(attrs.evolve(said, path=ticket.path, generation=ticket.generation))
+        return handle
+
+    def describe(self) -> dict[str, Any]:
+        """As of the command."""
+        return self.made(self.argv, self.adapter.judged).describe()

@@ -1,0 +1,205 @@
+"""Which conversation a leaf is in, and with which words each of its lives gets into it. Outlives the lives.
+
+The first life gets an id of our own where the user asks for none; each later one resumes it. Two processes that resume one conversation
+at the same time would both write to it, and the program does nothing against that: whoever is in one holds its lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Final, Protocol
+
+import attrs
+
+from supervisor import Value
+
+from ..state.sessions import config_directory, transcript_of
+from .arguments import PROMPT, Arguments
+from .on_disk import OnDisk, is_id, on_disk
+from .recognition import ClaudeCommand
+
+GO_ON: Final = "Continue from where you left off."
+"""What a life is told that was started for one turn and goes on with a turn that was cut: without a prompt it would not start."""
+
+_INTO: Final = ("--session-id", "--resume", "--continue", "--fork-session", "--from-pr")
+"""The options that say which conversation it is."""
+
+
+class Held(Protocol):
+    """A lock that is held."""
+
+    def release(self) -> None:
+        """Give it back."""
+
+
+class How(Enum):
+    """How a life gets into its conversation."""
+
+    NEW = "new"
+    RESUMED = "resumed"
+    FORKED = "forked"
+    """With a copy of its own, because somebody else is in it."""
+    AS_GIVEN = "as_given"
+    """As the command says itself."""
+
+
+@attrs.frozen(repr=False, eq=False)
+class Life(Value):
+    """One life, before it is started.
+
+    Attributes:
+        argv: Its command.
+        how: How it gets into its conversation.
+        session_id: Which; None where only the program will know.
+    """
+
+    argv: tuple[str, ...]
+    how: How
+    session_id: str | None
+
+
+class InUse(OSError):
+    """A conversation that the user asks for, and that somebody else is in."""
+
+
+class Continuation:
+    """The conversation of one leaf.
+
+    Args:
+        command: The command as it is configured.
+        environ: Its environment.
+        directory: Where it is started, absolute.
+        lock: Takes the lock of a conversation by its id; None when somebody has it.
+        resume: The conversation that the first life goes on with although the command does not say so.
+        new_id: Makes ids.
+
+    Attributes:
+        session_id: Which it is; None while only the program knows.
+        transcript: Where the program says that it writes it; None while it has not.
+        directory: Where the command is started.
+    """
+
+    def __init__(
+        self,
+        command: ClaudeCommand,
+        environ: Mapping[str, str],
+        directory: str,
+        lock: Callable[[str], Held | None],
+        resume: str | None = None,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self.command, self.session_id = command, resume
+        self.transcript: str | None = None
+        self.directory, self._config = os.path.realpath(directory), config_directory(environ)
+        self._lock, self._new_id = lock, new_id
+        self._held: Held | None = None
+        self._begun = resume is not None
+
+    def next(self, settings: tuple[str, ...] = (), cut: bool = False, go_on: str = "") -> Life:
+        """The next life. Blocks for a few reads of the transcript.
+
+        Args:
+            settings: What it is given as ``--settings`` in place of what the user gives; empty leaves that.
+            cut: Whether the life before ended in the middle of a turn.
+            go_on: What it is told to go on with a turn that was cut; empty to wait for the user.
+
+        Raises:
+            InUse: Somebody else is in the conversation that the command asks for.
+        """
+        arguments = self.command.arguments
+        if settings:
+            arguments = arguments.without("--settings")
+        first, self._begun = not self._begun, True
+        how, into = self._first(arguments) if first else self._later(arguments)
+        if how is not How.AS_GIVEN:
+            arguments = arguments.without(*_INTO)
+        prompt: tuple[str, ...] = ()
+        if how in (How.RESUMED, How.FORKED) or (how is How.AS_GIVEN and not first and arguments.is_kept):
+            # it was said already, and is in the conversation
+            arguments = arguments.without(PROMPT)
+            if arguments.is_one_turn:
+                prompt = (go_on or GO_ON,)
+            elif cut and go_on and not arguments.streams:
+                prompt = (go_on,)
+        # ours come first, and take one value each: an option of the user's that takes all the words it can get is not followed by them
+        words = (*self.command.program, *into, *(("--settings", *settings) if settings else ()), *map(_no_option, prompt), *arguments)
+        return Life(words, how, self.session_id)
+
+    def learned(self, session_id: str, transcript: str | None = None) -> bool:
+        """Take in what the program says of its conversation; whether that is another one than it was."""
+        self.transcript = transcript or self.transcript
+        if session_id == self.session_id:
+            return False
+        self._leave()
+        self.session_id, self.transcript = session_id, transcript
+        self._held = self._lock(session_id)
+        return True
+
+    def path(self) -> Path | None:
+        """The transcript; None where there is none. Blocks."""
+        if self.transcript is not None and os.path.isfile(self.transcript):
+            return Path(self.transcript)
+        if self._config is None or self.session_id is None:
+            return None
+        return transcript_of(self._config, self.session_id, self.directory)
+
+    @property
+    def config(self) -> Path | None:
+        """The program's own directory."""
+        return self._config
+
+    def close(self) -> None:
+        """Nobody goes on with it any more. May be called again."""
+        self._leave()
+
+    def _first(self, arguments: Arguments) -> tuple[How, tuple[str, ...]]:
+        if not arguments.is_kept:
+            return How.AS_GIVEN, ()
+        if not any(map(arguments.has, _INTO)):
+            return self._new()
+        named = arguments.values("--session-id") or arguments.values("--resume")
+        copies = arguments.has("--fork-session") and not arguments.has("--session-id")
+        if named and is_id(named[0]) and not copies and not arguments.has("--continue"):
+            self.session_id = named[0]
+            if not self._take():
+                raise InUse(errno.EBUSY, f"the conversation {named[0]} is in use by another guardian; add --fork-session for a copy of it")
+        return How.AS_GIVEN, ()
+
+    def _later(self, arguments: Arguments) -> tuple[How, tuple[str, ...]]:
+        if self.session_id is None or not arguments.is_kept:
+            return How.AS_GIVEN, ()
+        there = on_disk(self.path())
+        if there is OnDisk.TALK:
+            into = ("--resume", self.session_id)
+            if self._take():
+                return How.RESUMED, into
+            self.session_id = None  # the program gives the copy an id, and says so when it is up
+            return How.FORKED, (*into, "--fork-session")
+        if there is OnDisk.NOTHING and self._take():
+            return How.NEW, ("--session-id", self.session_id)
+        return self._new()
+
+    def _new(self) -> tuple[How, tuple[str, ...]]:
+        self._leave()
+        self.session_id, self.transcript = self._new_id(), None
+        self._take()
+        return How.NEW, ("--session-id", self.session_id)
+
+    def _take(self) -> bool:
+        if self._held is None and self.session_id is not None:
+            self._held = self._lock(self.session_id)
+        return self._held is not None
+
+    def _leave(self) -> None:
+        if self._held is not None:
+            self._held.release()
+        self._held = None
+
+
+def _no_option(prompt: str) -> str:
+    return f" {prompt}" if prompt.startswith("-") else prompt

@@ -1,0 +1,92 @@
+"""What a leaf that is Claude Code is equipped with before it runs."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ..config import LeafRestart
+from ..state.files import StateWriteFailed, private_directory
+from ..state.lock import Lock, try_lock
+from .adapter import ClaudeAdapter
+from .continuation import Continuation
+from .hook_pipe import HookPipe
+from .recognition import recognised
+
+if TYPE_CHECKING:
+    from ..leaf import Leaf
+    from ..ledger import Ledger
+
+CONVERSATIONS: Final = "conversations"
+"""The directory of the locks of conversations, in the state directory."""
+
+_numbers = count(1)
+
+
+class HasHooks(Protocol):
+    """Who has the pipe of all agents of a run."""
+
+    hooks: HookPipe | None
+
+
+def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None) -> ClaudeAdapter | None:
+    """The adapter of a leaf, around the one that it has; None when its command is no Claude Code.
+
+    Args:
+        owner: Has the pipe of the run's hooks, or gets it.
+        ledger: Of the run.
+        leaf: The leaf.
+        directory: A private one for the files of this run; None where there is none.
+    """
+    agent, run = leaf.agent, ledger.run
+    environ = {**os.environ, **agent.command.env}
+    command = recognised(agent.command.argv, environ, agent.command.working_directory)
+    if command is None or leaf.attached is not None:
+        return None
+    unheard = ""
+    if directory is None or not ledger.watches:
+        unheard = "there is nobody who would hear of them"
+    elif not command.arguments.runs_hooks:
+        unheard = "its command turns hooks off"
+    elif owner.hooks is None:
+        try:
+            owner.hooks = HookPipe(directory)
+        except (OSError, AttributeError) as error:  # without named pipes there is no such function
+            unheard = f"hooks cannot tell of them: {error}"
+    resumed = None if run.resumed is None else run.resumed.session_id
+    lock = partial(_locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(_locked, directory)
+    heard = not unheard and directory is not None and owner.hooks is not None
+    return ClaudeAdapter(
+        leaf.adapter,
+        Continuation(command, environ, agent.command.working_directory, lock, resumed),
+        settings=directory / f"{leaf.name}{os.extsep}settings" if heard and directory is not None else None,
+        pipe=owner.hooks.path if heard and owner.hooks is not None else None,
+        number=next(_numbers),
+        is_crash_only=agent.command.restart is LeafRestart.CRASH,
+        go_on=agent.restart_policy.continue_prompt,
+        unheard=unheard,
+        on_session=partial(_in_conversation, leaf),
+    )
+
+
+def _in_conversation(leaf: Leaf, session_id: str | None) -> None:
+    leaf.session = session_id
+
+
+class _Unlocked:
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+def _locked(directory: Path | None, session_id: str) -> Lock | _Unlocked | None:
+    """The lock of a conversation; None when somebody else has it. Where no lock can be written nobody is kept out."""
+    if directory is None:
+        return _Unlocked()
+    try:
+        private_directory(directory, directory.parent)
+        return try_lock(directory / f"{session_id}.lock")
+    except StateWriteFailed:
+        return _Unlocked()

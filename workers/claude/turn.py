@@ -1,0 +1,88 @@
+"""What is known of the turns of one leaf: `heard` and `looked` take what was said and seen, and say until when that can be believed. Pure.
+
+Hooks come first. An end is not believed before the answer is in the transcript: a program that is killed between the two would have
+lost it. A turn that is interrupted, or that fails, ends without a hook: while one lasts and nothing is heard of it, the program's own
+registry and the transcript are looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from supervisor import Value, evolve
+
+from .settings import BACKGROUND, PROMPTED, STARTED, STOPPED, USED
+
+SETTLING: Final = 0.05
+"""Seconds between looks for an answer in the transcript."""
+
+SETTLED: Final = 2.0
+"""Seconds after which the end of a turn is believed without."""
+
+QUIET: Final = 2.0
+"""Seconds without news of a turn after which it is looked for elsewhere, and between such looks."""
+
+
+@attrs.frozen(repr=False, eq=False)
+class Turn(Value):
+    """What is known. Times are monotonic, but for `began`.
+
+    Attributes:
+        is_busy: Whether a turn has begun and not ended, or tasks go on in the background.
+        began: When it began, in seconds since the epoch.
+        ended_at: When its end was heard of; None when it was not, or when its answer was seen since.
+        waits_for: Whether tasks in the background go on.
+        next_look: When to look elsewhere; None for never.
+        quiet: How many looks in a row have found no turn.
+    """
+
+    is_busy: bool = False
+    began: float = 0.0
+    ended_at: float | None = None
+    waits_for: bool = False
+    next_look: float | None = None
+    quiet: int = 0
+
+
+@attrs.frozen(repr=False, eq=False)
+class Seen(Value):
+    """What was found elsewhere.
+
+    Attributes:
+        status: What the registry says: idle, busy, or None where it says nothing.
+        is_answered: Whether the transcript ends with what ends a turn, said since the turn began.
+    """
+
+    status: str | None
+    is_answered: bool
+
+
+def heard(turn: Turn, event: str, now: float, wall: float) -> Turn:
+    """Take what a hook said at `now`; `wall` is the time since the epoch."""
+    if event == PROMPTED or (event == USED and not turn.is_busy):
+        return Turn(is_busy=True, began=wall, next_look=now + QUIET)
+    if event == USED:
+        return evolve(turn, ended_at=None, waits_for=False, next_look=now + QUIET, quiet=0)
+    if event == STOPPED and turn.is_busy:
+        return evolve(turn, ended_at=now, waits_for=False, next_look=now, quiet=0)
+    if event == BACKGROUND and turn.is_busy:
+        return evolve(turn, ended_at=None, waits_for=True, next_look=None, quiet=0)
+    if event == STARTED and turn.is_busy:
+        return evolve(turn, began=turn.began or wall, next_look=now + QUIET)
+    return turn
+
+
+def looked(turn: Turn, seen: Seen, now: float) -> Turn:
+    """Take what was found elsewhere at `now`."""
+    if not turn.is_busy or turn.waits_for:
+        return evolve(turn, next_look=None)
+    if turn.ended_at is not None:
+        if seen.is_answered or now - turn.ended_at >= SETTLED:
+            return Turn()
+        return evolve(turn, next_look=now + SETTLING)
+    over = seen.status == "idle" or (seen.status is None and seen.is_answered)
+    if over and turn.quiet:
+        return Turn()  # twice in a row: the registry lags behind
+    return evolve(turn, next_look=now + QUIET, quiet=turn.quiet + 1 if over else 0)
