@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import attrs
 
-from ..claude_code import Api, claude_code, remove_tool_files, surroundings
+from ..claude_code import Api, claude_code, remove_tool_files, said, surroundings
 from ..support import eventually_sync, run_supervisor, supervising
 from .guarded import Guarded, Tables, configured
 
@@ -132,12 +132,11 @@ def transcripts(folder: Path) -> list[Path]:
 
 
 def wait_request(api: Api, text: str) -> dict[str, Any]:
-    """Wait until the API is asked for the answer to a prompt that holds a text."""
+    """Wait until the API is asked for an answer where a prompt holds a text; the first such request."""
 
     def asked() -> dict[str, Any] | None:
         for request in api.requests:
-            said = json.dumps(request.get("body", {}).get("messages", [])[-1:])
-            if request.get("n_tools") and text in said:
+            if request.get("n_tools") and any(text in spoken for spoken in said(request["body"])):
                 return request
         return None
 
