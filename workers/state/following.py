@@ -160,6 +160,25 @@ def _is_claude(argv: tuple[str, ...]) -> bool:
     return any("claude" in os.path.basename(word).lower() for word in argv[:2])
 
 
+class _Redaction:
+    """Takes secrets out of texts; what it was given for the last state it has not to look through again for the next one."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, str] = {}
+        self._now: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        clean = self._now.get(text)
+        if clean is None:
+            clean = self._before.get(text)
+            clean = self._now[text] = redact_text(text) if clean is None else clean
+        return clean
+
+    def turn(self) -> None:
+        """A state begins: what the one before the last had is forgotten."""
+        self._before, self._now = self._now, {}
+
+
 class _Talk:
     """One conversation; whoever uses it holds its lock."""
 
@@ -169,6 +188,7 @@ class _Talk:
         self._key, self._session_id, self._directory = key, session_id, directory
         self._progress: Progress | None = None
         self._saved = 0
+        self._redact = _Redaction()
 
     def captured(self, found: Transcript, limit: float) -> Followed:
         faults: list[Fault] = []
@@ -179,7 +199,8 @@ class _Talk:
         told: dict[str, Any] = {"session_id": self._session_id, "transcript": str(self.path)}
         try:
             progress = self._folded(limit)
-            state = conversation(self.path, progress, redact_text, session_id=self._session_id)
+            self._redact.turn()
+            state = conversation(self.path, progress, self._redact, session_id=self._session_id)
             told = state.to_dict()
             # what is written down has no secrets: it is what the state has
             self._save(Progress(state.digest, progress.offset, progress.mark))

@@ -39,8 +39,8 @@ HISTORY: Final = 100
 PROCESSES: Final = 100
 """Processes of a tree that are looked at, the root first."""
 
-_SHARE: Final = 0.3
-"""Of the time that a capture may take, for folding a conversation; the rest is for what cannot be done later."""
+FOLDING: Final = 1.0
+"""Seconds for folding a conversation at most, and a third of what the capture may take; what is left is done after it."""
 
 
 async def state(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
@@ -169,7 +169,7 @@ def order_of(ledger: Ledger, request: CaptureRequest, patience: float) -> Captur
     # in an emergency git may not take what the whole capture has
     git_limit = 0.5 if leaf.guard.level is MemoryState.EMERGENCY else LIMIT
     place = place_of(ledger, leaf)
-    return CaptureOrder(place, subject(ledger, leaf), request.reason, attempt, past(leaf), git_limit, patience * _SHARE)
+    return CaptureOrder(place, subject(ledger, leaf), request.reason, attempt, past(leaf), git_limit, min(FOLDING, patience / 3))
 
 
 async def tidied(ledger: Ledger, leaf: Leaf, archive: Archiving) -> None:
