@@ -9,11 +9,11 @@ import anyio
 import anyio.to_thread
 import attrs
 
+from ..redaction import redact_arguments, redact_environment, redact_text
 from .following import Followed
 from .git import LIMIT, GitStatus, git_status
 from .looking import Seen, look
 from .model import CompleteState, MemoryPoint, PastRestart, ProcessSnapshot, ProjectState, RestartState, StateMetadata
-from .redact import redact_arguments, redact_environment, redact_text
 from .store import new_state_id
 from .subject import Subject as Subject
 

@@ -18,6 +18,7 @@ import attrs
 
 from supervisor import Value, describe
 
+from ..redaction import redact_text
 from . import codec
 from .conversation import Progress, advanced, conversation
 from .digest import LARGEST
@@ -26,7 +27,6 @@ from .journals import journal_of
 from .looking import Seen
 from .messages import Fault
 from .model import StateInvalid, canonical
-from .redact import redact_text
 from .restore import is_session
 from .sessions import config_directory, session_of, transcript_of, transcript_since
 from .store import StateStore
