@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from . import codec
 from .conversation import Progress, advanced, conversation
 from .digest import LARGEST
 from .files import StateWriteFailed, read_private, write_atomic
+from .journal import Journal
 from .journals import journal_of
 from .looking import Seen
 from .messages import Fault
@@ -189,47 +191,57 @@ class _Talk:
         self._progress: Progress | None = None
         self._saved = 0
         self._redact = _Redaction()
+        self._clean = Progress()
 
     def captured(self, found: Transcript, limit: float) -> Followed:
-        faults: list[Fault] = []
-        mark = self._journalled(faults)
+        # the journal compresses and waits for the disk, the digest is folded meanwhile
+        with ThreadPoolExecutor(1, "journal") as beside:
+            journalling = beside.submit(self._journalled)
+            told, unread = self._told(limit)
+        mark, faults = journalling.result()
         if mark is None and not self.path.exists():
             return Followed()  # a session in which nothing was said yet
-        # whatever else fails: by its id it is resumed, and from its journal put back
-        told: dict[str, Any] = {"session_id": self._session_id, "transcript": str(self.path)}
+        try:
+            self._save()
+        except StateWriteFailed as error:
+            unread = (*unread, Fault("conversation", f"how far it was read is not kept: {error}"))
+        versions = {} if found.version is None else {"claude": redact_text(found.version[:64])}
+        return Followed(told, mark, (*faults, *unread), versions)
+
+    def _told(self, limit: float) -> tuple[dict[str, Any], tuple[Fault, ...]]:
+        """What the state has of the conversation."""
         try:
             progress = self._folded(limit)
             self._redact.turn()
             state = conversation(self.path, progress, self._redact, session_id=self._session_id)
-            told = state.to_dict()
             # what is written down has no secrets: it is what the state has
-            self._save(Progress(state.digest, progress.offset, progress.mark))
+            self._clean = Progress(state.digest, progress.offset, progress.mark)
+            return state.to_dict(), ()
         except Exception as error:  # boundary: whatever a transcript does to its reader costs this part alone
-            faults.append(Fault("conversation", _said(error)))
-        versions = {} if found.version is None else {"claude": redact_text(found.version[:64])}
-        return Followed(told, mark, tuple(faults), versions)
+            # by its id it is resumed all the same, and from its journal put back
+            return {"session_id": self._session_id, "transcript": str(self.path)}, (Fault("conversation", _said(error)),)
 
-    def _journalled(self, faults: list[Fault]) -> dict[str, Any] | None:
-        journal = journal_of(self.store, self._key, self._session_id)
+    def _journalled(self) -> tuple[dict[str, Any] | None, tuple[Fault, ...]]:
+        """The mark of the journal."""
         try:
-            return attrs.asdict(journal.append(self.path))
+            return attrs.asdict(self._journal().append(self.path)), ()
         except FileNotFoundError as error:
-            return self._last(error, faults)
+            return self._last(error)
         except Exception as error:  # boundary: what cannot be journalled costs the journal, and is said
-            faults.append(Fault("journal", _said(error)))
-            return None
+            return None, (Fault("journal", _said(error)),)
 
-    def _last(self, error: FileNotFoundError, faults: list[Fault]) -> dict[str, Any] | None:
+    def _last(self, error: FileNotFoundError) -> tuple[dict[str, Any] | None, tuple[Fault, ...]]:
         """The last moment of a transcript that is gone: from that it can be put back."""
         try:
-            marks = journal_of(self.store, self._key, self._session_id).marks()
+            marks = self._journal().marks()
         except (OSError, StateInvalid) as unreadable:
-            faults.append(Fault("journal", _said(unreadable)))
-            return None
+            return None, (Fault("journal", _said(unreadable)),)
         if not marks:
-            return None
-        faults.append(Fault("journal", f"{_said(error)}; it can be put back as it was at the last capture"))
-        return attrs.asdict(marks[-1])
+            return None, ()
+        return attrs.asdict(marks[-1]), (Fault("journal", f"{_said(error)}; it can be put back as it was at the last capture"),)
+
+    def _journal(self) -> Journal:
+        return journal_of(self.store, self._key, self._session_id)
 
     def _folded(self, limit: float) -> Progress:
         deadline = time.monotonic() + limit
@@ -249,11 +261,14 @@ class _Talk:
     def catch_up(self) -> None:
         try:
             if not self._fold_piece() and self._progress is not None:
-                self._save(Progress(self._progress.digest.redacted(redact_text), self._progress.offset, self._progress.mark))
+                self._clean = Progress(self._progress.digest.redacted(self._redact), self._progress.offset, self._progress.mark)
+                self._save()
         except Exception:  # boundary: nobody waits for this, and the next capture meets the same and says it
             self.is_behind = False
 
-    def _save(self, progress: Progress) -> None:
+    def _save(self) -> None:
+        """Write down how far it was read, if that is worth it."""
+        progress = self._clean
         if abs(progress.offset - self._saved) < SAVED or not self._directory.is_dir():
             return
         data = codec.compress(canonical(progress.to_dict(lambda text: text)))

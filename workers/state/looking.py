@@ -6,6 +6,7 @@ import os
 import platform
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -117,6 +118,7 @@ def _environment(pid: int) -> dict[str, str]:
     return {name: value for name, sign, value in pairs if sign}
 
 
+@cache
 def _versions() -> dict[str, str]:
     from importlib import metadata
 
