@@ -139,6 +139,19 @@ def loaded_by(run: Inside) -> set[str]:
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
+async def test_a_leaf_of_which_nothing_was_sampled_yet_is_captured_whole(tmp_path: Path) -> None:
+    """Its environment, its limits, and what it has open in the project, by the process that its supervisor knows."""
+    never = MonitoringConfig(normal_interval=600.0, warning_interval=600.0, critical_interval=600.0, emergency_interval=600.0)
+    words = ("sh", "-c", "exec 3> notes; : > up; exec sleep 60")
+    async with inside(tmp_path, argv=words, monitoring=never) as run:
+        await eventually((tmp_path / "up").exists, 20)
+        run.leaf.sample = None
+        state = await captured(run)
+        assert state.process.pid == run.pids()[0] and state.process.environment["PATH"] == os.environ["PATH"]
+        assert state.project.open_files == ("notes",) and state.conversation is None and state.journal is None
+        assert not run.of(CaptureFailed)
+
+
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
 async def test_killed_or_hung_it_costs_one_capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blow: signal.Signals) -> None:
     """In the middle of a capture: that one has failed, at once or when it takes too long, and says so once. The state before it is whole,

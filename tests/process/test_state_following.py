@@ -11,7 +11,7 @@ import pytest
 
 from supervisor import ProcessId
 from workers.state import codec, following
-from workers.state.conversation import ConversationState
+from workers.state.conversation import ConversationState, Progress
 from workers.state.digest import Digest
 from workers.state.following import DIGEST, Conversations, Followed, found_transcript
 from workers.state.keys import Keys
@@ -73,7 +73,7 @@ def test_what_a_capture_has_no_time_for_is_folded_after_it(tmp_path: Path, monke
     assert told(Conversations().follow(store, KEY, subject, seen(tmp_path), 60.0)).digest == once
 
 
-def advance_of_none(path: Path, progress: following.Progress, most: int) -> following.Progress:
+def advance_of_none(path: Path, progress: Progress, most: int) -> Progress:
     assert progress.offset == path.stat().st_size
     return progress
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.to_thread
 
-from supervisor import CallError, StartFailed, WorkerFailed, describe
+from supervisor import CallError, StartFailed, WorkerFailed, describe, identify
 
 from ..event import CaptureFailed, StateCaptured
 from ..ledger import SpentRequest
@@ -200,6 +200,9 @@ def subject(ledger: Ledger, leaf: Leaf) -> Subject:
     now, pressure, sample = anyio.current_time(), leaf.guard.pressure, leaf.sample
     child = ledger.child(leaf)
     members: tuple[ProcessId, ...] = () if sample is None else tuple(member.process for member in sample.processes[:PROCESSES])
+    root = None if child is None or child.pid is None else identify(child.pid)
+    if root is not None and members[:1] != (root,):
+        members = (root,)  # nothing was sampled of this life yet
     return Subject(
         agent=leaf.name,
         argv=leaf.agent.command.argv,
