@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 import anyio
 import anyio.to_thread
@@ -58,7 +59,7 @@ async def capture(
         pid=None if subject.process is None else subject.process.pid,
         created=None if subject.process is None else subject.process.created,
         argv=redact_arguments(subject.argv),
-        environment=redact_environment(seen.environment),
+        environment=dict(_redacted(tuple(seen.environment.items()))),
         cwd=seen.cwd or seen.working_directory,
         generation=subject.generation,
         uptime=subject.uptime,
@@ -84,3 +85,9 @@ async def capture(
         followed.conversation,
         followed.journal,
     )
+
+
+@lru_cache(maxsize=4)
+def _redacted(environment: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """An environment without its secrets; a life has the same one at each capture."""
+    return redact_environment(dict(environment))
