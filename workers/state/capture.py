@@ -42,18 +42,19 @@ async def capture(
 
     **Cancellation:** ends git and leaves; where the conversation is being read, once that is over. No state has been written.
     """
-    seen = await anyio.to_thread.run_sync(look, subject)
     git: GitStatus | None = None
-    followed = Followed()
 
     async def ask_git() -> None:
         nonlocal git
-        git = await git_status(seen.working_directory, git_limit)
+        git = await git_status(subject.working_directory, git_limit)
+
+    def read() -> tuple[Seen, Followed]:
+        seen = look(subject)
+        return seen, Followed() if follow is None else follow(seen)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask_git)
-        if follow is not None:
-            followed = await anyio.to_thread.run_sync(follow, seen)
+        seen, followed = await anyio.to_thread.run_sync(read)
     now = time.time()
     process = ProcessSnapshot(
         pid=None if subject.process is None else subject.process.pid,
