@@ -17,6 +17,8 @@ from supervisor import ChildExited, ChildStarted, ChildTerminated
 from workers.config import MonitoringConfig
 from workers.event import CaptureFailed, DegradationChanged, StateCaptured
 from workers.ledger import CaptureRequest
+from workers.policy.decide import Reconfigured
+from workers.policy.pressure import MemoryState, Thresholds
 from workers.state import files, lock
 from workers.state.conversation import ConversationState, Progress
 from workers.state.following import DIGEST
@@ -296,6 +298,19 @@ async def test_it_leaves_when_nothing_is_captured_and_comes_again(tmp_path: Path
         await captured(run)
         assert len(run.of(ChildStarted, "archive")) == 2 and not run.of(CaptureFailed)
         assert all(event.exit.is_clean for event in run.of(ChildExited, "archive"))
+
+
+async def test_it_stays_while_an_emergency_may_be_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a warning it was captured ahead, and what captures is there when it is needed at once; it leaves when memory is normal again."""
+    monkeypatch.setattr("workers.state.worker.IDLE", 0.2)
+    async with inside(tmp_path, "grow:45", "stay") as run:
+        await run.wait(StateCaptured)
+        until = anyio.current_time() + 1.0
+        await eventually(lambda: run.leaf.sample and run.leaf.sample.at > until, 20, what="a second at warning")
+        assert run.leaf.level is MemoryState.WARNING and not run.of(ChildExited, "archive")
+        run.ledger.tell(run.leaf, Reconfigured(Thresholds(1 << 40, 1 << 41, 1 << 42)))
+        await run.wait(ChildExited, "archive")
+        assert run.leaf.level is MemoryState.NORMAL
 
 
 @pytest.mark.parametrize("off", ["persist_state", "dry_run"])

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .subject import Subject
 
 IDLE: Final = 60.0
-"""Seconds without a capture after which the process that captures is ended: it has some 25 MB."""
+"""Seconds without a capture after which the process that captures is ended, if all is calm: it has some 30 MB."""
 
 HISTORY: Final = 100
 """The last restarts that go into a state."""
@@ -75,9 +75,14 @@ class StateDesk:
                 await kept(self._ledger, request.leaf)
             elif request is not None:
                 await self._serve(request)
-            elif self._archive is not None and not self._under_way:
+            elif self._archive is not None and not self._under_way and self._is_calm:
                 await self._archive.leave()
                 self._archive = None
+
+    @property
+    def _is_calm(self) -> bool:
+        """Whether no leaf may need to be captured soon, and at once: the start of the process takes half a second."""
+        return all(leaf.level is MemoryState.NORMAL for leaf in self._ledger.leaves)
 
     async def _serve(self, request: CaptureRequest) -> None:
         """Capture once, or say why not. One that takes too long goes on, and nobody waits for it."""
