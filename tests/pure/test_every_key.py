@@ -81,6 +81,8 @@ SHOWN = {
     "hooks.on_event": f"{TOLD}::test_a_hook_is_told_everything_in_order",
     "hooks.timeout": f"{TOLD}::test_a_hook_that_hangs_is_ended",
     "hooks.concurrency": f"{REAL}::test_so_many_hooks_run_at_once",
+    "hooks.summarizer": "e2e/test_states_summary.py::test_a_command_of_the_users_in_place_of_ours",
+    "hooks.summarizer_timeout": "e2e/test_states_summary.py::test_one_that_takes_too_long_is_ended",
     "notifications.desktop": f"{TOLD}::test_the_desktop_is_told",
     "agents": f"{MEMORY}::test_two_agents",
     "platform": "pure/test_config.py::test_a_platform_section_applies_on_its_platform_only",
