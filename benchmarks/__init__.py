@@ -13,6 +13,7 @@ alone.py        one benchmark in a process of its own
 traces/         recorded memory of real programs, and the programs
 transcripts.py  made-up conversations, as Claude Code writes them
 simulated.py    memory as a formula: twelve families of it
+planted.py      made-up secrets of every claimed format, and texts to plant them in
 SUITE           the benchmarks themselves, one module each, with ``measure(effort)``
 """
 
@@ -37,6 +38,7 @@ SUITE: Final = {
     "launcher_memory": "memory of the idle launcher",
     "launcher_cpu": "CPU of the idle launcher, one sample a second",
     "prediction": "how well memory is foreseen: error, share foreseen a minute ahead, false alarms, cost",
+    "redaction": "planted secrets that are found, what is taken for one, and how fast",
     "machine_step": "one step of the supervisor's machine",
     "event_bus": "one event to all who listen",
     "state_store": "captured states on disk: save, restore, list, prune",

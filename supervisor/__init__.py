@@ -141,6 +141,7 @@ if TYPE_CHECKING:
     from .edge.kinds import variables as variables
     from .edge.kinds import word as word
     from .edge.kinds import words as words
+    from .edge.redactor import Redactor as Redactor
     from .edge.render import TREE_WORDS as TREE_WORDS
     from .edge.render import Console as Console
     from .edge.render import Line as Line
@@ -264,6 +265,7 @@ _MODULES = {
     "edge.finding": "Finding",
     "edge.kinds": "boolean integer number seconds size text variables word words",
     "edge.render": "Console Line Renderer Summary TREE_WORDS Tone Words block wants_color",
+    "edge.redactor": "Redactor",
     "edge.service": "ServiceManager",
     "edge.signals": "StopRequest",
     "edge.sizes": "Size format_bytes",

@@ -34,6 +34,7 @@ from .monitoring import Monitoring, log
 from .policy.pressure import MemoryState
 from .probe import MemorySample
 from .protection import RestartProtection
+from .redactor import redacted_text
 
 if TYPE_CHECKING:
     from .health.monitor import HealthReport
@@ -120,7 +121,7 @@ class MemoryGuardian:
         if now is not None and now.failure is not None and not self._told:
             if error is None:
                 raise now.failure
-            log.error("the guardian failed, too: %s", now.failure)
+            log.error("the guardian failed, too: %s", redacted_text(str(now.failure)))
         return None
 
     # ------------------------------------------------------------ monitoring

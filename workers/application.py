@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from supervisor import ControlCommand, Event, Finding, Renderer, Session, Words
+    from supervisor import ControlCommand, Event, Finding, Redactor, Renderer, Session, Words
 
     from .config import GuardianRun
 
@@ -81,6 +81,12 @@ class GuardianApplication:
         kinds = (ConfigurationChanged, ConfigurationRejected, StateRestored, StatesPruned)
         seldom: dict[type[Event], Words] = {kind: kind.words for kind in kinds}
         return Renderer({**WORDS, **seldom}, subject=subject)
+
+    def redactor(self) -> Redactor:
+        """What keeps secrets out of events, answers and messages."""
+        from .redactor import REDACTOR
+
+        return REDACTOR
 
     async def run(self, configured: GuardianRun, session: Session) -> int:
         """Guard the agents until they end or the session is asked to stop.

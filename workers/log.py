@@ -32,6 +32,7 @@ from supervisor import (
     OutputLine,
     OutputResumed,
     Record,
+    Redactor,
     RestartDeferred,
     SentryLost,
     SupervisorGaveUp,
@@ -68,6 +69,7 @@ from .event_state import StateRestored, StatesPruned
 from .policy.health import Health
 from .policy.ladder import DegradationMode
 from .policy.pressure import MemoryState
+from .redactor import REDACTOR
 from .words import WORDS, subject
 
 if TYPE_CHECKING:
@@ -217,7 +219,9 @@ def text_of(event: Event) -> str:
     return f"{line}; {then(event)}" if then is not None else line
 
 
-def log_events(logger: logging.Logger | logging.LoggerAdapter[logging.Logger] | None = None) -> Callable[[Record], None]:
+def log_events(
+    logger: logging.Logger | logging.LoggerAdapter[logging.Logger] | None = None, *, redactor: Redactor = REDACTOR
+) -> Callable[[Record], None]:
     """A sink that writes each event through ``logging``: ``tree.add_sink(log_events())``.
 
     Each log record has `extra` attributes: ``event``, ``run``, ``seq``, ``path``, ``generation`` and ``data``, as in the event stream.
@@ -225,6 +229,7 @@ def log_events(logger: logging.Logger | logging.LoggerAdapter[logging.Logger] | 
     Args:
         logger: Where to; default: the logger ``workers``. Its handlers run on the tree's own task: one that may wait belongs behind a
             ``logging.handlers.QueueHandler``.
+        redactor: Takes secrets out of the line and of ``data``.
     """
     import logging  # here: whoever does not log need not load it
 
@@ -235,7 +240,7 @@ def log_events(logger: logging.Logger | logging.LoggerAdapter[logging.Logger] | 
         level = level_of(event)
         if log.isEnabledFor(level):
             about = {"event": event.name, "run": record.run, "seq": record.seq, "path": event.path, "generation": event.generation}
-            log.log(level, "%s", text_of(event), extra={**about, "data": event.as_data()})
+            log.log(level, "%s", redactor.text(text_of(event)), extra={**about, "data": redactor.data(event.as_data())})
 
     return write
 

@@ -18,10 +18,16 @@ from .event import StateCaptured
 from .guardian import Outcome, run_guardian
 from .ledger import Leaf, Ledger
 from .protection import RestartProtection
+from .redactor import redacted_text
 from .roster import Roster
 from .running import cannot_start, channels_of, scratch
 
 log: Final = logging.getLogger("memory_guardian")
+
+
+def warn(text: str) -> None:
+    """Tell whoever reads the log, and no secrets."""
+    log.warning("%s", redacted_text(text))
 
 
 class _Up(ServiceManager):
@@ -97,8 +103,8 @@ class Monitoring:
     async def _run_claimed(self, claims: ExitStack, sinks: list[Callable[[Record], object]]) -> None:
         ledger = Ledger(self._run, [])
         session = Session(run=uuid.uuid4().hex, backend="", stop=self.stop, service=_Up(self.settled))
-        directory = scratch(ledger, session.run, claims, log.warning)
-        roster = ledger.roster = Roster(ledger, log.warning, directory)
+        directory = scratch(ledger, session.run, claims, warn)
+        roster = ledger.roster = Roster(ledger, warn, directory)
         claims.callback(ledger.close)
         claims.callback(roster.close)
         for agent in self._run.agents:

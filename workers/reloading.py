@@ -23,6 +23,7 @@ FIXED: Final = {
     "workers": "workers.isolation",
     "hooks": "hooks",
     "notifications": "notifications",
+    "encryption": "encryption.key",
 }
 """What only a new start can change."""
 

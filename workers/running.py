@@ -28,6 +28,7 @@ from supervisor import (
 from .config import GuardianRun
 from .guardian import GAVE_UP, Outcome, innermost, run_guardian
 from .ledger import Leaf, Ledger
+from .redactor import redacted_text
 from .roster import Roster
 from .state.files import StateWriteFailed
 from .state.scratch import run_directory
@@ -60,7 +61,7 @@ async def run(run: GuardianRun, session: Session) -> int:
                 raise UsageError(
                     [Fault("", f"{run.scratch!r} cannot be made: {error.strerror}; set TMPDIR to another directory")]
                 ) from error
-        console = Console(is_terminal=session.stderr_is_terminal, environ=os.environ)
+        console = Console(is_terminal=session.stderr_is_terminal, environ=os.environ, redact=session.redactor.text)
         ledger = Ledger(run, [])
         directory = scratch(ledger, session.run, claims, console.say)
         roster = ledger.roster = Roster(ledger, console.say, directory)
@@ -71,7 +72,7 @@ async def run(run: GuardianRun, session: Session) -> int:
         for note in run.notes:
             console.say(f"memory-guardian: note: {note}")
         sinks: list[Callable[[Record], object]] = [summary.observe, *told(ledger, session, console)]
-        sinks += session.service.sinks(Renderer(WORDS, subject=subject))
+        sinks += session.service.sinks(Renderer(WORDS, subject=subject, redact=session.redactor.text))
         if session.event_file is not None:
             sinks.append(session.event_file.write)
         channels: list[Channel] = []
@@ -148,7 +149,8 @@ def titled(event: Event) -> tuple[str, str]:
     """A title and a text for an event, from the words for the terminal."""
     about, words = subject(event.path), WORDS.get(type(event))
     line = words(event) if words is not None else None
-    return f"memory-guardian: {about}" if about else "memory-guardian", event.name if line is None else line.text
+    title = f"memory-guardian: {about}" if about else "memory-guardian"
+    return redacted_text(title), event.name if line is None else redacted_text(line.text)
 
 
 def told(ledger: Ledger, session: Session, console: Console) -> list[Callable[[Record], object]]:

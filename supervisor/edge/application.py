@@ -13,6 +13,7 @@ import attrs
 from ..core.errors import SpecError
 from ..core.exits import describe
 from ..core.value import Value
+from .redactor import NOTHING, Redactor
 from .service import ServiceManager
 from .usage import UsageError
 
@@ -38,6 +39,7 @@ class Session(Value):
         stop: Set by the signals; the application may set it as well.
         service: The service manager above us, to be told when the run is up; may be nobody.
         control: What clients on the control socket are served by, see `Control`; None for nothing. The launcher opens and closes it.
+        redactor: What every way out of the run goes through.
         event_file: The open file of ``--events``, or None. The launcher closes it.
         stdin_is_terminal: Whether standard input is a terminal.
         stdout_is_terminal: Whether standard output is one.
@@ -49,6 +51,7 @@ class Session(Value):
     stop: StopRequest
     service: ServiceManager = attrs.field(factory=ServiceManager, kw_only=True)
     control: Control | None = attrs.field(default=None, kw_only=True)
+    redactor: Redactor = attrs.field(default=NOTHING, kw_only=True)
     event_file: EventFile | None = None
     stdin_is_terminal: bool = False
     stdout_is_terminal: bool = False
@@ -105,6 +108,9 @@ class Application(Protocol):
 
     def renderer(self) -> Renderer:
         """The application's words for events that came from a run of it. May be left out where it has none."""
+
+    def redactor(self) -> Redactor:
+        """What takes secrets out of events, answers and messages. May be left out where nothing does."""
 
     async def run(self, configured: Any, session: Session) -> int:
         """Run until the end, or until `session.stop`.
@@ -213,7 +219,7 @@ async def run_tree(tree: Supervisor, session: Session) -> int:
     tree.run_id = session.run
     if session.event_file is not None:
         tree.add_sink(session.event_file.write)
-    for sink in session.service.sinks(Renderer()):
+    for sink in session.service.sinks(Renderer(redact=session.redactor.text)):
         tree.add_sink(sink)
     control = session.control
     if control is not None:

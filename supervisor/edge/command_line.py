@@ -30,6 +30,7 @@ from .usage import Fault, UsageError, did_you_mean, quote, raise_all
 if TYPE_CHECKING:
     from .control.commands import ControlCommand
     from .event_file import EventFile
+    from .redactor import Redactor
 
 USAGE, GAVE_UP, INTERRUPTED = 2, 75, 130
 DEFAULT_APPLICATION: Final = "workers.application:application"
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None, *, application: str = DEFAULT_APPLIC
     try:
         code = program.run(list(sys.argv[1:] if argv is None else argv))
     except UsageError as error:
-        complain(_as_text(program.name, error.faults))
+        complain(program.redactor.text(_as_text(program.name, error.faults)))
         code = USAGE
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -79,6 +80,19 @@ class _Program:
         self.environ = environ
         self.name = program_name()
         self._application = application
+        self._redactor: Redactor | None = None
+
+    @property
+    def redactor(self) -> Redactor:
+        """The application's; of one that cannot be loaded nothing has run that could have secrets."""
+        if self._redactor is None:
+            from .redactor import NOTHING
+
+            try:
+                self._redactor = getattr(self._loaded(), "redactor", lambda: NOTHING)()
+            except UsageError:
+                self._redactor = NOTHING
+        return self._redactor
 
     def run(self, argv: list[str]) -> int:
         before, command = split(argv)
@@ -143,7 +157,7 @@ class _Program:
         if options.file is not None and is_attribute(options.file) and not os.path.exists(options.file):
             say(check_tree(options.file))
         else:
-            say(self._load().check(options.file, self.environ))
+            say(self.redactor.text(self._load().check(options.file, self.environ)))
         return 0
 
     def _talk(self, first: str, words: list[str], command: list[str] | None) -> int:
@@ -188,7 +202,7 @@ class _Program:
             findings += doctor.examine(self._loaded().doctor(self.environ))
         except UsageError as error:
             findings += (doctor.incomplete(error),)
-        say(doctor.as_json(findings, version()) if options.json else doctor.as_text(findings))
+        say(self.redactor.text(doctor.as_json(findings, version()) if options.json else doctor.as_text(findings)))
         return doctor.exit_code(findings)
 
     def _app(self, words: list[str], command: list[str] | None) -> int:
@@ -226,7 +240,8 @@ class _Program:
         from .signals import StopRequest, run_with_signals
 
         backend, events = options.backend, options.events
-        event_file = _open_events(events) if events is not None else None
+        redactor = self.redactor
+        event_file = _open_events(events, redactor) if events is not None else None
         service = ServiceManager.from_environ(os.environ, lambda line: complain(f"{self.name}: {line}"))
 
         async def body(stop: StopRequest) -> int:
@@ -235,6 +250,7 @@ class _Program:
                 backend=backend,
                 stop=stop,
                 service=service,
+                redactor=redactor,
                 event_file=event_file,
                 stdin_is_terminal=_is_terminal(0),
                 stdout_is_terminal=_is_terminal(1),
@@ -244,32 +260,31 @@ class _Program:
                 return await service.during(lambda: run(session), stop)
             from .control.listening import Control
 
-            with Control(session.run, kind, backend, environ=self.environ) as control:
+            with Control(session.run, kind, backend, environ=self.environ, redactor=redactor) as control:
                 controlled = attrs.evolve(session, control=control)
                 return await service.during(lambda: run(controlled), stop)
 
         try:
             return run_with_signals(body, backend)
         except RestartIntensityExceeded as error:
-            complain(f"{self.name}: {error}")
+            complain(redactor.text(f"{self.name}: {error}"))
             return GAVE_UP
         except StartFailed as error:
-            complain(f"{self.name}: {error}")
+            complain(redactor.text(f"{self.name}: {error}"))
             return FAULT
         except UsageError:
             raise
         except Exception as error:  # the outermost boundary: a fault of ours becomes exit code 70, with what is needed to find it
             import traceback
 
-            complain(f"{self.name}: internal error: {error!r}\n{''.join(traceback.format_exception(error))}")
+            complain(redactor.text(f"{self.name}: internal error: {error!r}\n{''.join(traceback.format_exception(error))}"))
             return FAULT
         finally:
             if event_file is not None:
                 event_file.close()
                 if event_file.lost:
-                    complain(
-                        f"{self.name}: {event_file.lost} events are missing in {events}: {event_file.failure or 'written again since'}"
-                    )
+                    why = event_file.failure or "written again since"
+                    complain(redactor.text(f"{self.name}: {event_file.lost} events are missing in {events}: {why}"))
 
     def _load(self) -> Application:
         try:
@@ -346,10 +361,10 @@ def program_name() -> str:
     return "python -m supervisor" if called in ("", "__main__.py", "-m", "-c") else called
 
 
-def _open_events(path: str) -> EventFile:
+def _open_events(path: str, redactor: Redactor) -> EventFile:
     from .event_file import EventFile
 
-    return EventFile(path)
+    return EventFile(path, redactor=redactor)
 
 
 def _loop_faults(options: argparse.Namespace) -> list[Fault]:

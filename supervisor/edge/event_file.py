@@ -14,6 +14,7 @@ import attrs
 
 from ..core.event import EventsLost, Record
 from ..core.exits import describe
+from .redactor import NOTHING, Redactor
 from .usage import Fault, UsageError
 
 VERSION = 1
@@ -34,15 +35,24 @@ def record_data(record: Record) -> dict[str, Any]:
     }
 
 
-def encoded(record: Record) -> bytes:
-    """A record as one line of JSON, in ASCII, with its newline; made once for all who ask for the latest record."""
+def encoded(record: Record, redactor: Redactor = NOTHING) -> bytes:
+    """A record as one line of JSON, in ASCII, with its newline; made once for all who ask for the latest record.
+
+    Args:
+        record: It.
+        redactor: Takes secrets out of the event's own fields.
+    """
     global _latest
-    if _latest is None or _latest[0]() is not record:
-        _latest = (weakref.ref(record), as_line(record_data(record)))
-    return _latest[1]
+    if _latest is None or _latest[0]() is not record or _latest[1] is not redactor:
+        data = record_data(record)
+        line = as_line(data)
+        if redactor.suspects(line):
+            line = as_line({**data, "data": redactor.data(data["data"])})
+        _latest = (weakref.ref(record), redactor, line)
+    return _latest[2]
 
 
-_latest: tuple[weakref.ref[Record], bytes] | None = None
+_latest: tuple[weakref.ref[Record], Redactor, bytes] | None = None
 
 
 def as_line(data: object) -> bytes:
@@ -75,11 +85,12 @@ class EventFile:
         failure: Why the last write failed, for a person; None when it did not.
     """
 
-    def __init__(self, path: str, *, write: Callable[[int, bytes], int] = os.write) -> None:
+    def __init__(self, path: str, *, redactor: Redactor = NOTHING, write: Callable[[int, bytes], int] = os.write) -> None:
         """Open or create the file (0600) for appending.
 
         Args:
             path: A file, a FIFO with a reader or a terminal; never created above what exists.
+            redactor: Takes secrets out of events. Of an event that it cannot redact nothing is written.
             write: As `os.write`.
 
         Raises:
@@ -88,7 +99,7 @@ class EventFile:
         self.path = path
         self.lost = 0
         self.failure: str | None = None
-        self._write = write
+        self._write, self._redactor = write, redactor
         self._missing: tuple[int, int] | None = None
         # not blocking, so that a FIFO whose reader sleeps loses events and does not stall the tree
         flags = (
@@ -138,7 +149,7 @@ class EventFile:
             self._fd = None
 
     def _deliver(self, record: Record) -> bool:
-        line = encoded(record)
+        line = encoded(record, self._redactor)
         if not self._flush():
             return False
         if self._missing is not None:

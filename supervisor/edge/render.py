@@ -76,6 +76,7 @@ class Renderer:
             A type that is not among them may have its own, as `words`.
         subject: What to call the path of an event.
         color: Whether to use colours, see `wants_color`.
+        redact: Takes secrets out of a line.
     """
 
     def __init__(
@@ -84,10 +85,11 @@ class Renderer:
         *,
         subject: Callable[[tuple[str, ...]], str] = subject_of,
         color: bool = False,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._words = {**TREE_WORDS, **(words or {})}
         self._subject = subject
-        self._color = color
+        self._color, self._redact = color, redact
 
     @property
     def kinds(self) -> list[type[Event]]:
@@ -105,7 +107,7 @@ class Renderer:
         subject = self._subject(record.event.path)
         text = printable("  ".join(part for part in (clock, subject, said.text) if part))
         line = f"{said.tone.value}{text}\x1b[0m" if self._color and said.tone.value else text
-        return "\n".join((line, *(f"    {printable(detail)}" for detail in said.details)))
+        return self._redact("\n".join((line, *(f"    {printable(detail)}" for detail in said.details))))
 
 
 def wants_color(is_terminal: bool, environ: Mapping[str, str]) -> bool:
@@ -118,13 +120,19 @@ class Console:
 
     Nothing here waits or raises: what a stopped terminal or a full pipe does not take is left out and counted.
 
+    Args:
+        fd: The descriptor.
+        is_terminal: Whether it is a terminal.
+        environ: Says what that can do.
+        redact: Takes secrets out of what is said.
+
     Attributes:
         has_status: Whether there is a status line: only on a terminal that can erase it.
         dropped: Lines that were left out.
     """
 
-    def __init__(self, fd: int = 2, *, is_terminal: bool, environ: Mapping[str, str]) -> None:
-        self._fd = fd
+    def __init__(self, fd: int = 2, *, is_terminal: bool, environ: Mapping[str, str], redact: Callable[[str], str] = str) -> None:
+        self._fd, self._redact = fd, redact
         self.has_status = is_terminal and environ.get("TERM", "dumb") != "dumb"
         self.dropped = 0
         self._status = ""
@@ -138,7 +146,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Write whole lines above the status line."""
-        if not self._write(f"{self._erased()}{text}\n{self._drawn()}"):
+        if not self._write(f"{self._erased()}{self._redact(text)}\n{self._drawn()}"):
             self.dropped += 1
 
     def close(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 from ..core.event import ChildExited, ChildStartFailed, Record, SupervisorGaveUp
 from ..core.report import Severity, report_of
@@ -16,6 +18,7 @@ def log_reports(
     requested: int = logging.DEBUG,
     tracebacks: bool = False,
     output: bool = True,
+    redact: Callable[[Any], Any] | None = None,
 ) -> Sink:
     """A sink that writes one line for each report of OTP's supervisor: ``tree.add_sink(log_reports())``.
 
@@ -33,6 +36,8 @@ def log_reports(
         tracebacks: Whether what a child raised comes with its traceback, below the line.
         output: Whether the last lines that a command wrote before it failed come below the line, indented. They can hold secrets, and are
             in `data` in any case.
+        redact: Takes secrets out of the line and of `data`, which is JSON data; ``workers.redaction.redact_value`` does. A traceback that
+            the formatter of a handler writes is not among them.
     """
     log = logger if logger is not None else logging.getLogger("supervisor")
     levels = {Severity.INFO: progress, Severity.DEBUG: requested}
@@ -54,9 +59,11 @@ def log_reports(
             "seq": record.seq,
             "path": event.path,
             "generation": event.generation,
-            "data": event.as_data(),
+            "data": event.as_data() if redact is None else redact(event.as_data()),
         }
         text = "\n    ".join((report.text, *report.details)) if output else report.text
+        if redact is not None:
+            text = redact(text)
         log.log(level, "%s", text, extra=about, exc_info=error)
 
     return write

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor import ControlCommand, Renderer
+from supervisor import ControlCommand, Redactor, Renderer
 from supervisor.edge.application import Application, Session
 from supervisor.edge.command_line import LATER, main, split
 from supervisor.edge.finding import Finding
@@ -527,6 +527,9 @@ class Configured:
 
     def renderer(self) -> Renderer:
         return Renderer()
+
+    def redactor(self) -> Redactor:
+        return Redactor()
 
     async def run(self, configured: object, session: Session) -> int:
         return 99

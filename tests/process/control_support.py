@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import attrs
 
-from supervisor import Control, ControlExtension, Event, Record, Supervisor
+from supervisor import Control, ControlExtension, Event, Record, Redactor, Supervisor
 from supervisor.edge.control.place import reachable, unix_socket
 from supervisor.edge.signals import StopRequest
 
@@ -42,10 +42,15 @@ class Controlled:
 
 @asynccontextmanager
 async def controlled(
-    tree: Supervisor, folder: Path, extension: Callable[[], ControlExtension] | None = None, *, tcp: bool = False
+    tree: Supervisor,
+    folder: Path,
+    extension: Callable[[], ControlExtension] | None = None,
+    *,
+    tcp: bool = False,
+    redactor: Redactor | None = None,
 ) -> AsyncIterator[Controlled]:
     """Run a tree with its control; the place of the socket is below `folder`."""
-    with Control(RUN, "app", "test", environ={"XDG_RUNTIME_DIR": str(folder)}, tcp=tcp) as control:
+    with Control(RUN, "app", "test", environ={"XDG_RUNTIME_DIR": str(folder)}, tcp=tcp, redactor=redactor or Redactor()) as control:
         told = Controlled(tree, control, StopRequest())
         tree.run_id = RUN
         tree.add_sink(told.records.append)

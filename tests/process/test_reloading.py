@@ -12,7 +12,7 @@ import pytest
 
 from supervisor import ProcessId, Size, UsageError
 from supervisor.leaf.command import Command
-from workers.config import DegradationConfig, GuardianRun, HealthConfig
+from workers.config import DegradationConfig, EncryptionConfig, GuardianRun, HealthConfig
 from workers.control import GuardianControl
 from workers.degradation.adapter import FileAdapter
 from workers.event_config import ConfigurationChanged, ConfigurationRejected
@@ -70,14 +70,16 @@ async def test_a_reload_says_of_each_key_from_when_on_it_counts(tmp_path: Path) 
         agent = old.agents[0]
         changed = attrs.evolve(agent, degradation=DegradationConfig(7.0, "SIGUSR1"))
         health = HealthConfig(interval=77.0, cpu=0.5)
-        wanted = attrs.evolve(old, config=attrs.evolve(old.config, health=health), agents=(changed,))
+        config = attrs.evolve(old.config, health=health, encryption=EncryptionConfig("keyring"))
+        wanted = attrs.evolve(old, config=config, agents=(changed,))
         run.ledger.run = attrs.evolve(old, again=lambda: wanted)
         for now in (["health.cpu", "actor: degradation.mode_cooldown"], []):
             told = await reload(run.ledger)
             assert (told["changed"], told["next_life"]) == (now, [])
-            assert told["next_run"] == ["health.interval", "actor: degradation.signal"]
+            assert sorted(told["next_run"]) == ["actor: degradation.signal", "encryption.key", "health.interval"]
         assert leaf.agent.degradation == DegradationConfig(7.0, "")
         assert run.ledger.run.config.health == attrs.evolve(health, interval=old.config.health.interval)
+        assert run.ledger.run.config.encryption == EncryptionConfig()
 
 
 async def test_a_reload_leaves_a_leaf_what_it_hears_its_mode_by(tmp_path: Path) -> None:

@@ -162,20 +162,21 @@ async def test_a_living_process_is_captured(repository: Path, tmp_path: Path) ->
         peak_bytes=9,
         level="critical",
     )
-    history = (PastRestart(1.0, "before", "completed"),)
+    history = (PastRestart(1.0, "before", "completed"), PastRestart(2.0, "Bearer abcdefgh1234", "failed"))
     state = await capture(subject, "memory, with Bearer abcdefgh1234", attempt=2, history=history)
     own = identify(os.getpid())
     assert own is not None
     process, project, restart, metadata = state.process, state.project, state.restart, state.metadata
     assert (process.pid, process.created, process.generation, process.uptime, process.peak_bytes) == (own.pid, own.created, 3, 12.5, 9)
-    assert process.argv == ("claude", "--token=[redacted:argument]", "--print")
-    assert process.environment == {"PATH": "/bin", "MY_TOKEN": "[redacted:key-name]"}
+    assert process.argv == ("claude", "--token=[redacted: argument]", "--print")
+    assert process.environment == {"PATH": "/bin", "MY_TOKEN": "[redacted: key-name]"}
     assert (process.memory, process.level) == ((MemoryPoint(1.0, 5), MemoryPoint(0.5, 7)), "critical")
     if sys.platform == "linux":
         assert process.cwd == os.getcwd()
     assert (project.working_directory, project.git_branch, project.dirty_files) == (str(repository), "main", ())
-    assert restart.reason == "memory, with Bearer [redacted:authorization]"
-    assert (restart.level, restart.total_bytes, restart.attempt, restart.history) == ("critical", 7, 2, history)
+    assert restart.reason == "memory, with Bearer [redacted: authorization]"
+    assert (restart.level, restart.total_bytes, restart.attempt, restart.history[0]) == ("critical", 7, 2, history[0])
+    assert restart.history[1] == PastRestart(2.0, "Bearer [redacted: authorization]", "failed")
     assert (metadata.agent, metadata.path, metadata.run) == ("claude", subject.path, "r1")
     assert metadata.versions["python"].startswith("3.")
     assert abs(metadata.time - time.time()) < 60
@@ -191,7 +192,7 @@ async def test_an_environment_that_is_not_known_is_read_from_the_process(tmp_pat
     with allocator(MY_SECRET="hunter2", HARMLESS="x=y") as leaf:
         subject = Subject("a", ("a",), str(tmp_path), process=identify(leaf.pid))
         environment = (await capture(subject, "manual")).process.environment
-    assert (environment["MY_SECRET"], environment["HARMLESS"], environment["PATH"]) == ("[redacted:key-name]", "x=y", "/usr/bin:/bin")
+    assert (environment["MY_SECRET"], environment["HARMLESS"], environment["PATH"]) == ("[redacted: key-name]", "x=y", "/usr/bin:/bin")
     assert "hunter2" not in repr(environment)
 
 

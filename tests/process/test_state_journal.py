@@ -13,7 +13,9 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -417,8 +419,46 @@ def test_damage_before_the_last_mark_is_not_written_over(tmp_path: Path, source:
         assert place.append(source).segment == 2
         assert path.read_bytes() == bad
         (place.directory / "000002.journal").unlink()
-    path.write_bytes(good + b"MGJ1")
+    second = good.index(b"MGJ1M") + good[good.index(b"MGJ1M") :].index(b"1JGM") + 4
+    bad = good[:second] + b"\0" * 9 + good[second + 9 :] + b"junk"
+    path.write_bytes(bad)
+    assert (place.append(source).segment, path.read_bytes()) == (2, bad)
+    (place.directory / "000002.journal").unlink()
+    path.write_bytes(good + b"MGJ1" * 1000)
     assert place.append(source).segment == 1
+    assert path.stat().st_size < len(good) + 1000 and path.read_bytes().endswith(b"1JGM")
+
+
+def test_another_transcript_is_never_given_for_the_captured_one(tmp_path: Path, source: Path) -> None:
+    """A mark of another history, or of members that are not there, is refused although the journal is whole."""
+    place = Journal(tmp_path / "j")
+    mark = place.append(source)
+    for other in ({"running_hash": "00" * 32}, {"members": 2}, {"torn_bytes": 1, "torn_hash": "00" * 32}):
+        with pytest.raises(StateInvalid, match=r"another transcript|does not have this moment"):
+            rebuilt(place, attrs.evolve(mark, **other))
+
+
+def test_members_are_on_disk_before_their_mark(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Synced between the last member and the mark, and behind the mark; of a new segment the name too."""
+    calls: list[str] = []
+    for name, real in (("write", os.write), ("fsync", os.fsync)):
+
+        def call(*args: Any, real: Callable[..., Any] = real, name: str = name) -> Any:
+            if stat.S_ISDIR(os.fstat(args[0]).st_mode):
+                calls.append("directory")
+            else:
+                calls.append("mark" if name == "write" and bytes(args[1])[4:5] == b"M" else name)
+            return real(*args)
+
+        monkeypatch.setattr(os, name, call)
+    place = Journal(tmp_path / "j")
+    place.append(source)
+    assert calls == ["write", "fsync", "mark", "fsync", "directory"]
+    calls.clear()
+    with source.open("ab") as file:
+        file.write(record(3) + b"torn")
+    place.append(source)
+    assert calls == ["write", "write", "fsync", "mark", "fsync"]
 
 
 @given(st.binary(max_size=300), st.booleans())

@@ -67,7 +67,7 @@ def test_what_was_captured_is_given_back(project: Path) -> None:
 def test_secrets_and_what_is_of_one_life_are_withheld(project: Path) -> None:
     """A value that was redacted, a name of the process that is gone, and what no environment can hold are named, not restored."""
     environment = {
-        "CLAUDE_CODE_OAUTH_TOKEN": "[redacted:key-name]",
+        "CLAUDE_CODE_OAUTH_TOKEN": "[redacted: key-name]",
         "CLAUDE_PROXY": "http://user:[redacted:url-password]@proxy",
         "CLAUDE_PID": "42",
         "CLAUDE_BIG": "x" * 40_000,
@@ -76,7 +76,7 @@ def test_secrets_and_what_is_of_one_life_are_withheld(project: Path) -> None:
         "CLAUDE_X\n": "neither",
         "CLAUDE_OK": "1",
     }
-    ready = restoration(captured(project, environment=environment, argv=("claude", "--token=[redacted:argument]")))
+    ready = restoration(captured(project, environment=environment, argv=("claude", "--token=[redacted: argument]")))
     assert ready.environment == {"CLAUDE_OK": "1"}
     assert ready.withheld == ("CLAUDE_BIG", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_NUL", "CLAUDE_PID", "CLAUDE_PROXY")
     assert not ready.has_whole_command

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workers.redaction import redact_text
 from workers.state.digest import Digest
-from workers.state.redact import redact_text
 from workers.state.summary import summary
 
 from ..transcripts import answered, called, returned, said

@@ -201,12 +201,16 @@ def described(config: MemoryGuardianConfig) -> GuardianRun:
 
 def summary(run: GuardianRun) -> str:
     """What a run amounts to on this host, for a person."""
+    from ..redaction import redact_arguments
+
     lines = [f"{run.file or 'defaults and environment'}: valid"]
     of = f" of {format_bytes(run.limit_bytes)}" if run.limit_bytes else ""
     for agent in run.agents:
         limits = (agent.thresholds.warning_bytes, agent.thresholds.critical_bytes, agent.thresholds.emergency_bytes)
         warning, critical, emergency = map(format_bytes, limits)
-        lines.append(f"  agent {agent.name}: {' '.join(agent.command.argv)}  (restart after: {agent.command.restart.value})")
+        lines.append(
+            f"  agent {agent.name}: {' '.join(redact_arguments(agent.command.argv))}  (restart after: {agent.command.restart.value})"
+        )
         lines.append(f"    warning {warning}, critical {critical}, emergency {emergency}{of}")
     lines.append(f"  state: {run.state_dir}")
     return "\n".join([*lines, *(f"  note: {note}" for note in run.notes)])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from supervisor import Event, Record, encoded
 
+from ..redactor import REDACTOR
 from ..state.files import StateWriteFailed, write_atomic
 from .channel import Channel
 from .program import run_program
@@ -31,7 +32,7 @@ def hook(config: HooksConfig, directory: Path, emit: Callable[[Event], object]) 
     async def tell(record: Record) -> str | None:
         file = directory / f"event-{next(numbers)}.json"
         try:
-            write_atomic(file, encoded(record), durable=False)
+            write_atomic(file, encoded(record, REDACTOR), durable=False)
         except StateWriteFailed as error:
             return str(error)
         try:

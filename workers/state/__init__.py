@@ -5,7 +5,6 @@ capture.py  gathers it without blocking the event loop; git.py asks git
 transcript.py  reads Claude Code's transcripts (record.py: one line of them; sessions.py finds them)
 conversation.py  what a state has of a conversation; digest.py with folding.py, cues.py and excerpt.py condenses it
 summary.py  a digest as a page; summarizer.py: the user's own command for that
-redact.py   removes secrets before anything is written
 files.py    private directories and atomic writing
 store.py    one file for each state; formats.py reads those of every version, index.py lists them, selection.py finds the one that is meant
 retention.py  how long they are kept

@@ -14,9 +14,9 @@ import attrs
 
 from supervisor import ProcessId, Value, identify
 
+from ..redaction import redact_arguments, redact_environment, redact_text
 from .git import LIMIT, git_status
 from .model import CompleteState, MemoryPoint, PastRestart, ProcessSnapshot, ProjectState, RestartState, StateMetadata
-from .redact import redact_arguments, redact_environment, redact_text
 from .store import new_state_id
 
 
@@ -84,12 +84,15 @@ async def capture(
     )
     project = ProjectState(seen.working_directory)
     if git is not None:
-        project = ProjectState(seen.working_directory, git.head, git.branch, git.dirty_files, git.dirty_count)
+        dirty_files = tuple(map(redact_text, git.dirty_files))
+        branch = None if git.branch is None else redact_text(git.branch)
+        project = ProjectState(seen.working_directory, git.head, branch, dirty_files, git.dirty_count)
     total_bytes = subject.samples[-1][1] if subject.samples else None
+    past = tuple(attrs.evolve(one, reason=redact_text(one.reason), outcome=redact_text(one.outcome)) for one in history)
     return CompleteState(
         process,
         project,
-        RestartState(redact_text(reason), subject.level, total_bytes, attempt, history),
+        RestartState(redact_text(reason), subject.level, total_bytes, attempt, past),
         StateMetadata(new_state_id(now), now, subject.agent, subject.path, subject.run, seen.host, seen.versions),
     )
 

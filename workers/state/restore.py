@@ -26,7 +26,7 @@ LONGEST_TITLE: Final = 120
 _NAME: Final = re.compile(r"CLAUDE_[A-Z0-9_]{1,120}", re.ASCII)
 _LONGEST_VALUE: Final = 32 * 1024
 _SESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}", re.ASCII)
-_MARK: Final = re.compile(r"\[redacted:[a-z-]+\]")
+_MARK: Final = re.compile(r"\[redacted: ?[a-z0-9-]+\]")  # version 1 wrote no space
 _OF_A_LIFE: Final = frozenset(
     {"CLAUDE_PID", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_SSE_PORT", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_PROJECT_DIR"}
 )

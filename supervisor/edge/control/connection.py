@@ -171,7 +171,7 @@ class Connection:
             if call.id is wire.NO_ID:
                 continue
             with self.server.charged():
-                line = wire.encode(answer)
+                line = self._encoded(answer)
             if size + len(line) > LARGEST_ANSWER:
                 line = wire.encode(wire.error(call.id, wire.BUSY, f"the answer has more than {LARGEST_ANSWER} bytes; ask for less at once"))
             answers.append(line)
@@ -179,6 +179,13 @@ class Connection:
         if not message.batch:
             return b"".join(answers)
         return b"[" + b",".join(line.rstrip(b"\n") for line in answers) + b"]\n" if answers else b""
+
+    def _encoded(self, answer: dict[str, Any]) -> bytes:
+        """An answer as a line, without secrets; its id is the client's own and stays."""
+        line, redactor = wire.encode(answer), self.server.redactor
+        if not redactor.suspects(line):
+            return line
+        return wire.encode({key: redactor.data(value) if key in ("result", "error") else value for key, value in answer.items()})
 
     async def _call(self, call: Call | Malformed) -> dict[str, Any]:
         if isinstance(call, Malformed):

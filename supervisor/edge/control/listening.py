@@ -11,6 +11,7 @@ import anyio
 
 from ...core.errors import NoProc
 from ...core.exits import describe
+from ..redactor import NOTHING, Redactor
 
 if TYPE_CHECKING:
     from ...core.event import Record
@@ -39,6 +40,7 @@ class Control:
         backend: The event loop, for who asks.
         environ: Names the places where the socket may be; default: that of this process.
         tcp: Whether to listen by TCP on the loopback address instead; None: where there are no sockets in the file system.
+        redactor: Takes secrets out of events and answers.
 
     Attributes:
         listener: What clients connect to; None before it is opened, outside of the block, and where nobody can listen.
@@ -47,13 +49,21 @@ class Control:
     """
 
     def __init__(
-        self, run: str, kind: str = "app", backend: str = "", *, environ: Mapping[str, str] | None = None, tcp: bool | None = None
+        self,
+        run: str,
+        kind: str = "app",
+        backend: str = "",
+        *,
+        environ: Mapping[str, str] | None = None,
+        tcp: bool | None = None,
+        redactor: Redactor = NOTHING,
     ) -> None:
         self.run, self.kind, self.backend = run, kind, backend
         self.ring: Ring | None = None
         self.listener: Listener | None = None
         self.opened = anyio.Event()
         self._environ, self._tcp = os.environ if environ is None else environ, tcp
+        self._redactor = redactor
         self._early: list[Record] = []
         self._up = anyio.Event()
         self._server: Server | None = None
@@ -99,7 +109,7 @@ class Control:
             more = ControlExtension() if extension is None else extension()
             async with anyio.create_task_group() as tasks:
                 basics = Basics(self, self.ring, tree, stop, more, tasks)
-                self._server = Server(self.listener, self.ring, basics.methods(), basics.faulted)
+                self._server = Server(self.listener, self.ring, basics.methods(), basics.faulted, self._redactor)
                 await self._server.run()
         except Exception as error:  # the boundary that keeps a fault of the control from the run: it becomes an event, and nobody is served
             self._close()
@@ -128,7 +138,7 @@ class Control:
         except OSError as error:
             self._say(tree, error.strerror or str(error))
         else:
-            self.ring = Ring()
+            self.ring = Ring(redactor=self._redactor)
             for record in self._early:
                 self.ring.keep(record)
         self._early.clear()

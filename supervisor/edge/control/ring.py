@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ...core.event import EventsLost, Record
+from ..redactor import NOTHING, Redactor
 
 if TYPE_CHECKING:
     import anyio
@@ -21,16 +22,17 @@ class Ring:
 
     Args:
         kept_bytes: The lines kept are at most so long, all together; the latest one is always kept.
+        redactor: Takes secrets out of the lines.
 
     Attributes:
         last: The number of the latest event, 0 before the first.
         run: The run's id; empty before the first event.
     """
 
-    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, kept_bytes: int = KEPT_BYTES, redactor: Redactor = NOTHING) -> None:
         self.last = 0
         self.run = ""
-        self._kept_bytes = kept_bytes
+        self._kept_bytes, self._redactor = kept_bytes, redactor
         self._fresh: deque[Record] = deque()
         self._lines: deque[bytes] = deque()
         self._bytes = 0
@@ -95,7 +97,7 @@ class Ring:
     def _encode_oldest(self) -> None:
         from ..event_file import encoded
 
-        line = encoded(self._fresh.popleft())
+        line = encoded(self._fresh.popleft(), self._redactor)
         self._lines.append(line)
         self._bytes += len(line)
         while self._bytes > self._kept_bytes and len(self._lines) > 1:

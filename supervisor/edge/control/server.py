@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from ..redactor import NOTHING, Redactor
 from .connection import Connection
 from .pace import ACCEPTED, Pace
 from .peer import Peer, of_tcp, of_unix
@@ -36,6 +37,7 @@ class Server:
         ring: The events.
         methods: What they can ask for.
         faulted: Called with what has ended a connection although it should not have.
+        redactor: Takes secrets out of answers.
 
     Attributes:
         connections: Those that are served now.
@@ -43,9 +45,14 @@ class Server:
     """
 
     def __init__(
-        self, listener: Listener, ring: Ring, methods: Mapping[str, ControlMethod], faulted: Callable[[Exception], object]
+        self,
+        listener: Listener,
+        ring: Ring,
+        methods: Mapping[str, ControlMethod],
+        faulted: Callable[[Exception], object],
+        redactor: Redactor = NOTHING,
     ) -> None:
-        self.ring, self.methods = ring, methods
+        self.ring, self.methods, self.redactor = ring, methods, redactor
         self._faulted = faulted
         self.connections: set[Connection] = set()
         self.unsent = 0
