@@ -215,8 +215,8 @@ class StateManager:
         return store.load(store.save(self.project, captured))
 
     def _conversation(self) -> ConversationState | None:
+        from ..redaction import redact_text
         from .conversation import advanced, conversation
-        from .redact import redact_text
 
         path = self._transcript()
         if path is None:
