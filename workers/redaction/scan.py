@@ -97,7 +97,7 @@ def _tried(text: bytes, at: int, number: int, left: int, right: int, size: int) 
             first -= 1
     if first == left and left:
         return None
-    if rule.edge and first and text[first - 1] in _WORD and not _is_escape(text, first):
+    if rule.edge and first and text[first - 1] in _WORD and not _is_escape(text, first) and not (rule.joined and _is_joint(text, first)):
         return None
     found = compiled(rule).match(text, first, right)
     if found is None:
@@ -165,6 +165,15 @@ def _is_escape(text: bytes, at: int) -> bool:
     return at >= 2 and text[at - 1] in _ESCAPED and text[at - 2] == _BACKSLASH
 
 
+def _is_joint(text: bytes, at: int) -> bool:
+    """Whether what stands before a place only joins it to a name: a single dash or underline, or a byte as a URL has it."""
+    if text[at - 1] in b"-_":
+        return at < 2 or text[at - 2] not in b"-_"
+    return at >= 3 and text[at - 3] == _PERCENT and all(byte in _HEX for byte in text[at - 2 : at])
+
+
+_PERCENT: Final = 0x25
+_HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 _WORD: Final = frozenset(WORD)
 
 
