@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -183,6 +184,9 @@ def _export(states: States) -> int:
         states.context.tell(options, data, json.dumps(data, indent=2))
         return 0
     path = Path(os.path.abspath(options.output))
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        # it would be replaced, and what is a device, a link or a pipe is there for others
+        raise UsageError([Fault("--output", f"{options.output!r} is no regular file")])
     if os.path.lexists(path) and not options.force:
         raise UsageError([Fault("--output", f"{options.output!r} is there already; --force overwrites it")])
     if not path.parent.is_dir():
