@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time as clock
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -149,14 +150,23 @@ def shell(restoration: Restoration) -> str:
     """Lines that a POSIX shell evaluates to restore working directory, environment and terminal title; all or nothing."""
     from shlex import quote
 
-    return "\n".join(
-        [
-            f"cd -- {quote(restoration.working_directory)} && {{",
-            *(f"export {name}={quote(value)}" for name, value in restoration.environment.items()),
-            f"(printf '\\033]0;%s\\007' {quote(restoration.title)} >/dev/tty) 2>/dev/null || :",
-            "}",
-        ]
-    )
+    change, directory = _in_shell(restoration.working_directory)
+    lines = [*change, f"cd -- {directory} && {{"]
+    for name, value in restoration.environment.items():
+        spell, word = _in_shell(value)
+        lines += [*spell, f"export {name}={word}"]
+    lines += [f"(printf '\\033]0;%s\\007' {quote(restoration.title)} >/dev/tty) 2>/dev/null || :", "}"]
+    return "\n".join(lines)
+
+
+def _in_shell(text: str) -> tuple[list[str], str]:
+    """What makes a shell spell a text, and the word for it then: what cannot be shown is told by its bytes, the last newlines too."""
+    from shlex import quote
+
+    if text.isprintable():
+        return [], quote(text)
+    octal = "".join(f"\\{byte:03o}" for byte in os.fsencode(text))
+    return [f"MEMORY_GUARDIAN_WORD=$(printf '{octal}x')"], '"${MEMORY_GUARDIAN_WORD%x}"'
 
 
 def pruned(all_pruned: Sequence[Pruned], *, dry_run: bool) -> str:
