@@ -19,17 +19,19 @@ from supervisor import InvalidField, identify
 from ..config import EncryptionConfig, MemoryGuardianConfig
 from ..config.host import absolute, default_state_dir
 from ..config.model import illegal_name
-from .files import StateWriteFailed, project_key
+from .files import project_key
+from .following import Conversations
 from .restore import Restoration, RestoreRefused, restoration, title_sequence
 from .retention import Pruned, Retention, prune
 from .selection import LATEST, chosen
 from .store import StateStore
 
 if TYPE_CHECKING:
-    from .capture import Subject
-    from .conversation import ConversationState, Progress
+    from .following import Followed
     from .index import StateEntry
+    from .looking import Seen
     from .model import CompleteState
+    from .subject import Subject
 
 T = TypeVar("T")
 
@@ -67,7 +69,7 @@ class StateManager:
         self.project = os.path.realpath(os.curdir)
         self._key = project_key(self.project)
         self._store: StateStore | None = None
-        self._read: tuple[Path, Progress] | None = None
+        self._conversations = Conversations()
 
     async def capture_state(self, reason: str = "manual") -> CompleteState:
         """Capture the calling program and its project, and the conversation of the project where there is one that is no guess.
@@ -95,8 +97,16 @@ class StateManager:
         said: object = reason
         if not isinstance(said, str) or not said.strip():
             raise InvalidField("reason", reason, "a text that says why", where="capture_state")
-        captured = await capture(await _apart(self._subject), reason)
-        return await _apart(partial(self._kept, captured))
+        store, subject = await _apart(self._opened), await _apart(self._subject)
+
+        def follow(seen: Seen) -> Followed:
+            followed = self._conversations.follow(store, self._key, subject, seen, math.inf)
+            for fault in followed.faults:
+                _log.warning("the %s is not captured as a whole: %s", fault.part, fault.cause)
+            return followed
+
+        captured = await capture(subject, reason, follow=follow)
+        return await _apart(lambda: store.load(store.save(self.project, captured)))
 
     async def load_state(self, state_id: str | None = None) -> CompleteState:
         """Read a state; nothing is applied.
@@ -190,41 +200,14 @@ class StateManager:
         return restoration(store.load(entry.path), entry.key)
 
     def _subject(self) -> Subject:
-        from .capture import Subject
+        from .subject import Subject
 
         pid = os.getpid()
         name = os.path.basename(sys.argv[0]) if sys.argv else ""
         agent = "python" if illegal_name(name) else name
-        return Subject(agent, tuple(sys.orig_argv), self.project, process=identify(pid), environment=dict(os.environ))
-
-    def _kept(self, captured: CompleteState) -> CompleteState:
-        from .journals import journal_of
-        from .model import StateInvalid
-        from .transcript import TranscriptUnreadable
-
-        store = self._opened()
-        try:
-            talk = self._conversation()
-            if talk is not None:
-                captured = attrs.evolve(captured, conversation=talk.to_dict())
-                if talk.session_id is not None:
-                    mark = journal_of(store, self._key, talk.session_id).append(talk.transcript)
-                    captured = attrs.evolve(captured, journal=attrs.asdict(mark))
-        except (OSError, StateInvalid, StateWriteFailed, TranscriptUnreadable) as error:
-            _log.warning("the conversation is not captured as a whole: %s", error)
-        return store.load(store.save(self.project, captured))
-
-    def _conversation(self) -> ConversationState | None:
-        from ..redaction import redact_text
-        from .conversation import advanced, conversation
-
+        subject = Subject(agent, tuple(sys.orig_argv), self.project, process=identify(pid), environment=dict(os.environ))
         path = self._transcript()
-        if path is None:
-            return None
-        before = self._read
-        progress = advanced(path, before[1] if before is not None and before[0] == path else None)
-        self._read = path, progress
-        return conversation(path, progress, redact_text, session_id=path.stem)
+        return subject if path is None else attrs.evolve(subject, session=path.stem, transcript=str(path))
 
     def _transcript(self) -> Path | None:
         """The transcript of the session that this program runs within, or else the only one of the project."""
