@@ -166,9 +166,9 @@ def _is_escape(text: bytes, at: int) -> bool:
 
 
 def _is_joint(text: bytes, at: int) -> bool:
-    """Whether what stands before a place only joins it to a name: a single dash or underline, or a byte as a URL has it."""
+    """Whether what stands before a place only joins it to a name: an underline, a single dash, or a byte as a URL has it."""
     if text[at - 1] in b"-_":
-        return at < 2 or text[at - 2] not in b"-_"
+        return text[at - 2 : at] != b"--"  # which is the end of a block, or begins an option
     return at >= 3 and text[at - 3] == _PERCENT and all(byte in _HEX for byte in text[at - 2 : at])
 
 
