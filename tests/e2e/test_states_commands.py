@@ -249,6 +249,17 @@ def test_old_states_are_pruned_and_told(project: Path, store: StateStore, ask: C
     assert json.loads((paths[2].parent / NAME).read_bytes())["states"].keys() == {paths[2].name}
 
 
+def test_every_limit_is_the_configured_one(project: Path, store: StateStore, ask: Callable[..., Asked]) -> None:
+    """Each by itself removes what is beyond it, and 0 is no limit."""
+    paths = [saved(store, project, age=days * DAY) for days in (5.5, 3.5, 1.5, 0.0)]
+    size = sum(path.stat().st_size for path in paths[2:])
+    none = {"MAX_AGE_DAYS": "0", "MAX_STATES": "0", "MAX_SIZE": "0B"}
+    for name, value, gone in (("MAX_AGE_DAYS", "5", 1), ("MAX_STATES", "1", 3), ("MAX_SIZE", f"{size + 9}B", 2), ("MAX_SIZE", "0B", 0)):
+        env = {f"MEMORY_GUARDIAN_STATE_{key}": said for key, said in {**none, name: value}.items()}
+        code, out, _ = ask("prune", "--dry-run", "--json", env=env)
+        assert (code, len(json.loads(out)["removed"])) == (0, gone), name
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
