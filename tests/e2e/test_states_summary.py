@@ -60,6 +60,16 @@ def test_it_is_shown_and_exported_within_its_budget(place: Place) -> None:
     assert stat.S_IMODE((place.project / "page.md").stat().st_mode) == 0o600
 
 
+def test_a_state_says_what_its_conversation_came_to(place: Place) -> None:
+    """In two lines of `show`, beside which session it is; nothing more where only that is known."""
+    saved(place.store, place.project, conversation=TALK, age=10.0)
+    code, out, _ = place.ask("show")
+    assert code == 0 and f"{DIGEST.turns} questions" in out and f"last asked: {DIGEST.last_prompt[:20]}" in out
+    saved(place.store, place.project, conversation={"session_id": SESSION, "transcript": "/t"})
+    code, out, _ = place.ask("show")
+    assert code == 0 and SESSION in out and "questions" not in out
+
+
 def test_what_cannot_be_summarized_is_said(place: Place) -> None:
     """No conversation, only the names of one, a budget that is none: nothing is written, and the exit code tells."""
     for talk in (None, {"session_id": SESSION, "transcript": "/t"}, {**TALK, "digest": {"turns": "many"}}):

@@ -204,7 +204,7 @@ class StateManager:
 
         pid = os.getpid()
         name = os.path.basename(sys.argv[0]) if sys.argv else ""
-        agent = "python" if illegal_name(name) else name
+        agent = "python" if illegal_name(name) or name.startswith("-") else name
         subject = Subject(agent, tuple(sys.orig_argv), self.project, process=identify(pid), environment=dict(os.environ))
         path = self._transcript()
         return subject if path is None else attrs.evolve(subject, session=path.stem, transcript=str(path))

@@ -17,6 +17,8 @@ from .retention import Pruned
 HEADINGS: Final = ("state", "captured", "agent", "level", "size", "reason")
 SHOWN: Final = 12
 """Items of a list that are shown before the rest is only counted."""
+LINE: Final = 120
+"""Bytes of a text of which the beginning is shown."""
 
 _UNTOLD: Final = ("metadata.checksum", "metadata.state_id", "metadata.time")
 
@@ -66,6 +68,7 @@ def shown(state: CompleteState, path: str, size_bytes: int, now: float) -> str:
         ("restarts before", str(len(restart.history))),
         *(("", f"{moment(past.time)}  {past.reason} ({past.outcome})") for past in restart.history[-SHOWN:]),
         ("conversation", _conversation(state)),
+        *(("", line) for line in _said(state.conversation)),
         ("written by", ", ".join(f"{name} {version}" for name, version in metadata.versions.items()) or None),
         ("file", f"{path}, {format_bytes(size_bytes)}"),
     ]
@@ -247,6 +250,20 @@ def _conversation(state: CompleteState) -> str:
     path = told.get("transcript")
     journalled = "" if state.journal is None else ", journalled"
     return f"{told.get('session_id')}" + (f" in {path}{journalled}" if path else "")
+
+
+def _said(told: Mapping[str, Any] | None) -> list[str]:
+    """What a conversation came to, in two lines at most; none where that is not known."""
+    from .conversation import understood
+    from .excerpt import line
+
+    talk = understood(told)
+    if talk is None:
+        return []
+    digest = talk.digest
+    counts = [f"{digest.turns} {'question' if digest.turns == 1 else 'questions'}", format_bytes(talk.size)]
+    counts += [f"{len(digest.open_calls)} calls without a result"] if digest.open_calls else []
+    return [", ".join(counts), *([f"last asked: {line(digest.last_prompt, LINE)}"] if digest.last_prompt else [])]
 
 
 def _command(argv: Sequence[str]) -> str | None:
