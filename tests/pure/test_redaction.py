@@ -164,7 +164,16 @@ def test_redacting_twice_changes_nothing(text: str) -> None:
 
 @pytest.mark.parametrize("kind", ["github-token", "gitlab-token", "anthropic-key", "slack-token", "aws-access-key", "jwt", "npm-token"])
 @pytest.mark.parametrize(
-    ("before", "after"), [("backup-", ".txt"), ("feat_", "/a"), ("?t%3D", "&x=1"), ("Bearer%20", " "), ("mcp__", "_old")]
+    ("before", "after"),
+    [
+        ("backup-", ".txt"),
+        ("feat_", "/a"),
+        ("?t%3D", "&x=1"),
+        ("Bearer%20", " "),
+        ("mcp__", "_old"),
+        ("\x1b[1;32m", "\x1b[0m"),
+        ("\\u001b[m", '"'),
+    ],
 )
 def test_what_is_part_of_a_name_is_found(kind: str, before: str, after: str) -> None:
     """A file, a branch or a URL may be named after a token whose look alone says what it is; what is around it stays."""
