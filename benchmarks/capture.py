@@ -17,7 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import anyio
-import anyio.to_thread
 
 from supervisor import ChildStarted, Record, Session
 from supervisor.edge.signals import StopRequest
@@ -25,9 +24,14 @@ from workers.config import Agent, CommandConfig, GuardianRun, MemoryGuardianConf
 from workers.guardian import leaves_of, run_guardian
 from workers.ledger import CaptureRequest, Ledger
 from workers.policy.pressure import Thresholds
+from workers.state.messages import CaptureOrder, Place
+from workers.state.restore import restoration
+from workers.state.store import StateStore
+from workers.state.subject import Subject
 
 from .figures import Effort, Figure, Peer, Summary, at_most, at_most_above
-from .transcripts import SESSION, write_transcript
+from .journal import packed, synced
+from .transcripts import SESSION, Author, write_transcript
 
 MB = 1_000_000
 NEW = 100_000
@@ -114,40 +118,39 @@ async def guarded(folder: Path, rounds: int) -> dict[str, list[float]]:
             with path.open("ab") as file:
                 file.write(some(NEW))
             samples.setdefault("asked", []).append(await captured(ledger))
-    return await anyio.to_thread.run_sync(alone, folder, path, rounds, samples)
+    return await alone(folder, path, rounds, samples)
 
 
-def alone(folder: Path, path: Path, rounds: int, samples: dict[str, list[float]]) -> dict[str, list[float]]:
+async def alone(folder: Path, path: Path, rounds: int, samples: dict[str, list[float]]) -> dict[str, list[float]]:
     """What that process does, here: without the way to it."""
+    # not before: a guardian has nothing of it
     from workers.state.archive import Archive
-    from workers.state.codec import compress
-    from workers.state.files import project_key
-    from workers.state.journal_frames import PIECE
-    from workers.state.messages import CaptureOrder, Place
-    from workers.state.restore import restoration
-    from workers.state.store import StateStore
-    from workers.state.subject import Subject
 
     subject = Subject("alone", ("sleep",), str(folder), environment=dict(os.environ), session=SESSION, transcript=str(path))
     order = CaptureOrder(Place(str(folder / "states"), str(folder)), subject, "measured", None, (), 2.0, 60.0)
     store, archive = StateStore(folder / "states"), Archive()
 
-    def capture() -> None:
-        answer = anyio.run(archive.capture, order, backend="trio")
+    async def capture() -> None:
+        answer = await archive.capture(order)
         assert answer.path is not None and not answer.faults, answer
 
-    capture()
+    await capture()
     for number in range(rounds + 2):
-        with path.open("ab") as file:
-            file.write(new := some(NEW))
-        taken = {"more": milliseconds(capture), "synced": milliseconds(lambda new=new: synced(folder / "floor", new))}  # type: ignore[misc]
+        new = some(NEW)
+        synced(path, new)
+        began = time.perf_counter_ns()
+        await capture()
+        taken = {"more": (time.perf_counter_ns() - began) / 1e6, "synced": milliseconds(partial(synced, folder / "floor", new))}
         state = store.list(folder)[-1]
-        taken["restored"] = milliseconds(lambda state=state: restoration(store.load(state), project_key(folder)))  # type: ignore[misc]
+        taken["restored"] = milliseconds(partial(restored, store, state))
         for name, value in taken.items() if number > 1 else ():
             samples.setdefault(name, []).append(value)
-    with path.open("rb") as source:
-        samples["codec"] = [milliseconds(lambda: sum(len(compress(piece)) for piece in iter(lambda: source.read(PIECE), b"")))]
+    samples["codec"] = [milliseconds(partial(packed, path))]
     return samples
+
+
+def restored(store: StateStore, path: Path) -> None:
+    restoration(store.load(path), path.parent.name)
 
 
 @asynccontextmanager
@@ -196,8 +199,6 @@ def ticks(pid: str) -> int:
 
 def some(size: int) -> bytes:
     """New records of a conversation."""
-    from .transcripts import Author
-
     lines = bytearray()
     author = Author(time.perf_counter_ns())
     while len(lines) < size:
@@ -209,13 +210,6 @@ def milliseconds(call: Callable[[], object]) -> float:
     began = time.perf_counter_ns()
     call()
     return (time.perf_counter_ns() - began) / 1e6
-
-
-def synced(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def resident(pid: str, what: str = "VmRSS") -> float:

@@ -74,7 +74,8 @@ class Archive:
             self._done()
 
     async def _capture(self, order: CaptureOrder) -> Captured:
-        store = await anyio.to_thread.run_sync(store_of, order.place)
+        place = order.place
+        store = await anyio.to_thread.run_sync(store_of, place) if place.key else store_of(place)
         key = project_key(order.place.project)
         faults: tuple[Fault, ...] = ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 import anyio
 import anyio.to_thread
@@ -41,24 +42,25 @@ async def capture(
 
     **Cancellation:** ends git and leaves; where the conversation is being read, once that is over. No state has been written.
     """
-    seen = await anyio.to_thread.run_sync(look, subject)
     git: GitStatus | None = None
-    followed = Followed()
 
     async def ask_git() -> None:
         nonlocal git
-        git = await git_status(seen.working_directory, git_limit)
+        git = await git_status(subject.working_directory, git_limit)
+
+    def read() -> tuple[Seen, Followed]:
+        seen = look(subject)
+        return seen, Followed() if follow is None else follow(seen)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask_git)
-        if follow is not None:
-            followed = await anyio.to_thread.run_sync(follow, seen)
+        seen, followed = await anyio.to_thread.run_sync(read)
     now = time.time()
     process = ProcessSnapshot(
         pid=None if subject.process is None else subject.process.pid,
         created=None if subject.process is None else subject.process.created,
         argv=redact_arguments(subject.argv),
-        environment=redact_environment(seen.environment),
+        environment=dict(_redacted(tuple(seen.environment.items()))),
         cwd=seen.cwd or seen.working_directory,
         generation=subject.generation,
         uptime=subject.uptime,
@@ -84,3 +86,9 @@ async def capture(
         followed.conversation,
         followed.journal,
     )
+
+
+@lru_cache(maxsize=4)
+def _redacted(environment: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """An environment without its secrets; a life has the same one at each capture."""
+    return redact_environment(dict(environment))
