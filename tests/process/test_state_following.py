@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from supervisor import ProcessId
+from supervisor import ProcessId, identify
 from workers.state import codec, following
 from workers.state.conversation import ConversationState, Progress
 from workers.state.digest import Digest
@@ -103,6 +105,19 @@ def test_which_conversation_is_a_leafs(tmp_path: Path) -> None:
     transcript = found_transcript(Subject("a", ("sh",), str(tmp_path), processes=tree), here)
     assert transcript is not None and (transcript.path, transcript.version) == (elsewhere.resolve(), "2.1.0")
     assert found("sh", processes=(ProcessId(7, 71),)) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="when a process began, as Linux tells it")
+def test_what_a_leaf_wrote_before_it_was_up_is_its(tmp_path: Path) -> None:
+    """Its life began with its process, whatever passed until it was ready, and until its guardian's look came here."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        path = written(tmp_path)
+        subject = Subject("a", ("claude",), str(tmp_path), process=identify(process.pid), uptime=0.0)
+        found = found_transcript(subject, seen(tmp_path))
+        assert found is not None and found.session_id == SESSION
+        os.utime(path, (time.time() - 100, time.time() - 100))
+        assert found_transcript(subject, seen(tmp_path)) is None
+        process.kill()
 
 
 def test_a_session_in_which_nothing_was_said_has_no_conversation(tmp_path: Path) -> None:

@@ -15,5 +15,6 @@ restore.py  what a state gives back on this host; journals.py puts a transcript 
 codec.py    compression; seal.py encrypts, with the keys of keys.py
 journal.py  the transcript, incrementally; journal_segment.py is a file of it, journal_frames.py what that is made of
 journal_restore.py puts a transcript back
+manager.py  all of it as a class, for programs in Python
 runs.py     one lock and one record for each run; lock.py holds it, sweeping.py ends what an abandoned run left behind
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -40,6 +41,9 @@ PIECE: Final = 4 << 20
 
 SAVED: Final = 1 << 20
 """Bytes that may be folded again by another process, before what is known is written down again."""
+
+_SLACK: Final = 0.05
+"""Seconds: a file's times come from a clock that ticks more slowly, and what is created is counted in hundredths."""
 
 FOLLOWED: Final = 32
 """Conversations whose progress is in memory; that of others is on disk."""
@@ -147,14 +151,23 @@ def found_transcript(subject: Subject, seen: Seen) -> Transcript | None:
     session = session_of(config, processes)
     if session is not None:
         return _transcript(session.id, transcript_of(config, session.id, session.cwd or cwd), session.version)
-    if subject.uptime is None or not _is_claude(subject.argv):
+    age = _age(subject)
+    if age is None or not _is_claude(subject.argv):
         return None
-    path = transcript_since(config, cwd, time.time() - subject.uptime)
+    path = transcript_since(config, cwd, time.time() - age)
     return None if path is None else _transcript(path.stem, path)
 
 
 def _transcript(session_id: str, path: Path | None, version: str | None = None) -> Transcript | None:
     return Transcript(session_id, path, version) if path is not None and is_session(session_id) else None
+
+
+def _age(subject: Subject) -> float | None:
+    """Seconds since the leaf's life began; where the system does not tell that, since it was up, when its guardian looked."""
+    if sys.platform == "linux" and subject.process is not None:
+        # a leaf that is up late has written before that, and the guardian's look is over
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - subject.process.created / os.sysconf("SC_CLK_TCK") + _SLACK
+    return None if subject.uptime is None else subject.uptime + _SLACK
 
 
 def _is_claude(argv: tuple[str, ...]) -> bool:
