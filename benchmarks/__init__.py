@@ -44,6 +44,7 @@ SUITE: Final = {
     "state_store": "captured states on disk: save, restore, list, prune",
     "output": "1 MB of what a command writes, by where it goes",
     "conversation": "what a capture pays for a conversation: last messages, digest, summary",
+    "capture": "a whole capture of a leaf with a conversation, its restore, and whose memory it takes",
     "journal": "the journal of a transcript: first append, append of what is new, memory",
     "sentry": "who ends what a killed supervisor leaves: memory, start of a command, end of all",
 }

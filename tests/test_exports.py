@@ -40,8 +40,8 @@ def test_the_names_of_workers_do_as_well() -> None:
     for name in workers.__all__:
         assert getattr(workers, name) is getattr(importlib.import_module(f"workers.{workers._HOME[name]}"), name)
     assert imported_by("import workers") == {"workers"}
-    with pytest.raises(AttributeError, match="'workers' has no attribute 'StateManager'"):
-        workers.StateManager  # noqa: B018
+    with pytest.raises(AttributeError, match="'workers' has no attribute 'SessionManager'"):
+        workers.SessionManager  # noqa: B018
 
 
 def test_every_name_is_there_once_and_listed() -> None:

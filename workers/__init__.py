@@ -39,6 +39,22 @@ if TYPE_CHECKING:
     from .probe import MemorySample as MemorySample
     from .protection import RestartProtection as RestartProtection
     from .runner import MemoryAwareRunner as MemoryAwareRunner
+    from .state.files import StateWriteFailed as StateWriteFailed
+    from .state.keys import KeyUnavailable as KeyUnavailable
+    from .state.manager import StateManager as StateManager
+    from .state.model import CompleteState as CompleteState
+    from .state.model import MemoryPoint as MemoryPoint
+    from .state.model import PastRestart as PastRestart
+    from .state.model import ProcessSnapshot as ProcessSnapshot
+    from .state.model import ProjectState as ProjectState
+    from .state.model import RestartState as RestartState
+    from .state.model import StateInvalid as StateInvalid
+    from .state.model import StateMetadata as StateMetadata
+    from .state.restore import Restoration as Restoration
+    from .state.restore import RestoreRefused as RestoreRefused
+    from .state.retention import Pruned as Pruned
+    from .state.selection import NoSuchState as NoSuchState
+    from .state.store import StateUnreadable as StateUnreadable
 
 _MODULES = {
     "api": "MemoryGuardian ProcessState",
@@ -55,6 +71,14 @@ _MODULES = {
     "probe": "MemorySample",
     "protection": "RestartProtection",
     "runner": "MemoryAwareRunner",
+    "state.files": "StateWriteFailed",
+    "state.keys": "KeyUnavailable",
+    "state.manager": "StateManager",
+    "state.model": "CompleteState MemoryPoint PastRestart ProcessSnapshot ProjectState RestartState StateInvalid StateMetadata",
+    "state.restore": "Restoration RestoreRefused",
+    "state.retention": "Pruned",
+    "state.selection": "NoSuchState",
+    "state.store": "StateUnreadable",
 }
 
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}

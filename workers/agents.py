@@ -10,7 +10,7 @@ import anyio
 from supervisor import AlreadyStarted, CallError, OrphansSwept
 
 from .config import Agent
-from .guardian import agent_spec, monitored, turns_spec, unmonitored
+from .guardian import agent_spec, monitored, unmonitored
 from .ledger import Leaf, Ledger
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ async def add(ledger: Ledger, agent: Agent) -> Leaf:
         if len(roster.swept) > before:
             pids = tuple(process.pid for process in roster.swept[before:])
             ledger.emit(OrphansSwept(("guardian",), pids, "left behind by a run whose guardian died"))
-        if roster.hooks is not None and ledger.watches:
+        if roster.hooks is not None:
+            from .claude.turns import turns_spec  # most agents tell of no turns
+
             with suppress(AlreadyStarted):
                 await tree.supervisor("services").start_child(turns_spec(ledger, roster.hooks))
         await tree.supervisor("agents").start_child(agent_spec(ledger, leaf))

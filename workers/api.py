@@ -38,6 +38,7 @@ from .redactor import redacted_text
 
 if TYPE_CHECKING:
     from .health.monitor import HealthReport
+    from .state.manager import StateManager
 
 
 class ProcessState(Enum):
@@ -60,7 +61,7 @@ class MemoryGuardian:
 
     Args:
         config: As the file has it; None is the default. `auto_start` is for the launcher: here `start_monitoring` starts.
-        state_manager: None; captured state is kept by the guardian itself.
+        state_manager: States are kept where it keeps them, in place of the configuration's `state_dir`.
         restart_protection: Goes on with what this one has spent, by its policy, and has it say what was spent since. Not in use elsewhere.
 
     Attributes:
@@ -75,15 +76,17 @@ class MemoryGuardian:
     def __init__(
         self,
         config: MemoryGuardianConfig | None = None,
-        state_manager: None = None,
+        state_manager: StateManager | None = None,
         restart_protection: RestartProtection | None = None,
     ) -> None:
         where = "MemoryGuardian"
-        if state_manager is not None:
-            raise InvalidField("state_manager", state_manager, "None: the guardian itself keeps state, in state_dir", where=where)
         if restart_protection is not None and not isinstance(restart_protection, RestartProtection):
             raise InvalidField("restart_protection", restart_protection, "a RestartProtection, or None", where=where)
         config = config_of(config, where)
+        if state_manager is not None:
+            from .state.manager import keeping
+
+            config = keeping(state_manager, config, where)
         if restart_protection is not None:
             config = attrs.evolve(config, restart_policy=restart_protection.policy)
         self._run = described(attrs.evolve(config, auto_start=True))

@@ -157,6 +157,8 @@ class GuardianControl(ControlExtension):
         leaf, ledger = self._leaf(path), self._ledger
         if not ledger.run.config.persist_state:
             raise ControlRefused(ControlRefused.REFUSED, "persist_state is off in the configuration, so no state is kept")
+        if ledger.run.dry_run:
+            raise ControlRefused(ControlRefused.REFUSED, "dry run: nothing is captured")
         if not self._is_up("state"):
             raise ControlRefused(ControlRefused.REFUSED, "the worker that captures state is down")
         request = CaptureRequest(leaf, reason)

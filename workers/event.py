@@ -230,11 +230,12 @@ class StateCaptured(Event):
 
 @attrs.frozen(repr=False, eq=False)
 class CaptureFailed(Event):
-    """No snapshot was written; earlier ones are untouched."""
+    """No snapshot was written; earlier ones are untouched. With a `part`, one was written that lacks it: ``journal``, ``conversation``."""
 
     name: ClassVar[str] = "capture_failed"
     reason: str = ""
     cause: str = ""
+    part: str = ""
 
 
 @attrs.frozen(repr=False, eq=False)

@@ -64,7 +64,6 @@ from .state.worker import state
 if TYPE_CHECKING:
     from supervisor import ControlExtension, Session
 
-    from .claude.hook_pipe import HookPipe
     from .degradation.adapter import LeafAdapter
 
 USAGE, FAULT, GAVE_UP = 2, 70, 75
@@ -79,7 +78,7 @@ _HOLDING: dict[str, Any] = {
     "stability": 60.0,
 }
 
-RESTART = {
+_RESTART = {
     LeafRestart.CRASH: (Restart.TRANSIENT, AbnormalExit.CRASH),
     LeafRestart.FAILURE: (Restart.TRANSIENT, AbnormalExit.FAILURE),
     LeafRestart.ALWAYS: (Restart.PERMANENT, AbnormalExit.FAILURE),
@@ -102,17 +101,12 @@ def guardian(ledger: Ledger) -> Supervisor:
         ChildSpec("watch", subtree(watch, strategy=Strategy.REST_FOR_ONE, **_HOLDING)),
     ]
     if ledger.roster is not None and ledger.roster.hooks is not None:
+        from .claude.turns import turns_spec  # most agents tell of no turns
+
         services.append(turns_spec(ledger, ledger.roster.hooks))
     agents = [agent_spec(ledger, leaf) for leaf in ledger.leaves]
     branches = [ChildSpec("services", subtree(services, **_HOLDING))] if ledger.watches else []
     return Supervisor("guardian", [*branches, ChildSpec("agents", subtree(agents, **_HOLDING))], **_HOLDING)
-
-
-def turns_spec(ledger: Ledger, pipe: HookPipe) -> ChildSpec:
-    """The worker that hears of turns, in runs where an agent tells of them."""
-    from .claude.turns import turns
-
-    return ChildSpec("turns", task(turns, ledger, pipe))
 
 
 def budgets(run: GuardianRun) -> list[str]:
@@ -135,15 +129,9 @@ def leaf_spec_of(ledger: Ledger, leaf: Leaf) -> ChildSpec:
     # one leaf has the terminal; whoever else read from it would share out its keys, and whoever wrote would write into its screen
     unseen = ledger.interactive and not leaf.has_terminal
     detached = run.detached or unseen or leaf.configured is None
-    env = environment(leaf)
-    return leaf_spec(
-        leaf.agent, detached=detached, unseen=unseen, dry_run=run.dry_run, env=env, attached=leaf.attached, adapter=leaf.adapter
-    )
-
-
-def environment(leaf: Leaf) -> Mapping[str, str]:
-    """What a leaf is told in its environment."""
-    return {} if leaf.adapter is None else leaf.adapter.environment
+    env = None if leaf.adapter is None else leaf.adapter.environment
+    made: dict[str, Any] = {"env": env, "attached": leaf.attached, "adapter": leaf.adapter}
+    return leaf_spec(leaf.agent, detached=detached, unseen=unseen, dry_run=run.dry_run, **made)
 
 
 def leaf_spec(
@@ -169,7 +157,7 @@ def leaf_spec(
     """
     policy, wanted = agent.restart_policy, agent.command
     foreign = attached is not None and not attached.adopt
-    restart, abnormal = RESTART[LeafRestart.NEVER if dry_run or foreign else wanted.restart]
+    restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run or foreign else wanted.restart]
 
     def made(argv: tuple[str, ...], judge: Callable[[Exit], Exit] | None) -> Launch:
         return command(

@@ -74,6 +74,7 @@ class Leaf:
         unrecorded: Whether its processes could not be written down the last time.
         state_file: Where its latest snapshot is.
         session: The conversation of its present life, where whoever tells it of its mode knows it; None: it is looked for.
+        transcript: The file of that conversation, likewise.
         record: Where what restart protection has spent is kept for the next run; None where it is not.
         spent: What it had spent at `spent_at`, monotonic.
         kept: What was written down last.
@@ -114,6 +115,7 @@ class Leaf:
     unrecorded: bool = False
     state_file: str | None = None
     session: str | None = None
+    transcript: str | None = None
     record: ProtectionRecord | None = None
     spent: RestartHistory = RestartHistory()
     spent_at: float = -math.inf

@@ -37,6 +37,7 @@ from .policy import decide
 from .policy.ladder import LONGEST, Activity, Cause, permits
 from .policy.pressure import Intervals, interval
 from .policy.suggestion import Suggestion, suggest
+from .probe.doze import Doze
 from .requests import CaptureRequest as CaptureRequest
 from .requests import Channel
 from .requests import ModeRequest as ModeRequest
@@ -99,8 +100,7 @@ class Ledger:
         self.turns: Turns | None = None
         self.metrics: HealthMetrics | None = None
         self._strain = anyio.Event()
-        self._look = anyio.Event()
-        self._sleeps_until = -math.inf
+        self._doze = Doze()
         self._changed = anyio.Event()
 
     @property
@@ -282,16 +282,11 @@ class Ledger:
 
     def wake(self, at: float) -> None:
         """The probe has something to do at `at`; it is woken if it sleeps past that."""
-        if at < self._sleeps_until:
-            self._look.set()
+        self._doze.wake(at)
 
     async def looked(self, until: float) -> None:
         """Wait for `until`, or less if somebody wants a sample sooner."""
-        self._sleeps_until = until
-        with anyio.CancelScope(deadline=until):
-            await self._look.wait()
-        self._sleeps_until = -math.inf
-        self._look = anyio.Event()
+        await self._doze.until(until)
 
     def close(self) -> None:
         """The run is over."""

@@ -181,7 +181,11 @@ _MORE: Final[Mapping[type[Event], Words]] = MappingProxyType(
 
 NEXT: Final[Mapping[type[Event], Callable[[Any], str]]] = MappingProxyType(
     {
-        CaptureFailed: lambda event: "what it was for goes on without it; what was captured before is untouched",
+        CaptureFailed: lambda event: (
+            "the rest of the state was captured"
+            if event.part
+            else "what it was for goes on without it; what was captured before is untouched"
+        ),
         MemoryLevelChanged: lambda event: {
             MemoryState.NORMAL: "nothing to be done",
             MemoryState.WARNING: "its state is captured ahead",

@@ -122,7 +122,8 @@ def _started_from(run: GuardianRun, ready: tuple[Restoration, str], environ: Map
     )
     notes = run.notes
     if resumed.session_id is not None and not _goes_on(wanted, environ):
-        notes += (f"{agent.name}: the conversation {resumed.session_id} was captured; this command does not know how to go on with it",)
+        talked = f"the conversation {resumed.session_id} was captured; this command does not know how to go on with it"
+        notes += (f"{agent.name}: {talked}; its summary: states show --summary {resumed.state_id}",)
     again = None if run.again is None else partial(_again, run, ready, environ)
     return attrs.evolve(run, agents=(attrs.evolve(agent, command=wanted),), notes=notes, resumed=resumed, again=again)
 

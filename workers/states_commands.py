@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,11 +26,17 @@ from .state.retention import prune, retention_of
 from .state.seal import seal_of
 from .state.selection import LATEST, NoSuchState, chosen, listings, newest_first
 from .state.store import StateStore, StateUnreadable
+from .state.summary import DEFAULT_BUDGET
 
 if TYPE_CHECKING:
     import argparse
 
     from .state.model import CompleteState
+    from .state.summarizer import Summary
+
+SHORTEST_SUMMARY: Final = 256
+LONGEST_SUMMARY: Final = 1 << 20
+"""Bytes: a digest has no more."""
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -144,8 +151,11 @@ def _list(states: States) -> int:
 
 
 def _show(states: States) -> int:
+    budget = _budget(states)
     entry = states.chosen(states.options.state)
     state = states.store.load(entry.path)
+    if budget:
+        return _summarize(states, state, budget)
     states.context.tell(states.options, state.to_dict(), view.shown(state, str(entry.path), entry.size_bytes, time.time()))
     return 0
 
@@ -165,18 +175,66 @@ def _export(states: States) -> int:
     options = states.options
     if options.force and options.output is None:
         raise UsageError([Fault("--force", "is for --output FILE")])
-    data = states.store.load(states.chosen(options.state).path).to_dict()
+    budget = _budget(states)
+    state = states.store.load(states.chosen(options.state).path)
+    if budget and options.output is None:
+        return _summarize(states, state, budget)
+    data = state.to_dict()
     if options.output is None:
         states.context.tell(options, data, json.dumps(data, indent=2))
         return 0
     path = Path(os.path.abspath(options.output))
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        # it would be replaced, and what is a device, a link or a pipe is there for others
+        raise UsageError([Fault("--output", f"{options.output!r} is no regular file")])
     if os.path.lexists(path) and not options.force:
         raise UsageError([Fault("--output", f"{options.output!r} is there already; --force overwrites it")])
     if not path.parent.is_dir():
         raise UsageError([Fault("--output", f"{str(path.parent)!r} is no directory")])
-    write_atomic(path, json.dumps(data, indent=2).encode() + b"\n")
+    if budget:
+        made = _summary(states, state, budget)
+        if made is None:
+            return 1
+        write_atomic(path, f"{made.text.rstrip()}\n".encode())
+    else:
+        write_atomic(path, json.dumps(data, indent=2).encode() + b"\n")
     told = {"state_id": data["metadata"]["state_id"], "file": str(path)}
     states.context.tell(options, told, f"{told['state_id']} is exported to {path}, without encryption, readable by you alone")
+    return 0
+
+
+def _budget(states: States) -> int:
+    """Bytes that a summary may have; 0 where none is asked for.
+
+    Raises:
+        UsageError: It is no such number, or no summary is asked for.
+    """
+    options = states.options
+    if options.budget is not None and not options.summary:
+        raise UsageError([Fault("--budget", "is for --summary")])
+    given = str(DEFAULT_BUDGET) if options.budget is None else options.budget
+    if not (given.isascii() and given.isdecimal() and len(given) <= 9 and SHORTEST_SUMMARY <= int(given) <= LONGEST_SUMMARY):
+        raise UsageError([Fault("--budget", f"expected bytes, {SHORTEST_SUMMARY} to {LONGEST_SUMMARY}, got {given[:60]!r}")])
+    return int(given) if options.summary else 0
+
+
+def _summary(states: States, state: CompleteState, budget: int) -> Summary | None:
+    from .state.summarizer import summary_of
+
+    made = summary_of(state, states.config.hooks, budget)
+    if made is None:
+        states.context.refuse(f"{state.metadata.state_id} has no conversation that could be summarized")
+    elif made.fault is not None:
+        states.context.refuse(f"hooks.summarizer is not used, this is the program's own summary: {made.fault}")
+    return made
+
+
+def _summarize(states: States, state: CompleteState, budget: int) -> int:
+    made = _summary(states, state, budget)
+    if made is None:
+        return 1
+    data = {"state_id": state.metadata.state_id, "summary": made.text, "is_own": made.is_own, "fault": made.fault}
+    states.context.tell(states.options, data, made.text.rstrip())
     return 0
 
 
@@ -238,6 +296,18 @@ def _one_state(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_summary_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--summary", action="store_true", help="the summary of its conversation instead, such as a new session can begin with"
+    )
+    parser.add_argument("--budget", metavar="BYTES", help=f"how long that may be; default: {DEFAULT_BUDGET}")
+
+
+def _add_show_options(parser: argparse.ArgumentParser) -> None:
+    _one_state(parser)
+    _add_summary_options(parser)
+
+
 def _add_list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="of all projects")
 
@@ -249,6 +319,7 @@ def _add_diff_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_export_options(parser: argparse.ArgumentParser) -> None:
     _one_state(parser)
+    _add_summary_options(parser)
     parser.add_argument("--output", metavar="FILE", help="where to; default: standard output")
     parser.add_argument("--force", action="store_true", help="overwrite FILE")
 
@@ -272,10 +343,13 @@ def _add_prune_options(parser: argparse.ArgumentParser) -> None:
 
 ACTIONS: Final[Mapping[str, Action]] = {
     "list": Action("[--all] [options]", "Say which states there are, the newest first.", _add_list_options, _list),
-    "show": Action("[STATE] [options]", "Show a state.", _one_state, _show),
+    "show": Action("[STATE] [--summary [--budget BYTES]] [options]", "Show a state.", _add_show_options, _show),
     "diff": Action("BEFORE [AFTER] [options]", "Say in what two states differ.", _add_diff_options, _diff),
     "export": Action(
-        "[STATE] [--output FILE [--force]] [options]", "Write a state as JSON, without encryption.", _add_export_options, _export
+        "[STATE] [--summary [--budget BYTES]] [--output FILE [--force]] [options]",
+        "Write a state as JSON, without encryption.",
+        _add_export_options,
+        _export,
     ),
     "restore": Action(
         "[STATE] [--shell | --transcript [--force]] [options]",

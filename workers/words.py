@@ -170,7 +170,7 @@ WORDS: dict[type[Event], Words] = {
     HostMemoryChanged: lambda event: Line(f"{event.reason}: {event.old.value} -> {event.new.value}", TONES[event.new]),
     NotificationFailed: lambda event: Line(f"{event.channel}: {event.reason}", Tone.WARNING),
     StateCaptured: lambda event: Line(f"state captured in {duration(event.seconds)}: {event.state_id}"),
-    CaptureFailed: lambda event: Line(f"state NOT captured: {event.cause}", Tone.BAD),
+    CaptureFailed: lambda event: Line(f"{event.part or 'state'} NOT captured: {event.cause}", Tone.BAD),
     MonitoringDegraded: _sight,
     LeafHeld: _held,
     LeafReleased: _released,

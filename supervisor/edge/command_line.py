@@ -25,6 +25,7 @@ import attrs
 from .application import Application, Session, check_tree, is_attribute, load_attribute, load_tree, new_run_id, run_tree
 from .parser import Formatter, Parser, joined_values, takes_next
 from .saying import FAULT, Unwritten, complain, flushed, say, unwritten
+from .subcommands import OWN, listed
 from .usage import Fault, UsageError, did_you_mean, quote, raise_all
 
 if TYPE_CHECKING:
@@ -117,11 +118,10 @@ class _Program:
     def _run(self, words: list[str], command: list[str] | None, prefix: list[str]) -> int:
         parser = self._parser(
             "[run] [options] -- COMMAND [ARG ...]",
-            f"       {self.name} app MODULE:ATTRIBUTE [options]\n       {self.name} check [FILE | MODULE:ATTRIBUTE]\n"
-            f"       {self.name} demo [options]\n       {self.name} doctor [--json]\n"
-            f"       {self.name} status | events | restart | stop [--help]",
+            f"       {self.name} SUBCOMMAND [--help]",
             "Run COMMAND under the guardian: its memory is watched, and it is restarted before memory is gone.",
         )
+        parser.after = self._listed
         parser.add_argument("--version", action="store_true", help="print the version and where this program is, and exit")
         self._add_loop_options(parser)
         if "--version" in words:
@@ -138,7 +138,7 @@ class _Program:
         return self._start("run", application, options, application.configure)
 
     def _demo(self, words: list[str], command: list[str] | None) -> int:
-        parser = self._parser("demo [options]", "", "Show a leaking program under the guardian; ends by itself.")
+        parser = self._parser("demo [options]", "", OWN["demo"])
         self._add_loop_options(parser)
         self._no_command("demo", command)
         options = self._parse(parser, words, command, ["demo"])
@@ -149,7 +149,7 @@ class _Program:
         parser = self._parser(
             "check [FILE | MODULE:ATTRIBUTE]",
             "",
-            "Say what a configuration file and the environment, or a tree of your own, amount to, or everything that is wrong.",
+            OWN["check"],
         )
         parser.add_argument("file", metavar="FILE", nargs="?", help="TOML, or YAML with the yaml extra; or a tree, as for app")
         self._no_command("check", command)
@@ -184,11 +184,17 @@ class _Program:
         except UsageError:
             return {}
 
+    def _listed(self, width: int) -> str:
+        from .control.commands import COMMANDS
+
+        own = self._subcommands()
+        return listed(OWN, {name: one.description for name, one in {**COMMANDS, **own}.items()}, self.name, width)
+
     def _doctor(self, words: list[str], command: list[str] | None) -> int:
         parser = self._parser(
             "doctor [--json]",
             "",
-            "Say what this host offers, what is missing, and the remedy; exit code 1 when something required is missing.",
+            OWN["doctor"],
         )
         parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
         self._no_command("doctor", command)
@@ -206,7 +212,7 @@ class _Program:
         return doctor.exit_code(findings)
 
     def _app(self, words: list[str], command: list[str] | None) -> int:
-        parser = self._parser("app MODULE:ATTRIBUTE [options]", "", "Run a tree of your own until it ends or a signal stops it.")
+        parser = self._parser("app MODULE:ATTRIBUTE [options]", "", OWN["app"])
         parser.add_argument("tree", metavar="MODULE:ATTRIBUTE", nargs="?", help="a Supervisor, or a function that returns one")
         self._add_loop_options(parser)
         self._no_command("app", command)

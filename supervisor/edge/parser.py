@@ -4,25 +4,42 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from .usage import UsageError
+
+
+def columns() -> int:
+    """How many a line of help may have."""
+    given = os.environ.get("COLUMNS", "")
+    try:
+        width = int(given) if given.isascii() and given.isdigit() else os.get_terminal_size().columns
+    except OSError:
+        width = 80
+    return max(width, 40) - 2
 
 
 class Formatter(argparse.HelpFormatter):
     """argparse's, told its width: it makes one for each option, and to ask for the width it would import shutil and its compressors."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
-        columns = os.environ.get("COLUMNS", "")
-        try:
-            width = int(columns) if columns.isascii() and columns.isdigit() else os.get_terminal_size().columns
-        except OSError:
-            width = 80
-        super().__init__(*args, **{**more, "width": max(width, 40) - 2})
+        super().__init__(*args, **{**more, "width": columns()})
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its complaints as usage errors."""
+    """argparse, with its complaints as usage errors.
+
+    Attributes:
+        after: Makes what follows the options in the help, as it stands, for so many columns; None for nothing.
+    """
+
+    after: Callable[[int], str] | None = None
+
+    def format_help(self) -> str:
+        """The whole help."""
+        said = super().format_help()
+        return said if self.after is None else f"{said}\n{self.after(columns())}\n"
 
     def error(self, message: str) -> NoReturn:
         """Complain by raising.

@@ -102,7 +102,19 @@ def guarding_claude(
     file = configured(folder / f"claude{tag}.toml", merged)
     reader, writer = os.pipe()
     events = folder / f"events{tag}.jsonl"
-    words = ["--backend", backend, "--config", file, "--events", events, "--state-dir", folder / "state", "--name", "claude", *options]
+    words: list[str | Path] = [
+        "--backend",
+        backend,
+        "--config",
+        file,
+        "--events",
+        events,
+        "--state-dir",
+        folder / "state",
+        "--name",
+        "claude",
+        *options,
+    ]
     environ = surroundings(folder, api.url, **(env or {}))
     try:
         with supervising(

@@ -15,6 +15,7 @@ import pytest
 from ..claude_code import BUILDS, Api, claude_code, remove_tool_files, scripted_api, surroundings
 from ..support import run_supervisor, running
 from .claude_run import LEAF, guarding_claude, transcripts, wait_request
+from .guarded import Tables
 
 both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
 """Both builds, and both event loops: what the program does is no question of the loop."""
@@ -61,7 +62,7 @@ def test_a_controlled_restart_between_two_turns_goes_on_with_the_conversation(bu
 @both
 def test_a_restart_waits_for_the_end_of_the_turn(build: str, backend: str, api: Api, tmp_path: Path) -> None:
     """Its memory is critical from the start on; it is restarted when the answer is there and in the transcript, and not before."""
-    tables = {
+    tables: Tables = {
         "thresholds": {"warning": "10MiB", "critical": "20MiB", "emergency": "8GiB"},
         "restart": {"max_attempts": 1, "ineffective_window": 0},
         "monitoring": {"warning_interval": 0.2, "critical_interval": 0.2, "normal_interval": 0.2, "critical_samples": 20},
@@ -107,4 +108,4 @@ def test_a_crash_in_the_middle_of_an_answer_goes_on_with_the_conversation(build:
 
     begun = [(event["data"]["how"], event["data"]["cut"]) for event in run.named("conversation_started")]
     assert begun == [("new", False), ("resumed", True)]
-    assert [texts for texts in api.turns if texts[-1] == "second"][0][0] == "first"
+    assert next(texts for texts in api.turns if texts[-1] == "second")[0] == "first"

@@ -18,11 +18,14 @@ from hypothesis import strategies as st
 
 from supervisor import ControlCommand, Redactor, Renderer
 from supervisor.edge.application import Application, Session
-from supervisor.edge.command_line import LATER, main, split
+from supervisor.edge.command_line import CONTROL, LATER, SUBCOMMANDS, main, split
+from supervisor.edge.control.commands import COMMANDS
 from supervisor.edge.finding import Finding
 from supervisor.edge.signals import StopRequest, handled_signals
+from supervisor.edge.subcommands import OWN
 from tests.support import ROOT, Finished, Program, eventually_sync, read_events, running
 from workers import config
+from workers.control_commands import COMMANDS as GUARDIAN
 
 APPLICATION = """
 import os, sys, anyio
@@ -440,6 +443,21 @@ def test_help_names_every_option(place: Path) -> None:
     assert run_tiny(place, "run", "-h").stdout == said.stdout
     for subcommand in ("app", "check", "demo"):
         assert f"tiny {subcommand}" in run_tiny(place, subcommand, "--help").stdout
+
+
+def test_help_names_every_subcommand() -> None:
+    """Each in a line with what it does, those that talk to a run and those of the application too; also in a narrow terminal."""
+    for columns in ("200", "40"):
+        with running(sys.executable, "-m", "supervisor", "--help", cwd=ROOT, env={"COLUMNS": columns}) as program:
+            said = program.wait()
+        assert (said.returncode, said.stderr) == (0, "")
+        lines = [line.split(None, 1) for line in said.stdout.partition("subcommands")[2].splitlines() if line[2:3].strip()]
+        first = {line[0]: line[1] for line in lines if len(line) == 2}
+        everything = {**OWN, **{name: one.description for name, one in {**COMMANDS, **GUARDIAN}.items()}}
+        assert set(everything) == {*SUBCOMMANDS, *CONTROL, *GUARDIAN} - {"run"}
+        for name, description in everything.items():
+            assert description.startswith(first[name]) and (columns == "40" or description == first[name])
+        assert all(len(line) <= int(columns) for line in said.stdout.partition("subcommands")[2].splitlines()[:-1])
 
 
 def check_tree(place: Path, *words: str) -> Finished:

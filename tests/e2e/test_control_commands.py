@@ -169,6 +169,27 @@ def test_a_restart_is_the_guardian_s_own(tmp_path: Path, backend: str) -> None:
         run.finish()
 
 
+@pytest.mark.parametrize(
+    ("options", "tables", "why"),
+    [
+        (("--dry-run",), {}, "dry run: nothing is captured"),
+        ((), {"guardian": {"persist_state": False}}, "persist_state is off"),
+        ((), {"guardian": {"enabled": False}}, "the worker that captures state is down"),
+    ],
+    ids=["dry-run", "persist_state", "enabled"],
+)
+def test_a_capture_where_nothing_is_kept_is_refused(
+    tmp_path: Path, options: tuple[str, ...], tables: dict[str, dict[str, object]], why: str
+) -> None:
+    """It says why, and writes nothing."""
+    with guarding(tmp_path, "asyncio", "stay", options=options, tables=tables) as run:
+        listens(run)
+        assert why in ask("capture", code=1).stderr
+        assert list((tmp_path / "state").rglob("*.json.*")) == []
+        run.program.send(signal.SIGTERM)
+        run.finish()
+
+
 def test_capture_degrade_and_thresholds(tmp_path: Path, backend: str) -> None:
     """A capture names its file; a mode is asked for and taken back; thresholds are judged by the next sample."""
     with guarding(tmp_path, backend, "grow:30", "stay", tables={"monitoring": {"normal_interval": 1000}}) as run:

@@ -16,10 +16,10 @@ PROGRAMS = re.findall(r"```python\n(.*?)```\n\nIt says\n\n(.*?)\n\n(?! )", PAGE,
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes as Linux has them")
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_a_program_runs_on_both_backends(number: int, backend: str, tmp_path: Path) -> None:
     """It prints what its text says, ends by itself, and complains about nothing."""
-    assert len(PROGRAMS) == 3 == PAGE.count("```python")
+    assert len(PROGRAMS) == 4 == PAGE.count("```python")
     code, says = PROGRAMS[number]
     program = tmp_path / "program.py"
     program.write_text(code.replace('backend="trio"', f'backend="{backend}"'))

@@ -178,6 +178,34 @@ def test_a_restore_is_checked_and_can_be_evaluated_by_a_shell(project: Path, sto
     assert (code, out) == (1, "") and "is not there any more" in err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes as POSIX has them")
+def test_an_export_replaces_nothing_but_a_file(project: Path, store: StateStore, ask: Callable[..., Asked]) -> None:
+    """A device, a pipe, a link or a directory in the place of the output is there for others, also with ``--force``."""
+    saved(store, project)
+    os.mkfifo(project / "pipe")
+    (project / "link").symlink_to(project / "elsewhere")
+    (project / "directory").mkdir()
+    before = {name: os.lstat(project / name).st_mode for name in os.listdir(project)}
+    for name in before:
+        code, out, err = ask("export", "--force", "--output", name)
+        assert (code, out) == (2, "") and f"'{name}' is no regular file" in err
+    assert {name: os.lstat(project / name).st_mode for name in os.listdir(project)} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell")
+def test_a_shell_takes_over_what_cannot_be_shown(project: Path, store: StateStore, ask: Callable[..., Asked]) -> None:
+    """Bit by bit: control characters, newlines at the end, bytes that are no text, and what would mean something to printf."""
+    odd = project / "a\tb%s\n"
+    odd.mkdir()
+    value = "\x1b[2J\ta%d\\n'\"$x\udcff\u202e\n\n"
+    saved(store, project, cwd=odd, environment={"CLAUDE_X": value, "CLAUDE_Y": "é"})
+    code, out, _ = ask("restore", "--shell")
+    assert code == 0 and all(char.isprintable() or char == "\n" for char in out)
+    show = [sys.executable, "-c", "import os; print(ascii([os.getcwd(), os.environ['CLAUDE_X'], os.environ['CLAUDE_Y']]))"]
+    done = subprocess.run(["sh", "-c", f"{out}{shlex.join(show)}"], capture_output=True, text=True, timeout=30)
+    assert (done.stdout.strip(), done.stderr) == (ascii([str(odd), value, "é"]), "")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="modes as POSIX has them")
 def test_a_transcript_is_put_back(project: Path, store: StateStore, ask: Callable[..., Asked]) -> None:
     """As it was at that state; over one with records of its own only with ``--force``, and then that one is kept beside."""
@@ -219,6 +247,17 @@ def test_old_states_are_pruned_and_told(project: Path, store: StateStore, ask: C
     assert [entry["why"] for entry in done["removed"]] == ["age"]
     assert store.list(project) == (paths[2],) and other.exists()
     assert json.loads((paths[2].parent / NAME).read_bytes())["states"].keys() == {paths[2].name}
+
+
+def test_every_limit_is_the_configured_one(project: Path, store: StateStore, ask: Callable[..., Asked]) -> None:
+    """Each by itself removes what is beyond it, and 0 is no limit."""
+    paths = [saved(store, project, age=days * DAY) for days in (5.5, 3.5, 1.5, 0.0)]
+    size = sum(path.stat().st_size for path in paths[2:])
+    none = {"MAX_AGE_DAYS": "0", "MAX_STATES": "0", "MAX_SIZE": "0B"}
+    for name, value, gone in (("MAX_AGE_DAYS", "5", 1), ("MAX_STATES", "1", 3), ("MAX_SIZE", f"{size + 9}B", 2), ("MAX_SIZE", "0B", 0)):
+        env = {f"MEMORY_GUARDIAN_STATE_{key}": said for key, said in {**none, name: value}.items()}
+        code, out, _ = ask("prune", "--dry-run", "--json", env=env)
+        assert (code, len(json.loads(out)["removed"])) == (0, gone), name
 
 
 @pytest.mark.parametrize(

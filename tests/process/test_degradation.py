@@ -14,7 +14,7 @@ import anyio
 import attrs
 import pytest
 
-from supervisor import Attached, Event, ProcessId, Record, Session, Size
+from supervisor import Attached, Event, Launch, ProcessId, Record, Session, Size
 from supervisor.edge.signals import StopRequest
 from workers.config import (
     Agent,
@@ -28,7 +28,7 @@ from workers.config import (
     RestartPolicy,
 )
 from workers.control import GuardianControl
-from workers.degradation.adapter import AdapterFailed
+from workers.degradation.adapter import AdapterFailed, Made
 from workers.degradation.causes import requests
 from workers.event import (
     CaptureFailed,
@@ -71,6 +71,9 @@ class Hearer:
     @property
     def environment(self) -> Mapping[str, str]:
         return {"HEARS": "1"}
+
+    def launch(self, argv: tuple[str, ...], made: Made) -> Launch:
+        return made(argv, None)
 
     async def degrade(self, mode: DegradationMode, reason: str) -> None:
         self.heard.append((mode, reason))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import signal
 import subprocess
@@ -49,6 +48,8 @@ from workers.event import (
 )
 from workers.health.holding import stop
 from workers.policy import decide
+from workers.state import codec
+from workers.state.store import LARGEST
 
 from ..support import eventually
 from .guardian_inside import ACTOR, MIB, OFTEN
@@ -216,7 +217,7 @@ async def test_a_process_of_somebody_else_is_never_signalled(tmp_path: Path, ena
                 refused = (await eventually(lambda: told.of(RestartRefused), 20))[0]
                 assert refused.reason.startswith(f"not_owned: process {process.pid} ") and "adopt" in refused.reason
                 await eventually(lambda: told.of(StateCaptured), 20)
-                captured = gzip.decompress(await anyio.Path(told.of(StateCaptured)[0].file).read_bytes())
+                captured = codec.decompress(await anyio.Path(told.of(StateCaptured)[0].file).read_bytes(), LARGEST)
                 assert f'"pid":{process.pid},' in captured.decode().replace(" ", "")
             assert not await guardian.initiate_restart("a test")
             assert told.of(RestartRefused)[-1].reason.startswith("not_owned: ")

@@ -98,7 +98,7 @@ async def test_a_state_worker_that_fails_has_captured_nothing_and_says_so(tmp_pa
             await request.done.wait()
         assert not request.ok
         await run.failed("state")
-        assert run.of(CaptureFailed)[0].cause.startswith("TypeError")
+        assert run.of(CaptureFailed)[0].cause.startswith("NotPortable: CaptureOrder.reason")
         assert len(run.of(ChildStarted, "probe")) == 1 and len(run.pids()) == 1
         run.touch("on")
         await run.wait(RestartCompleted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from workers.state.retention import ABANDONED, Pruned, Retention, Surplus, prune
 from workers.state.seal import KeySeal
 from workers.state.store import StateStore
 
-from .state_support import saved
+from .state_support import SESSION, saved
 
 DAY = 86400.0
 STRICT = Retention(max_age=1.0, max_count=1, max_bytes=1)
@@ -126,3 +127,17 @@ def test_what_cannot_be_removed_is_told(store: StateStore, monkeypatch: pytest.M
     assert [(error.path, error.cause.errno) for error in done.failed] == [(path, number) for path in paths[:2]]
     assert (done.removed, [entry.path for entry in done.kept]) == ((), paths)
     assert store.list("/p") == tuple(paths)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links as POSIX has them")
+def test_nothing_goes_behind_a_link(store: StateStore, tmp_path: Path) -> None:
+    """Journals that lie elsewhere, by a link of whoever made it, are none of ours."""
+    kept = saved(store, "/p")
+    journal = tmp_path / "elsewhere" / SESSION
+    journal.mkdir(parents=True)
+    os.utime(journal, (1.0, 1.0))
+    (kept.parent / "journals").symlink_to(journal.parent)
+    assert pruned(store, Retention()).failed == () and journal.is_dir()
+    (kept.parent / "journals").unlink()
+    journal.parent.rename(kept.parent / "journals")
+    assert pruned(store, Retention()).failed == () and not (kept.parent / "journals" / SESSION).exists()

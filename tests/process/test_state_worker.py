@@ -45,20 +45,21 @@ async def test_after_a_capture_goes_what_is_not_to_be_kept(tmp_path: Path) -> No
         assert path.name.startswith(second)
 
 
-async def test_what_is_captured_is_encrypted_where_that_is_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_captured_is_encrypted_where_that_is_configured(tmp_path: Path) -> None:
     """With the configured key; without it nothing is written plainly instead: the capture fails, and what was there stays."""
-    key = bytes(range(32))
-    monkeypatch.setenv("STATE_KEY_OF_A_TEST", base64.b64encode(key).decode())
+    key, place = bytes(range(32)), tmp_path / "key of a test"
+    place.write_bytes(base64.b64encode(key))
+    place.chmod(0o600)
     async with inside(tmp_path, "stay") as run:
-        config = attrs.evolve(run.ledger.run.config, encryption=EncryptionConfig("env:STATE_KEY_OF_A_TEST"))
+        config = attrs.evolve(run.ledger.run.config, encryption=EncryptionConfig(f"file:{place}"))
         run.ledger.run = attrs.evolve(run.ledger.run, config=config)
         assert await captured(run)
         (path,) = StateStore(tmp_path / "state").list(tmp_path)
         assert path.name.endswith(".enc")
         assert StateStore(tmp_path / "state", KeySeal(Keys((key,)))).load(path).restart.reason == "to keep"
-        monkeypatch.delenv("STATE_KEY_OF_A_TEST")
+        place.unlink()
         before = path.read_bytes()
         assert not await captured(run)
-        assert "STATE_KEY_OF_A_TEST" in run.of(CaptureFailed)[-1].cause
+        assert "key of a test" in run.of(CaptureFailed)[-1].cause
         assert os.listdir(path.parent).count(path.name) == 1 and path.read_bytes() == before
         assert StateStore(tmp_path / "state").list(tmp_path) == (path,)

@@ -229,7 +229,7 @@ def test_illegal_names(name: str) -> None:
 
 
 def test_check_tells_what_a_file_amounts_to(tmp_path: Path) -> None:
-    """`check` shows agents, thresholds and places, and what has no effect yet or cannot be reached."""
+    """`check` shows agents, thresholds and places, and what has no effect or cannot be reached."""
     file = tmp_path / "g.toml"
     file.write_text(
         '[command]\nargv = ["sleep", "9"]\nwatchdog = 5\n[thresholds]\ncritical = "1PiB"\n'.replace("1PiB", "900TiB")
@@ -243,7 +243,7 @@ def test_check_tells_what_a_file_amounts_to(tmp_path: Path) -> None:
         assert part in said
     assert "watchdog" not in said
     assert "on_event" not in said
-    assert "continue_prompt has no effect in this version" in said
+    assert "continue_prompt is for Claude Code, and has no effect" in said
     assert sys.platform == "win32" or "isolation" not in said
 
 

@@ -37,6 +37,7 @@ def everywhere(text: str) -> list[bytes]:
         json.dumps({"type": "summary", "summary": text}).encode(),
         said(f"Never say {text}"),
         called("t6", "Bash", {"description": text}),
+        said("More.", sessionId=text, cwd=text, gitBranch=text, version=text),
     ]
 
 

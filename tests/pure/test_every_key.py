@@ -22,6 +22,7 @@ MEMORY = "e2e/test_guardian_memory.py"
 TOLD = "e2e/test_guardian_told.py"
 TIMES = "virtual/test_guardian_keys.py"
 REAL = "process/test_guardian_keys.py"
+STATES = "e2e/test_states_commands.py"
 MODES = "process/test_degradation.py"
 
 SHOWN = {
@@ -81,7 +82,13 @@ SHOWN = {
     "hooks.on_event": f"{TOLD}::test_a_hook_is_told_everything_in_order",
     "hooks.timeout": f"{TOLD}::test_a_hook_that_hangs_is_ended",
     "hooks.concurrency": f"{REAL}::test_so_many_hooks_run_at_once",
+    "hooks.summarizer": "e2e/test_states_summary.py::test_a_command_of_the_users_in_place_of_ours",
+    "hooks.summarizer_timeout": "e2e/test_states_summary.py::test_one_that_takes_too_long_is_ended",
     "notifications.desktop": f"{TOLD}::test_the_desktop_is_told",
+    "encryption.key": "process/test_state_worker.py::test_what_is_captured_is_encrypted_where_that_is_configured",
+    "state.max_age_days": f"{STATES}::test_every_limit_is_the_configured_one",
+    "state.max_states": f"{STATES}::test_every_limit_is_the_configured_one",
+    "state.max_size": f"{STATES}::test_every_limit_is_the_configured_one",
     "agents": f"{MEMORY}::test_two_agents",
     "platform": "pure/test_config.py::test_a_platform_section_applies_on_its_platform_only",
 }

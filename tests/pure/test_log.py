@@ -118,7 +118,7 @@ def test_the_sink_writes_through_logging(caplog: pytest.LogCaptureFixture) -> No
         "seq": 7,
         "path": PATH,
         "generation": 3,
-        "data": {"reason": "critical", "cause": "the disk is full"},
+        "data": {"reason": "critical", "cause": "the disk is full", "part": ""},
     }
 
 

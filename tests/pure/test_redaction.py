@@ -162,6 +162,26 @@ def test_redacting_twice_changes_nothing(text: str) -> None:
     assert redact_text(once) == once
 
 
+@pytest.mark.parametrize("kind", ["github-token", "gitlab-token", "anthropic-key", "slack-token", "aws-access-key", "jwt", "npm-token"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("backup-", ".txt"),
+        ("feat_", "/a"),
+        ("?t%3D", "&x=1"),
+        ("Bearer%20", " "),
+        ("mcp__", "_old"),
+        ("\x1b[1;32m", "\x1b[0m"),
+        ("\\u001b[m", '"'),
+    ],
+)
+def test_what_is_part_of_a_name_is_found(kind: str, before: str, after: str) -> None:
+    """A file, a branch or a URL may be named after a token whose look alone says what it is; what is around it stays."""
+    secret = next(one.secret for one in CORPUS if one.kind == kind and one.place == "alone")
+    text = redact_text(f"{before}{secret}{after}")
+    assert is_gone(secret, text) and text.startswith(before) and redact_text(text) == text
+
+
 def test_a_mark_is_a_wall() -> None:
     """What touches a mark was seen with what the mark has replaced, and is not judged anew; else a second pass would find more."""
     (token,) = [one.secret for one in CORPUS if one.kind == "npm-token" and one.place == "alone"]

@@ -7,49 +7,20 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any
 
 import attrs
 
-from supervisor import ChildType, Event, Exit, Handle, Launch, Line, Ticket, Tone, Value, Words
+from supervisor import ChildType, Exit, Handle, Launch, Ticket, Value
 
 from ..degradation.adapter import LeafAdapter, Made
+from ..event_conversation import ConversationStarted
 from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
-from .continuation import Continuation, How
+from .continuation import Continuation
 from .exits import judged
 from .settings import SettingsUnreadable, with_hooks
 from .turn import Turn
-
-_HOW: Final = {
-    How.NEW: "begins the conversation",
-    How.RESUMED: "goes on with the conversation",
-    How.FORKED: "goes on with a copy of the conversation",
-    How.AS_GIVEN: "is in the conversation that its command says",
-}
-
-
-def _conversation(event: ConversationStarted) -> Line:
-    named = f" {event.session_id}" if event.session_id is not None else ""
-    cut = "; its last turn was cut" if event.cut else ""
-    blind = f"; its turns are not known: {event.unheard}" if event.unheard else ""
-    return Line(f"{_HOW[event.how]}{named}{cut}{blind}", Tone.BAD if event.cut or event.unheard else Tone.PLAIN)
-
-
-@attrs.frozen(repr=False, eq=False)
-class ConversationStarted(Event):
-    """A life of the leaf was started, with these words about its conversation.
-
-    `session_id` is None while only the program knows it. `cut` says that the life before ended in the middle of a turn, `unheard` why the
-    turns of this life will not be known; empty when they will.
-    """
-
-    name: ClassVar[str] = "conversation_started"
-    words: ClassVar[Words] = staticmethod(_conversation)
-    how: How = How.NEW
-    session_id: str | None = None
-    cut: bool = False
-    unheard: str = ""
 
 
 class ClaudeAdapter:
@@ -62,7 +33,7 @@ class ClaudeAdapter:
         pipe: The named pipe that its hooks write to; None for no hooks.
         number: What its hooks call it.
         is_crash_only: Whether only its crashes are failures.
-        go_on: What it is told to go on with a turn that was cut; empty for nothing.
+        go_on: Says what it is told to go on with a turn that was cut; empty for nothing.
         unheard: Why there are no hooks; empty when there are.
         on_session: Called with each conversation that it comes to be in.
 
@@ -80,7 +51,7 @@ class ClaudeAdapter:
         pipe: Path | None,
         number: int,
         is_crash_only: bool,
-        go_on: str = "",
+        go_on: Callable[[], str] = lambda: "",
         unheard: str = "",
         on_session: Callable[[str | None], object] = lambda session_id: None,
     ) -> None:
@@ -94,7 +65,9 @@ class ClaudeAdapter:
         return {} if self._mode is None else self._mode.environment
 
     def launch(self, argv: tuple[str, ...], made: Made) -> Launch:
-        """See `LeafAdapter.launch`."""
+        """See `LeafAdapter.launch`; another command than before takes effect with the next life, one that is no Claude Code as it is."""
+        if not self.continuation.follows(argv):
+            return made(argv, None)
         return ClaudeLaunch(self, argv, made)
 
     async def degrade(self, mode: DegradationMode, reason: str) -> None:
@@ -125,7 +98,7 @@ class ClaudeAdapter:
                 settings = self._written(generation)
             except (SettingsUnreadable, StateWriteFailed) as error:
                 unheard = str(error)
-        life = self.continuation.next(settings, cut, self._go_on)
+        life = self.continuation.next(settings, cut, self._go_on())
         arguments = self.continuation.command.arguments
         self.generation, self.turn = generation, Turn(is_busy=arguments.is_one_turn and not unheard)
         self._on_session(life.session_id)

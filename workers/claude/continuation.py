@@ -10,7 +10,6 @@ import errno
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -18,10 +17,11 @@ import attrs
 
 from supervisor import Value
 
+from ..event_conversation import How
 from ..state.sessions import config_directory, transcript_of
 from .arguments import PROMPT, Arguments
 from .on_disk import OnDisk, is_id, on_disk
-from .recognition import ClaudeCommand
+from .recognition import ClaudeCommand, recognised
 
 GO_ON: Final = "Continue from where you left off."
 """What a life is told that was started for one turn and goes on with a turn that was cut: without a prompt it would not start."""
@@ -35,17 +35,6 @@ class Held(Protocol):
 
     def release(self) -> None:
         """Give it back."""
-
-
-class How(Enum):
-    """How a life gets into its conversation."""
-
-    NEW = "new"
-    RESUMED = "resumed"
-    FORKED = "forked"
-    """With a copy of its own, because somebody else is in it."""
-    AS_GIVEN = "as_given"
-    """As the command says itself."""
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -95,10 +84,20 @@ class Continuation:
     ) -> None:
         self.command, self.session_id = command, resume
         self.transcript: str | None = None
+        self._environ = environ
         self.directory, self._config = os.path.realpath(directory), config_directory(environ)
         self._lock, self._new_id = lock, new_id
         self._held: Held | None = None
         self._begun = resume is not None
+
+    def follows(self, argv: tuple[str, ...]) -> bool:
+        """Have the next life be one of this command; False where that is no Claude Code, and nothing has changed."""
+        if argv != (*self.command.program, *self.command.arguments):
+            found = recognised(argv, self._environ, self.directory)
+            if found is None:
+                return False
+            self.command = found
+        return True
 
     def next(self, settings: tuple[str, ...] = (), cut: bool = False, go_on: str = "") -> Life:
         """The next life. Blocks for a few reads of the transcript.

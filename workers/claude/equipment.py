@@ -66,7 +66,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         pipe=owner.hooks.path if heard and owner.hooks is not None else None,
         number=next(_numbers),
         is_crash_only=agent.command.restart is LeafRestart.CRASH,
-        go_on=agent.restart_policy.continue_prompt,
+        go_on=lambda: leaf.agent.restart_policy.continue_prompt,
         unheard=unheard,
         on_session=partial(_in_conversation, leaf),
     )

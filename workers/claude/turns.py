@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from supervisor import ProcessId
+from supervisor import ChildSpec, ProcessId, task
 
 from ..policy import decide
 from ..state.restore import is_session
@@ -43,6 +43,11 @@ async def turns(ledger: Ledger, pipe: HookPipe, *, task_status: TaskStatus[None]
         for leaf, adapter in ours:
             if adapter.turn.next_look is not None and adapter.turn.next_look <= now:
                 await look(ledger, leaf, adapter)
+
+
+def turns_spec(ledger: Ledger, pipe: HookPipe) -> ChildSpec:
+    """The worker that hears of turns, as a child of the services."""
+    return ChildSpec("turns", task(turns, ledger, pipe))
 
 
 def adapted(ledger: Ledger) -> list[tuple[Leaf, ClaudeAdapter]]:

@@ -181,11 +181,13 @@ class WorkersConfig(ConfigSection):
 
 @attrs.frozen(repr=False, eq=False)
 class HooksConfig(ConfigSection):
-    """``[hooks]``: `on_event` is an argv that gets each event as JSON on its standard input; empty is none."""
+    """``[hooks]``: argvs that get JSON on their standard input, each event or a conversation to summarize; empty is none."""
 
     on_event: tuple[str, ...] = config_key(words(first="command"), ())
     timeout: float = config_key(seconds(above=True), 10.0)
     concurrency: int = config_key(integer(1, 64), 1)
+    summarizer: tuple[str, ...] = config_key(words(first="command"), ())
+    summarizer_timeout: float = config_key(seconds(above=True), 30.0)
 
 
 @attrs.frozen(repr=False, eq=False)

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 PREFIX: Final = "MEMORY_GUARDIAN_"
 MODE_FILE: Final = "MEMORY_GUARDIAN_MODE_FILE"
 """In a leaf's environment: where its mode is. No setting of a guardian that runs within one."""
-LATER: Final = "has no effect in this version"
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -280,7 +279,8 @@ def agent_of(
         agent = Agent(name, part.command.name is not None, command, limits, part.restart_policy, part.degradation)
         notes += _above(name, said, limits, limit)
     notes += [f"{name}: its outputs are read for the line, so it gets no terminal"] if part.command.ready.startswith("line:") else []
-    notes += [f"{name}: continue_prompt {LATER}"] if part.restart_policy.continue_prompt else []
+    tells = any("claude" in word.lower() for word in part.command.argv)
+    notes += [f"{name}: continue_prompt is for Claude Code, and has no effect"] if part.restart_policy.continue_prompt and not tells else []
     return agent, notes
 
 

@@ -33,7 +33,7 @@ def requests(leaf: Leaf, event: Event) -> tuple[ModeRequest, ...]:
             # what was wrong with the old life is not wrong with the new one
             gone = (Cause.RESTART_REFUSED, Cause.RESTART_FAILED, Cause.MEMORY)
             return tuple(ModeRequest(leaf, cause, None, "it was restarted", at_once=True) for cause in gone)
-        case CaptureFailed(cause=cause):
+        case CaptureFailed(cause=cause, part=""):
             return _for_a_while(leaf, Cause.CAPTURE_FAILED, DegradationMode.WARNING, f"state could not be captured: {cause}")
         case _:
             return ()

@@ -17,6 +17,7 @@ from supervisor import ProcessId, call, serve
 
 from ..policy.pressure import MemoryState, Thresholds
 from .choice import ReaderChange
+from .doze import Doze
 from .messages import LIMIT, WEIGHT, Armed, Began, Changed, Ended, Heard, Judged, Opened, Order, Report, Sampled, Strained, Unread, ahead
 from .reader import MemorySample, ProcessMemory
 from .worker import sweeping
@@ -127,8 +128,7 @@ class ProxyDesk:
         self._parted: list[ProxyLeaf] = []
         self._reports: deque[Report] = deque()
         self._reported = anyio.Event()
-        self._look = anyio.Event()
-        self._sleeps_until = -math.inf
+        self._doze = Doze()
 
     # ------------------------------------------------------------ what the sweep asks
 
@@ -159,19 +159,14 @@ class ProxyDesk:
 
     def wake(self, at: float) -> None:
         """See `Desk.wake`."""
-        if at < self._sleeps_until:
-            self._look.set()
+        self._doze.wake(at)
 
     async def looked(self, until: float) -> None:
         """See `Desk.looked`.
 
         **Cancellation:** at any time, without effect.
         """
-        self._sleeps_until = until
-        with anyio.CancelScope(deadline=until):
-            await self._look.wait()
-        self._sleeps_until = -math.inf
-        self._look = anyio.Event()
+        await self._doze.until(until)
 
     def let_go(self, now: float) -> float:
         """See `Desk.let_go`: the desk does that itself."""

@@ -34,6 +34,8 @@ class Rule(Value):
         keywords: Lower case; each match holds one of these, in any case, where `pattern` says.
         pattern: Tried where a match would begin. The group ``s`` is the secret; without one all of it is.
         edge: Whether nothing of `WORD` may stand before it.
+        joined: Whether, for all that, it may follow a dash, an underline or an escape of a URL: its look alone says what it is, as
+            part of a name too.
         lead: What may stand between the beginning of a match and its keyword.
         reach: At most so many bytes of `lead`.
         check: Says of a match and its secret whether it is one.
@@ -45,6 +47,7 @@ class Rule(Value):
     keywords: tuple[bytes, ...]
     pattern: bytes
     edge: bool = True
+    joined: bool = False
     lead: bytes = b""
     reach: int = 0
     check: Check | None = None

@@ -22,6 +22,8 @@ MARK: Final = re.compile(rb"\[redacted: [a-z0-9-]{1,40}\]")
 _BEGIN: Final = b"[redacted: "
 _ESCAPED: Final = b"nrt"
 _BACKSLASH: Final = 0x5C
+_COLORED: Final = 0x6D
+_COLOR: Final = re.compile(rb"(?:\x1b|\\u001[bB]|\\x1[bB]|\\033|\\e)\[[0-9;:]{0,20}m\Z")
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -97,7 +99,7 @@ def _tried(text: bytes, at: int, number: int, left: int, right: int, size: int) 
             first -= 1
     if first == left and left:
         return None
-    if rule.edge and first and text[first - 1] in _WORD and not _is_escape(text, first):
+    if rule.edge and first and text[first - 1] in _WORD and not _is_escape(text, first) and not (rule.joined and _is_joint(text, first)):
         return None
     found = compiled(rule).match(text, first, right)
     if found is None:
@@ -161,10 +163,21 @@ def _span(found: re.Match[bytes]) -> tuple[int, int]:
 
 
 def _is_escape(text: bytes, at: int) -> bool:
-    """Whether what stands before a place is the end of an escaped line or tab, as in JSON."""
-    return at >= 2 and text[at - 1] in _ESCAPED and text[at - 2] == _BACKSLASH
+    """Whether what stands before a place is the end of an escaped line or tab, as in JSON, or what gives a terminal its colors."""
+    if at >= 2 and text[at - 1] in _ESCAPED and text[at - 2] == _BACKSLASH:
+        return True
+    return at >= 3 and text[at - 1] == _COLORED and _COLOR.search(text, max(0, at - 32), at) is not None
 
 
+def _is_joint(text: bytes, at: int) -> bool:
+    """Whether what stands before a place only joins it to a name: an underline, a single dash, or a byte as a URL has it."""
+    if text[at - 1] in b"-_":
+        return text[at - 2 : at] != b"--"  # which is the end of a block, or begins an option
+    return at >= 3 and text[at - 3] == _PERCENT and all(byte in _HEX for byte in text[at - 2 : at])
+
+
+_PERCENT: Final = 0x25
+_HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 _WORD: Final = frozenset(WORD)
 
 

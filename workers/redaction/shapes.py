@@ -95,6 +95,7 @@ JWT: Final = Rule(
     (b"eyj",),
     # signed or, with five parts, encrypted
     rb"eyJ[A-Za-z0-9_-]{8,8192}\.(?:eyJ[A-Za-z0-9_-]{4,16384}|[A-Za-z0-9_-]{0,2048}\.[A-Za-z0-9_-]{8,2048}\.[A-Za-z0-9_-]{8,8192})\.[A-Za-z0-9_-]*",
+    joined=True,
 )
 
 URL_PASSWORD: Final = Rule(

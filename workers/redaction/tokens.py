@@ -25,14 +25,22 @@ def _mixed(found: re.Match[bytes], secret: bytes) -> bool:
     return is_mixed(secret)
 
 
-def _token(kind: str, keyword: bytes, pattern: bytes, *more: bytes, check: Check | None = None, tail: bytes = T + b"*") -> Rule:
-    return Rule(kind, (keyword, *more), pattern, check=check, tail=tail)
+def _token(
+    kind: str, keyword: bytes, pattern: bytes, *more: bytes, check: Check | None = None, tail: bytes = T + b"*", joined: bool = False
+) -> Rule:
+    return Rule(kind, (keyword, *more), pattern, check=check, tail=tail, joined=joined)
 
 
 CLOUDS: Final = (
-    Rule("aws-access-key", (b"akia", b"asia", b"abia", b"acca"), rb"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b", tail=b""),
+    Rule(
+        "aws-access-key",
+        (b"akia", b"asia", b"abia", b"acca"),
+        rb"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Za-z0-9])",
+        tail=b"",
+        joined=True,
+    ),
     _token("aws-bedrock-key", b"absk", rb"ABSK[A-Za-z0-9+/]{60,1024}={0,2}", tail=_BASE64),
-    _token("google-api-key", b"aiza", rb"AIza" + T + rb"{35,1024}"),
+    _token("google-api-key", b"aiza", rb"AIza" + T + rb"{35,1024}", joined=True),
     _token("google-oauth-token", b"ya29.", rb"ya29\.[A-Za-z0-9_.-]{20,1024}", tail=rb"[A-Za-z0-9_.-]*"),
     _token("google-oauth-token", b"1//0", rb"1//0" + T + rb"{40,1024}"),
     _token("google-client-secret", b"gocspx-", rb"GOCSPX-" + T + rb"{20,1024}"),
@@ -78,8 +86,8 @@ CLOUDS: Final = (
 )
 
 HOSTS: Final = (
-    _token("github-token", b"ghp_", rb"gh[pousr]_[A-Za-z0-9_]{30,1024}", b"gho_", b"ghu_", b"ghs_", b"ghr_"),
-    _token("github-token", b"github_pat_", rb"github_pat_[A-Za-z0-9_]{30,1024}"),
+    _token("github-token", b"ghp_", rb"gh[pousr]_[A-Za-z0-9_]{30,1024}", b"gho_", b"ghu_", b"ghs_", b"ghr_", joined=True),
+    _token("github-token", b"github_pat_", rb"github_pat_[A-Za-z0-9_]{30,1024}", joined=True),
     _token(
         "gitlab-token",
         b"glpat-",
@@ -93,6 +101,7 @@ HOSTS: Final = (
         b"glagent-",
         tail=rb"[A-Za-z0-9_.-]*",
         check=_mixed,
+        joined=True,
     ),
     _token("bitbucket-token", b"atbb", rb"ATBB" + A + rb"{28,1024}"),
     _token("bitbucket-token", b"atctt3xff", rb"ATCTT3xFf[A-Za-z0-9+/=_-]{60,1024}", tail=_BASE64),
@@ -101,8 +110,8 @@ HOSTS: Final = (
 )
 
 CHAT: Final = (
-    _token("slack-token", b"xox", rb"xox[abceoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,1024}", check=_digits),
-    _token("slack-token", b"xapp-", rb"xapp-[A-Za-z0-9-]{10,1024}", check=_digits),
+    _token("slack-token", b"xox", rb"xox[abceoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,1024}", check=_digits, joined=True),
+    _token("slack-token", b"xapp-", rb"xapp-[A-Za-z0-9-]{10,1024}", check=_digits, joined=True),
     Rule(
         "slack-webhook",
         (b"hooks.slack.com/",),
@@ -118,14 +127,14 @@ CHAT: Final = (
 )
 
 MODELS: Final = (
-    _token("anthropic-key", b"sk-ant-", rb"sk-ant-" + T + rb"{16,1024}", check=_digits),
+    _token("anthropic-key", b"sk-ant-", rb"sk-ant-" + T + rb"{16,1024}", check=_digits, joined=True),
     _token("openai-key", b"sk-proj-", rb"sk-(?:proj|svcacct|admin|None)-" + T + rb"{20,1024}", b"sk-svcacct-", b"sk-admin-", check=_digits),
-    _token("openrouter-key", b"sk-or-v1-", rb"sk-or-v1-" + HEX + rb"{32,1024}"),
+    _token("openrouter-key", b"sk-or-v1-", rb"sk-or-v1-" + HEX + rb"{32,1024}", joined=True),
     _token("model-api-key", b"sk-", rb"sk-" + T + rb"{20,1024}", check=_digits),
-    _token("groq-key", b"gsk_", rb"gsk_" + A + rb"{30,1024}"),
+    _token("groq-key", b"gsk_", rb"gsk_" + A + rb"{30,1024}", joined=True),
     _token("xai-key", b"xai-", rb"xai-" + A + rb"{30,1024}"),
-    _token("huggingface-token", b"hf_", rb"hf_" + A + rb"{30,1024}"),
-    _token("huggingface-token", b"api_org_", rb"api_org_" + A + rb"{30,1024}"),
+    _token("huggingface-token", b"hf_", rb"hf_" + A + rb"{30,1024}", joined=True),
+    _token("huggingface-token", b"api_org_", rb"api_org_" + A + rb"{30,1024}", joined=True),
     _token("replicate-token", b"r8_", rb"r8_" + A + rb"{30,1024}"),
     _token("perplexity-key", b"pplx-", rb"pplx-" + A + rb"{40,1024}"),
     _token("nvidia-key", b"nvapi-", rb"nvapi-" + T + rb"{40,1024}"),
@@ -137,7 +146,7 @@ MODELS: Final = (
 )
 
 PAYMENT: Final = (
-    Rule("stripe-key", (b"sk_live_", b"sk_test_", b"rk_live_", b"rk_test_"), rb"[sr]k_(?:live|test)_" + A + rb"{16,1024}"),
+    Rule("stripe-key", (b"sk_live_", b"sk_test_", b"rk_live_", b"rk_test_"), rb"[sr]k_(?:live|test)_" + A + rb"{16,1024}", joined=True),
     _token("stripe-webhook-secret", b"whsec_", rb"whsec_[A-Za-z0-9+/=]{16,1024}", tail=_BASE64),
     _token("square-token", b"sq0", rb"sq0[a-z]{3}-" + T + rb"{22,1024}"),
     Rule("shopify-token", (b"shpat_", b"shpca_", b"shppa_", b"shpss_"), rb"shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32,1024}"),
@@ -149,8 +158,8 @@ PAYMENT: Final = (
 )
 
 REGISTRIES: Final = (
-    _token("npm-token", b"npm_", rb"npm_" + A + rb"{30,1024}"),
-    _token("pypi-token", b"pypi-", rb"pypi-" + T + rb"{50,1024}", check=_digits),
+    _token("npm-token", b"npm_", rb"npm_" + A + rb"{30,1024}", joined=True),
+    _token("pypi-token", b"pypi-", rb"pypi-" + T + rb"{50,1024}", check=_digits, joined=True),
     _token("rubygems-key", b"rubygems_", rb"rubygems_" + HEX + rb"{48,1024}"),
     _token("docker-token", b"dckr_", rb"dckr_(?:pat|oat)_" + T + rb"{20,1024}"),
     _token("nuget-key", b"oy2", rb"oy2[a-z0-9]{43,1024}", check=_digits),

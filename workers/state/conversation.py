@@ -106,6 +106,14 @@ class ConversationState(Value):
             raise StateInvalid("not a conversation") from error
 
 
+def understood(data: object) -> ConversationState | None:
+    """The conversation of a captured state; None where it has none, or only the names of one."""
+    try:
+        return ConversationState.from_dict(data)
+    except StateInvalid:
+        return None
+
+
 def advanced(path: Path | str, progress: Progress | None = None, *, most: int | None = None) -> Progress:
     """Fold what a transcript has grown by; from its beginning where it is no longer the file that was read.
 

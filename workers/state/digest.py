@@ -191,9 +191,7 @@ class Digest(Value):
 
     def redacted(self, redact: Redact) -> Digest:
         """The digest without secrets, for what is written or shown. Each text is redacted as a whole: none was cut within a word."""
-        changed = {
-            field.name: _mapped(getattr(self, field.name), redact) for field in _fields(self) if field.name not in ("session_id", "answer")
-        }
+        changed = {field.name: _mapped(getattr(self, field.name), redact) for field in _fields(self) if field.name != "answer"}
         return attrs.evolve(self, **changed)
 
     def to_dict(self) -> dict[str, Any]:

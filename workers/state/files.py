@@ -22,6 +22,7 @@ _REMEDY: Final = {
     errno.EROFS: "the file system is read-only; choose another state directory",
     errno.EACCES: "permission denied; check the owner and mode of the directory",
     errno.EPERM: "not permitted; check the owner and mode of the directory",
+    errno.EEXIST: "a part of the path is a file; choose another state directory",
     errno.ENOTDIR: "a part of the path is a file; choose another state directory",
 }
 

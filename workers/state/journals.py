@@ -111,7 +111,7 @@ def prune_journals(store: StateStore, key: str, kept: Sequence[StateEntry], now:
         The bytes that were freed, and what could not be removed.
     """
     place = store.state_dir / key / PLACE
-    if any(entry.fault is not None for entry in kept) or not place.is_dir():
+    if any(entry.fault is not None for entry in kept) or place.is_symlink() or not place.is_dir():
         return 0, ()
     freed, failed = 0, []
     for session_id in sorted(filter(is_session, os.listdir(place))):

@@ -40,6 +40,8 @@ class ProcessSnapshot(Value):
         memory: The last totals of the whole tree, oldest first.
         peak_bytes: The highest total of all lives.
         level: The memory level.
+        limits: Its resource limits, soft and hard, by the kernel's names and in its words.
+        last_exit: How the life before ended.
     """
 
     pid: int | None
@@ -52,6 +54,8 @@ class ProcessSnapshot(Value):
     memory: tuple[MemoryPoint, ...] = ()
     peak_bytes: int | None = None
     level: str | None = None
+    limits: dict[str, tuple[str, str]] | None = None
+    last_exit: str | None = None
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -61,6 +65,7 @@ class ProjectState(Value):
     Attributes:
         dirty_files: Changed and untracked files as git names them, at most `DIRTY_FILES`.
         dirty_count: How many there are in all.
+        open_files: Files of the project that the leaf's processes had open, at most `looking.OPEN_FILES`.
     """
 
     working_directory: str
@@ -68,6 +73,7 @@ class ProjectState(Value):
     git_branch: str | None = None
     dirty_files: tuple[str, ...] | None = None
     dirty_count: int | None = None
+    open_files: tuple[str, ...] | None = None
 
 
 @attrs.frozen(repr=False, eq=False)

@@ -17,6 +17,7 @@ from supervisor import Value
 
 from .files import project_key
 from .model import CompleteState
+from .summary import DEFAULT_BUDGET, summary
 
 PREFIX: Final = "CLAUDE_"
 LONGEST_TITLE: Final = 120
@@ -56,11 +57,13 @@ class Conversation(Value):
         session_id: Its id: letters, digits, dashes and underlines, so that it is never an option nor a path.
         transcript_path: Where its transcript was; None where that is not known.
         mark: Up to where the transcript was journalled; None where it was not.
+        captured: All of it, as the state has it.
     """
 
     session_id: str
     transcript_path: str | None = None
     mark: Mapping[str, Any] | None = None
+    captured: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -91,6 +94,22 @@ class Restoration(Value):
     def has_whole_command(self) -> bool:
         """Whether the command can be started again from the state alone: nothing in it was a secret."""
         return bool(self.argv) and not any(_MARK.search(word) for word in self.argv)
+
+    def first_context(self, budget_bytes: int = DEFAULT_BUDGET) -> str | None:
+        """What a session is given as its first context when the captured one cannot be resumed: a summary, in Markdown.
+
+        By us, see `summary.summary`; `summarizer.summary_of` asks the user's own command.
+
+        Args:
+            budget_bytes: Bytes of UTF-8 that it has at most.
+
+        Returns:
+            None where no conversation was captured, or none that is understood.
+        """
+        from .conversation import understood
+
+        talk = None if self.conversation is None else understood(self.conversation.captured)
+        return None if talk is None else summary(talk.digest, budget_bytes)
 
 
 def restoration(state: CompleteState, key: str | None = None) -> Restoration:
@@ -142,7 +161,7 @@ def conversation_of(state: CompleteState) -> Conversation | None:
     if not isinstance(session_id, str) or not is_session(session_id):
         return None
     usable = isinstance(path, str) and os.path.isabs(path) and "\0" not in path
-    return Conversation(session_id, path if usable else None, state.journal)
+    return Conversation(session_id, path if usable else None, state.journal, told)
 
 
 def transcript_target(state: CompleteState, roots: tuple[str, ...]) -> str:

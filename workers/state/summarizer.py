@@ -5,19 +5,24 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from supervisor import Value
 
 from ..notification.program import run_program
-from .conversation import ConversationState
+from .conversation import ConversationState, understood
 from .excerpt import clean, cut
 from .files import StateWriteFailed, write_atomic
 from .model import canonical
 from .summary import DEFAULT_BUDGET, summary
+
+if TYPE_CHECKING:
+    from ..config import HooksConfig
+    from .model import CompleteState
 
 TIMEOUT: Final = 30.0
 _numbers = itertools.count(1)
@@ -36,6 +41,37 @@ class Summary(Value):
     text: str
     is_own: bool
     fault: str | None = None
+
+
+def summary_of(state: CompleteState, hooks: HooksConfig, budget_bytes: int = DEFAULT_BUDGET) -> Summary | None:
+    """The summary of a captured conversation, by the configured command where there is one. Blocks, with an event loop of its own.
+
+    Args:
+        state: The state.
+        hooks: The section ``[hooks]``.
+        budget_bytes: Bytes of UTF-8.
+
+    Returns:
+        None where no conversation was captured, or none that is understood.
+    """
+    talk = understood(state.conversation)
+    if talk is None:
+        return None
+    if not hooks.summarizer:
+        return Summary(_shown(summary(talk.digest, budget_bytes), budget_bytes), True)
+    import tempfile
+
+    import anyio
+
+    with tempfile.TemporaryDirectory(prefix="memory-guardian-") as directory:
+        call = partial(summarized, talk, hooks.summarizer, Path(directory), budget_bytes=budget_bytes, timeout=hooks.summarizer_timeout)
+        made = anyio.run(call, backend="asyncio")
+    return attrs.evolve(made, text=_shown(made.text, budget_bytes))
+
+
+def _shown(text: str, budget_bytes: int) -> str:
+    """A state may hold what no transcript of ours would: what moves a cursor is not shown."""
+    return clean(text, budget_bytes)
 
 
 async def summarized(

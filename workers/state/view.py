@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time as clock
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -16,6 +17,8 @@ from .retention import Pruned
 HEADINGS: Final = ("state", "captured", "agent", "level", "size", "reason")
 SHOWN: Final = 12
 """Items of a list that are shown before the rest is only counted."""
+LINE: Final = 120
+"""Bytes of a text of which the beginning is shown."""
 
 _UNTOLD: Final = ("metadata.checksum", "metadata.state_id", "metadata.time")
 
@@ -65,6 +68,7 @@ def shown(state: CompleteState, path: str, size_bytes: int, now: float) -> str:
         ("restarts before", str(len(restart.history))),
         *(("", f"{moment(past.time)}  {past.reason} ({past.outcome})") for past in restart.history[-SHOWN:]),
         ("conversation", _conversation(state)),
+        *(("", line) for line in _said(state.conversation)),
         ("written by", ", ".join(f"{name} {version}" for name, version in metadata.versions.items()) or None),
         ("file", f"{path}, {format_bytes(size_bytes)}"),
     ]
@@ -149,14 +153,23 @@ def shell(restoration: Restoration) -> str:
     """Lines that a POSIX shell evaluates to restore working directory, environment and terminal title; all or nothing."""
     from shlex import quote
 
-    return "\n".join(
-        [
-            f"cd -- {quote(restoration.working_directory)} && {{",
-            *(f"export {name}={quote(value)}" for name, value in restoration.environment.items()),
-            f"(printf '\\033]0;%s\\007' {quote(restoration.title)} >/dev/tty) 2>/dev/null || :",
-            "}",
-        ]
-    )
+    change, directory = _in_shell(restoration.working_directory)
+    lines = [*change, f"cd -- {directory} && {{"]
+    for name, value in restoration.environment.items():
+        spell, word = _in_shell(value)
+        lines += [*spell, f"export {name}={word}"]
+    lines += [f"(printf '\\033]0;%s\\007' {quote(restoration.title)} >/dev/tty) 2>/dev/null || :", "}"]
+    return "\n".join(lines)
+
+
+def _in_shell(text: str) -> tuple[list[str], str]:
+    """What makes a shell spell a text, and the word for it then: what cannot be shown is told by its bytes, the last newlines too."""
+    from shlex import quote
+
+    if text.isprintable():
+        return [], quote(text)
+    octal = "".join(f"\\{byte:03o}" for byte in os.fsencode(text))
+    return [f"MEMORY_GUARDIAN_WORD=$(printf '{octal}x')"], '"${MEMORY_GUARDIAN_WORD%x}"'
 
 
 def pruned(all_pruned: Sequence[Pruned], *, dry_run: bool) -> str:
@@ -237,6 +250,20 @@ def _conversation(state: CompleteState) -> str:
     path = told.get("transcript")
     journalled = "" if state.journal is None else ", journalled"
     return f"{told.get('session_id')}" + (f" in {path}{journalled}" if path else "")
+
+
+def _said(told: Mapping[str, Any] | None) -> list[str]:
+    """What a conversation came to, in two lines at most; none where that is not known."""
+    from .conversation import understood
+    from .excerpt import line
+
+    talk = understood(told)
+    if talk is None:
+        return []
+    digest = talk.digest
+    counts = [f"{digest.turns} {'question' if digest.turns == 1 else 'questions'}", format_bytes(talk.size)]
+    counts += [f"{len(digest.open_calls)} calls without a result"] if digest.open_calls else []
+    return [", ".join(counts), *([f"last asked: {line(digest.last_prompt, LINE)}"] if digest.last_prompt else [])]
 
 
 def _command(argv: Sequence[str]) -> str | None:

@@ -1,13 +1,18 @@
-"""The state worker: captures what is asked for, one after the other, and says what became of it."""
+"""The state worker: has captured what is asked for, one after the other, and says what became of it.
+
+What a capture costs it does not pay: gathering, redaction, journal, compression and writing are another process's (apart.py, archive.py),
+which is there from the first capture on, until nothing was captured for a while. That one may be killed, hang or take too long: it costs
+the capture, which has failed then, and nothing else.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
 
-from supervisor import describe
+from supervisor import CallError, StartFailed, WorkerFailed, describe, identify
 
 from ..event import CaptureFailed, StateCaptured
 from ..ledger import SpentRequest
@@ -15,15 +20,27 @@ from ..policy.pressure import MemoryState
 from .files import StateWriteFailed
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from anyio.abc import TaskGroup, TaskStatus
 
-    from anyio.abc import TaskStatus
+    from supervisor import ProcessId
 
-    from ..config import GuardianRun
     from ..ledger import CaptureRequest, Leaf, Ledger
-    from .capture import Subject
-    from .model import CompleteState, PastRestart
-    from .store import StateStore
+    from .apart import Archiving
+    from .messages import Captured, CaptureOrder, Place
+    from .model import PastRestart
+    from .subject import Subject
+
+IDLE: Final = 60.0
+"""Seconds without a capture after which the process that captures is ended, if all is calm: it has some 30 MB."""
+
+HISTORY: Final = 100
+"""The last restarts that go into a state."""
+
+PROCESSES: Final = 100
+"""Processes of a tree that are looked at, the root first."""
+
+FOLDING: Final = 1.0
+"""Seconds for folding a conversation at most, and a third of what the capture may take; what is left is done after it."""
 
 
 async def state(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
@@ -31,21 +48,93 @@ async def state(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
 
     **Cancellation:** at any time; what is on disk is whole.
     """
-    task_status.started()
-    while True:
-        request = await ledger.captures.get()
-        if isinstance(request, SpentRequest):
-            await kept(ledger, request.leaf)
-            continue
+    async with anyio.create_task_group() as tasks:
+        desk = StateDesk(ledger, tasks)
+        task_status.started()
+        await desk.run()
+
+
+class StateDesk:
+    """Takes requests from the ledger, in their order, and brings back what became of them."""
+
+    def __init__(self, ledger: Ledger, tasks: TaskGroup) -> None:
+        self._ledger, self._tasks = ledger, tasks
+        self._archive: Archiving | None = None
+        self._under_way = 0
+
+    async def run(self) -> None:
+        """Serve; never returns.
+
+        **Cancellation:** at any time.
+        """
+        while True:
+            request: CaptureRequest | SpentRequest | None = None
+            with anyio.move_on_after(IDLE if self._archive is not None else float("inf")):
+                request = await self._ledger.captures.get()
+            if isinstance(request, SpentRequest):
+                await kept(self._ledger, request.leaf)
+            elif request is not None:
+                await self._serve(request)
+            elif self._archive is not None and not self._under_way and self._is_calm:
+                await self._archive.leave()
+                self._archive = None
+
+    @property
+    def _is_calm(self) -> bool:
+        """Whether no leaf may need to be captured soon, and at once: the start of the process takes half a second."""
+        return all(leaf.level is MemoryState.NORMAL for leaf in self._ledger.leaves)
+
+    async def _serve(self, request: CaptureRequest) -> None:
+        """Capture once, or say why not. One that takes too long goes on, and nobody waits for it."""
+        ledger = self._ledger
+        if not ledger.run.config.persist_state or ledger.run.dry_run:
+            request.ok = True
+            request.done.set()
+            return
+        if self._archive is None:
+            # imported at the first capture: most guardians never come to one
+            from .apart import archiving
+
+            self._archive = archiving(ledger)
+        patience = patience_of(ledger, request.leaf)
+        self._under_way += 1
+        self._tasks.start_soon(self._capture, request, self._archive, patience)
+        with anyio.move_on_after(patience):
+            await request.done.wait()
+        if not request.done.is_set():
+            failed(ledger, request, f"it took longer than {patience:g} s")
+            request.overdue = True
+            request.done.set()
+            self._tasks.start_soon(self._archive.checked)
+
+    async def _capture(self, request: CaptureRequest, archive: Archiving, patience: float) -> None:
+        ledger, leaf, generation = self._ledger, request.leaf, request.leaf.guard.generation
+        began = anyio.current_time()
         try:
-            await served(ledger, request)
+            answer = await archive.capture(order_of(ledger, request, patience))
+            if answer.path is None:
+                failed(ledger, request, answer.cause)
+            else:
+                request.ok, leaf.state_file = True, answer.path
+                self._tell(request, answer, round(anyio.current_time() - began, 3), generation)
+        except (CallError, StartFailed, WorkerFailed) as error:
+            failed(ledger, request, f"the process that captures has failed: {error}")
         except Exception as error:  # this worker's own fault, which ends it: whoever waits hears that nothing was captured
             failed(ledger, request, describe(error))
             raise
         finally:
+            self._under_way -= 1
             request.done.set()
-        if request.ok and ledger.run.config.persist_state:
-            await tidied(ledger, request.leaf)
+        if request.ok:
+            await tidied(ledger, leaf, archive)
+
+    def _tell(self, request: CaptureRequest, answer: Captured, seconds: float, generation: int | None) -> None:
+        path = request.leaf.path
+        self._ledger.emit(
+            StateCaptured(path, answer.state_id or "", answer.path or "", request.reason, seconds, generation=generation),
+        )
+        for fault in answer.faults:
+            self._ledger.emit(CaptureFailed(path, request.reason, fault.cause, fault.part, generation=generation))
 
 
 async def kept(ledger: Ledger, leaf: Leaf) -> None:
@@ -62,69 +151,43 @@ async def kept(ledger: Ledger, leaf: Leaf) -> None:
         leaf.unkept = True
 
 
-async def served(ledger: Ledger, request: CaptureRequest) -> None:
-    """Capture once, or say why not; whoever has given up waiting has said so already."""
-    leaf, generation = request.leaf, request.leaf.guard.generation
-    if not ledger.run.config.persist_state:
-        request.ok = True
-        return
-    began = anyio.current_time()
-    # imported at the first capture: most guardians never come to one, and half a megabyte of theirs is saved
-    from .capture import capture
+def patience_of(ledger: Ledger, leaf: Leaf) -> float:
+    """Seconds that a capture of a leaf may take."""
+    monitoring = ledger.run.config.monitoring
+    return monitoring.emergency_capture_timeout if leaf.guard.level is MemoryState.EMERGENCY else monitoring.capture_timeout
+
+
+def place_of(ledger: Ledger, leaf: Leaf) -> Place:
+    """Where the states of a leaf are kept."""
+    from .messages import Place
+
+    return Place(ledger.run.state_dir, leaf.agent.command.working_directory, ledger.run.config.encryption.key)
+
+
+def order_of(ledger: Ledger, request: CaptureRequest, patience: float) -> CaptureOrder:
+    """What is to be captured for a request."""
     from .git import LIMIT
-    from .keys import KeyUnavailable
-    from .model import StateInvalid
+    from .messages import CaptureOrder
 
+    leaf = request.leaf
     attempt = leaf.attempt if leaf.restarting_since is not None else None
-    try:
-        # in an emergency git may not take what the whole capture has
-        patience = 0.5 if leaf.guard.level is MemoryState.EMERGENCY else LIMIT
-        captured = await capture(subject(ledger, leaf), request.reason, attempt=attempt, history=past(leaf), git_limit=patience)
-        # abandoned when the tree ends: what it leaves is a temporary file at worst
-        path = await anyio.to_thread.run_sync(saved, ledger.run, leaf.agent.command.working_directory, captured, abandon_on_cancel=True)
-    except (KeyUnavailable, StateWriteFailed, StateInvalid, OSError) as error:
-        failed(ledger, request, str(error))
-        return
-    request.ok = True
-    leaf.state_file = str(path)
-    seconds = round(anyio.current_time() - began, 3)
-    ledger.emit(StateCaptured(leaf.path, captured.metadata.state_id, str(path), request.reason, seconds, generation=generation))
+    # in an emergency git may not take what the whole capture has
+    git_limit = 0.5 if leaf.guard.level is MemoryState.EMERGENCY else LIMIT
+    place = place_of(ledger, leaf)
+    return CaptureOrder(place, subject(ledger, leaf), request.reason, attempt, past(leaf), git_limit, min(FOLDING, patience / 3))
 
 
-def store_of(run: GuardianRun) -> StateStore:
-    """Where the states of a run are kept, encrypted where that is configured. Blocks: a keyring may be asked.
-
-    Raises:
-        KeyUnavailable: There is no key where the configuration says.
-    """
-    from .seal import seal_of
-    from .store import StateStore
-
-    return StateStore(run.state_dir, seal_of(run.config.encryption))
-
-
-def saved(run: GuardianRun, project: str, captured: CompleteState) -> Path:
-    """Save a state; see `store_of` and `StateStore.save`."""
-    return store_of(run).save(project, captured)
-
-
-async def tidied(ledger: Ledger, leaf: Leaf) -> None:
+async def tidied(ledger: Ledger, leaf: Leaf, archive: Archiving) -> None:
     """Remove the states of a leaf's project that are not to be kept any more; nobody waits for it, and what came of it is told."""
     from ..event_state import StatesPruned
-    from .files import project_key
-    from .keys import KeyUnavailable
-    from .retention import Pruned, prune, retention_of
+    from .messages import PruneOrder, Removed
 
-    run, key = ledger.run, project_key(leaf.agent.command.working_directory)
-    failed: tuple[str, ...] = ()
     try:
-        done = await anyio.to_thread.run_sync(lambda: prune(store_of(run), key, retention_of(run.config.state)), abandon_on_cancel=True)
-        failed = tuple(map(str, done.failed))
-    except (KeyUnavailable, OSError) as error:
-        done, failed = Pruned(key), (str(error),)
-    if done.removed or failed:
-        removed = tuple(entry.state_id for entry, _ in done.removed)
-        ledger.emit(StatesPruned(leaf.path, removed, done.freed_bytes, failed, generation=leaf.guard.generation))
+        done = await archive.prune(PruneOrder(place_of(ledger, leaf), ledger.run.config.state))
+    except (CallError, StartFailed, WorkerFailed) as error:
+        done = Removed(failed=(str(error),))
+    if done.state_ids or done.failed:
+        ledger.emit(StatesPruned(leaf.path, done.state_ids, done.freed_bytes, done.failed, generation=leaf.guard.generation))
 
 
 def failed(ledger: Ledger, request: CaptureRequest, cause: str) -> None:
@@ -137,27 +200,37 @@ def failed(ledger: Ledger, request: CaptureRequest, cause: str) -> None:
 
 def subject(ledger: Ledger, leaf: Leaf) -> Subject:
     """What is known of a leaf without asking the system."""
-    from .capture import Subject
+    from .subject import Subject
 
     now, pressure, sample = anyio.current_time(), leaf.guard.pressure, leaf.sample
     child = ledger.child(leaf)
+    members: tuple[ProcessId, ...] = () if sample is None else tuple(member.process for member in sample.processes[:PROCESSES])
+    root = None if child is None or child.pid is None else identify(child.pid)
+    if root is not None and members[:1] != (root,):
+        members = (root,)  # nothing was sampled of this life yet
     return Subject(
         agent=leaf.name,
         argv=leaf.agent.command.argv,
         working_directory=leaf.agent.command.working_directory,
         path=leaf.path,
         run=ledger.tree.run_id if ledger.tree is not None else None,
-        process=sample.processes[0].process if sample is not None and sample.processes else None,
+        process=members[0] if members else None,
         generation=leaf.guard.generation,
         uptime=None if child is None else child.uptime,
         samples=tuple((round(now - at, 3), total_bytes) for at, total_bytes in leaf.history),
         peak_bytes=pressure.peak_bytes,
         level=pressure.level.value,
+        processes=members,
+        last_exit=None if leaf.exit is None else leaf.exit.reason,
+        session=leaf.session,
+        transcript=leaf.transcript,
     )
 
 
 def past(leaf: Leaf) -> tuple[PastRestart, ...]:
-    """The restarts so far."""
+    """The restarts so far, the last ones."""
     from .model import PastRestart
 
-    return tuple(PastRestart(note.time, note.reason, "controlled" if note.controlled else "after a failure") for note in leaf.restarts)
+    return tuple(
+        PastRestart(note.time, note.reason, "controlled" if note.controlled else "after a failure") for note in leaf.restarts[-HISTORY:]
+    )

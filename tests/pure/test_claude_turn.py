@@ -1,0 +1,99 @@
+"""What is believed of a turn: first what hooks say, then what is seen."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor import Exit, ExitKind
+from workers.claude.exits import judged
+from workers.claude.settings import BACKGROUND, PROMPTED, STARTED, STOPPED, USED
+from workers.claude.turn import QUIET, SETTLED, SETTLING, Seen, Turn, heard, looked
+
+NOTHING, ANSWERED, IDLE, BUSY = Seen(None, False), Seen(None, True), Seen("idle", False), Seen("busy", False)
+
+
+def prompted(at: float = 10.0) -> Turn:
+    return heard(Turn(), PROMPTED, at, 1000.0)
+
+
+def test_a_turn_ends_when_its_answer_is_written() -> None:
+    """The hook says that it is over; it is when the transcript has it, or when that takes too long."""
+    turn = prompted()
+    assert turn.is_busy and turn.began == 1000.0
+    turn = heard(turn, STOPPED, 20.0, 1010.0)
+    assert turn.is_busy and turn.next_look == 20.0
+    turn = looked(turn, NOTHING, 20.0)
+    assert turn.is_busy and turn.next_look == 20.0 + SETTLING
+    assert looked(turn, ANSWERED, 20.1) == Turn()
+    assert looked(turn, BUSY, 20.0 + SETTLED) == Turn()
+
+
+def test_a_tool_that_is_used_begins_a_turn() -> None:
+    """That no prompt began, as when a task in the background has ended; within one it takes back an end that another hook refused."""
+    assert heard(Turn(), USED, 5.0, 50.0).is_busy
+    turn = heard(heard(prompted(), STOPPED, 20.0, 1010.0), USED, 20.01, 1010.0)
+    assert turn.is_busy and turn.ended_at is None and turn.began == 1000.0
+
+
+def test_tasks_in_the_background_keep_it_busy() -> None:
+    """Until the turn that their end begins is over."""
+    turn = heard(prompted(), BACKGROUND, 20.0, 1010.0)
+    assert turn.is_busy and turn.next_look is None
+    assert looked(turn, ANSWERED, 100.0).is_busy
+    turn = heard(heard(turn, PROMPTED, 200.0, 1200.0), STOPPED, 201.0, 1201.0)
+    assert looked(turn, ANSWERED, 201.0) == Turn()
+
+
+@pytest.mark.parametrize("over", [IDLE, ANSWERED])
+def test_an_end_without_a_hook_is_seen_twice(over: Seen) -> None:
+    """An interrupted turn, or one that failed: the registry's word, else the transcript's; it lags, so once is not enough."""
+    turn = looked(prompted(), over, 12.0)
+    assert turn.is_busy and turn.next_look == 12.0 + QUIET
+    assert looked(turn, over, 14.0) == Turn()
+    assert looked(looked(turn, NOTHING, 14.0), over, 16.0).is_busy
+
+
+@given(st.lists(st.sampled_from([NOTHING, BUSY, Seen("busy", True)]), max_size=8))
+def test_a_turn_lasts_while_nothing_says_otherwise(looks: list[Seen]) -> None:
+    """And the registry is trusted more than the transcript."""
+    turn = prompted()
+    for number, seen in enumerate(looks):
+        turn = looked(turn, seen, 12.0 + number)
+    assert turn.is_busy
+
+
+def test_what_says_nothing_changes_nothing() -> None:
+    """An end of no turn, a beginning of the program, a hook that is not known."""
+    for event in (STOPPED, BACKGROUND, STARTED, "Notification"):
+        assert heard(Turn(), event, 1.0, 1.0) == Turn()
+    assert heard(prompted(), "Notification", 11.0, 1001.0) == prompted()
+
+
+def test_a_success_in_the_middle_of_a_turn_is_none() -> None:
+    """The program ends with 0 after an interrupt; that is no crash, and no success either."""
+    done = Exit(ExitKind.NORMAL, "exit code 0", code=0)
+    assert judged(done, in_turn=False, is_crash_only=True) is done
+    crash_only, failure = (judged(done, in_turn=True, is_crash_only=only) for only in (True, False))
+    assert (crash_only.kind, failure.kind) == (ExitKind.SHUTDOWN, ExitKind.ABNORMAL)
+    assert crash_only.code == 0 and "interrupted" in crash_only.reason
+
+
+@pytest.mark.parametrize(("code", "signal", "word"), [(None, 6, "V8"), (134, None, "V8"), (None, 11, "Bun"), (139, None, "Bun")])
+def test_how_builds_crash(code: int | None, signal: int | None, word: str) -> None:
+    """By themselves or behind a wrapper; what the kernel killed for memory is called that and nothing else."""
+    crash = Exit(ExitKind.ABNORMAL, "gone", code=code, signal=signal)
+    assert (
+        judged(crash, in_turn=True, is_crash_only=True).reason.startswith("gone, as ")
+        and word in judged(crash, in_turn=False, is_crash_only=False).reason
+    )
+    killed = Exit(ExitKind.ABNORMAL, "gone", code=code, signal=signal, out_of_memory=True)
+    assert judged(killed, in_turn=True, is_crash_only=True) is killed
+
+
+@pytest.mark.parametrize("code", [1, 143, 129, 130])
+def test_other_ends_are_what_they_are(code: int) -> None:
+    """An answer, or what a person ended it with."""
+    exit = Exit(ExitKind.SHUTDOWN, f"exit code {code}", code=code)
+    assert judged(exit, in_turn=True, is_crash_only=True) is exit

@@ -1,0 +1,52 @@
+"""The event of a conversation that a leaf is in, with its words: most leaves have none."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar, Final
+
+import attrs
+
+from supervisor import Event, Line, Tone, Words
+
+
+class How(Enum):
+    """How a life gets into its conversation."""
+
+    NEW = "new"
+    RESUMED = "resumed"
+    FORKED = "forked"
+    """With a copy of its own, because somebody else is in it."""
+    AS_GIVEN = "as_given"
+    """As the command says itself."""
+
+
+_HOW: Final = {
+    How.NEW: "begins the conversation",
+    How.RESUMED: "goes on with the conversation",
+    How.FORKED: "goes on with a copy of the conversation",
+    How.AS_GIVEN: "is in the conversation that its command says",
+}
+
+
+def _conversation(event: ConversationStarted) -> Line:
+    named = f" {event.session_id}" if event.session_id is not None else ""
+    cut = "; its last turn was cut" if event.cut else ""
+    blind = f"; its turns are not known: {event.unheard}" if event.unheard else ""
+    return Line(f"{_HOW[event.how]}{named}{cut}{blind}", Tone.BAD if event.cut or event.unheard else Tone.PLAIN)
+
+
+@attrs.frozen(repr=False, eq=False)
+class ConversationStarted(Event):
+    """A life of the leaf was started, with these words about its conversation.
+
+    `session_id` is None while only the program knows it. `cut` says that the life before ended in the middle of a turn, `unheard` why the
+    turns of this life will not be known; empty when they will.
+    """
+
+    name: ClassVar[str] = "conversation_started"
+    words: ClassVar[Words] = staticmethod(_conversation)
+    how: How = How.NEW
+    session_id: str | None = None
+    cut: bool = False
+    unheard: str = ""
