@@ -57,7 +57,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         except (OSError, AttributeError) as error:  # without named pipes there is no such function
             unheard = f"hooks cannot tell of them: {error}"
     resumed = None if run.resumed is None else run.resumed.session_id
-    lock = partial(_locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(_locked, directory)
+    lock = partial(locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(locked, directory)
     heard = not unheard and directory is not None and owner.hooks is not None
     return ClaudeAdapter(
         leaf.adapter,
@@ -81,7 +81,7 @@ class _Unlocked:
         """Nothing is held."""
 
 
-def _locked(directory: Path | None, session_id: str) -> Lock | _Unlocked | None:
+def locked(directory: Path | None, session_id: str) -> Lock | _Unlocked | None:
     """The lock of a conversation; None when somebody else has it. Where no lock can be written nobody is kept out."""
     if directory is None:
         return _Unlocked()

@@ -75,7 +75,7 @@ def hooks(pipe: str, life: str) -> dict[str, list[dict[str, Any]]]:
     Opened for reading and writing, a named pipe never waits for somebody to read it. What fails is not the agent's affair: the hook
     says nothing and is content. Only events that 1.0 and later know: 2.0 ignores all settings that name another one.
     """
-    to = f"1<>{shlex.quote(pipe)} 2>/dev/null || :"
+    to = f"2>/dev/null 1<>{shlex.quote(pipe)} || :"
     begin = f"{life} "
     say = {event: f"printf '%s\\n' {shlex.quote(begin + event)} {to}" for event in (PROMPTED, USED)}
     say[STARTED] = f"IFS= read -r told; printf '%s\\n' {shlex.quote(f'{begin}{STARTED} ')}\"$told\" {to}"
