@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ..claude_code import BUILDS, Api, claude_code, remove_tool_files, scripted_api, surroundings
-from ..support import run_supervisor, running
+from workers.state.store import StateStore
+
+from ..claude_code import BUILDS, Api, claude_code, remove_tool_files, scripted_api, surroundings, wrapper
+from ..support import eventually_sync, run_supervisor, running, supervising
 from .claude_run import LEAF, guarding_claude, transcripts, wait_request
 from .guarded import Tables
 
@@ -57,6 +59,18 @@ def test_a_controlled_restart_between_two_turns_goes_on_with_the_conversation(bu
     assert ["my number is 41", "and my letter is x"] in api.turns
     (session,) = {event["data"]["session_id"] for event in run.named("conversation_started")}
     assert session in [path.stem for path in transcripts(tmp_path)]
+    captured = StateStore(tmp_path / "state").load(run.named("state_captured")[0]["data"]["file"])
+    assert captured.conversation is not None and captured.conversation["session_id"] == session
+    assert [message["text"] for message in captured.conversation["messages"]] == ["my number is 41", "ok: my number is 41"]
+
+    with guarding_claude(tmp_path, backend, api, build, options=("--resume",), tag="-resumed") as later:
+        later.say("another day")
+        later.wait_results(1)
+        later.end_input()
+        later.finish()
+    (begun_later,) = later.named("conversation_started")
+    assert (begun_later["data"]["how"], begun_later["data"]["session_id"]) == ("resumed", session)
+    assert ["my number is 41", "and my letter is x", "another day"] in api.turns
 
 
 @both
@@ -109,3 +123,63 @@ def test_a_crash_in_the_middle_of_an_answer_goes_on_with_the_conversation(build:
     begun = [(event["data"]["how"], event["data"]["cut"]) for event in run.named("conversation_started")]
     assert begun == [("new", False), ("resumed", True)]
     assert next(texts for texts in api.turns if texts[-1] == "second")[0] == "first"
+
+
+def test_who_works_on_one_task_is_told_to_go_on_with_it(api: Api, tmp_path: Path) -> None:
+    """A crash in the middle of it: the next life says the rest, in the same conversation, and ends with the task."""
+    tables: Tables = {"restart": {"continue_prompt": 'FAKE: [{"text": "the rest"}]'}}
+    task = 'FAKE: [{"tool": "Bash", "input": {"command": "true"}}, {"hang": true}]'
+    with guarding_claude(tmp_path, "trio", api, "native", "-p", task, tables=tables, streams=False) as run:
+        eventually_sync(lambda: any((request.get("step") or {}).get("hang") for request in api.requests), 30, what="the second request")
+        os.kill(run.wait_for("child_started", path=LEAF)["data"]["pid"], signal.SIGKILL)
+        finished = run.finish(40)
+
+    assert (finished.returncode, finished.stdout.strip()) == (0, "the rest")
+    assert [(event["data"]["how"], event["data"]["cut"]) for event in run.named("conversation_started")] == [
+        ("new", False),
+        ("resumed", True),
+    ]
+    assert len(api.turns[-1]) == 2 and api.turns[-1][0] == task
+
+
+def test_the_wrapper_of_the_package_and_a_conversation_that_the_program_names(api: Api, tmp_path: Path) -> None:
+    """Where npm runs no scripts a script of Node's is between; ``--continue`` is learned from the program, and resumed by its id."""
+    environ = surroundings(tmp_path, api.url)
+    with running(str(claude_code("native")), "-p", "long ago", cwd=tmp_path, env=environ) as before:
+        assert before.wait().returncode == 0
+    (transcript,) = transcripts(tmp_path)
+    with guarding_claude(tmp_path, "asyncio", api, "native", "--continue", command=("node", str(wrapper()))) as run:
+        run.say("and now")
+        run.wait_results(1)
+        os.kill(run.wait_for("child_started", path=LEAF)["data"]["pid"], signal.SIGKILL)
+        run.wait_for("conversation_started", 2)
+        run.say("and then")
+        run.wait_results(2)
+        run.end_input()
+        run.finish()
+
+    begun = [(event["data"]["how"], event["data"]["session_id"]) for event in run.named("conversation_started")]
+    assert begun == [("as_given", None), ("resumed", transcript.stem)]
+    assert ["long ago", "and now", "and then"] in api.turns
+
+
+def test_a_conversation_that_somebody_else_is_in(backend: str, tmp_path: Path) -> None:
+    """It is not entered a second time: exit code 2, and what to do; whoever is in it goes on."""
+    session = "aaaaaaaa-0000-4000-8000-000000000001"
+    stand_in = tmp_path / "claude"
+    stand_in.write_text('#!/bin/sh\nprintf "%s " "$@" >> told; echo >> told; read -r line\n')
+    stand_in.chmod(0o755)
+    words = ("--backend", backend, "--state-dir", tmp_path / "state", "--", stand_in, "--resume", session)
+    reader, writer = os.pipe()
+    try:
+        with supervising(*words, cwd=tmp_path, stdin=reader) as first:
+            eventually_sync((tmp_path / "told").exists, what="the first one")
+            second = run_supervisor(*words, cwd=tmp_path)
+            os.write(writer, b"\n")
+            assert first.wait().returncode == 0
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert second.returncode == 2 and "--fork-session" in second.stderr
+    (told,) = (tmp_path / "told").read_text().splitlines()
+    assert told.startswith("--settings ") and told.endswith(f" --resume {session} ")
