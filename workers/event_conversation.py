@@ -32,7 +32,7 @@ _HOW: Final = {
 def _conversation(event: ConversationStarted) -> Line:
     named = f" {event.session_id}" if event.session_id is not None else ""
     cut = "; its last turn was cut" if event.cut else ""
-    blind = f"; its turns are not known: {event.unheard}" if event.unheard else ""
+    blind = f"; its turns are not known and no mode restricts it: {event.unheard}" if event.unheard else ""
     return Line(f"{_HOW[event.how]}{named}{cut}{blind}", Tone.BAD if event.cut or event.unheard else Tone.PLAIN)
 
 
@@ -41,7 +41,7 @@ class ConversationStarted(Event):
     """A life of the leaf was started, with these words about its conversation.
 
     `session_id` is None while only the program knows it. `cut` says that the life before ended in the middle of a turn, `unheard` why the
-    turns of this life will not be known; empty when they will.
+    turns of this life will not be known, and why no mode restricts it; empty when they will, and one does.
     """
 
     name: ClassVar[str] = "conversation_started"

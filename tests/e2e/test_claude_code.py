@@ -183,3 +183,43 @@ def test_a_conversation_that_somebody_else_is_in(backend: str, tmp_path: Path) -
     assert second.returncode == 2 and "--fork-session" in second.stderr
     (told,) = (tmp_path / "told").read_text().splitlines()
     assert told.startswith("--settings ") and told.endswith(f" --resume {session} ")
+
+
+@both
+def test_modes_bind_a_program_that_runs(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """Read-only and back, and no new prompts in an emergency: no restart, and both the model and the user are told why."""
+
+    def trying(name: str) -> str:
+        write = {"tool": "Write", "input": {"file_path": str(tmp_path / name), "content": "x"}}
+        shell = {"tool": "Bash", "input": {"command": f"touch {tmp_path / name}.sh"}}
+        return f"{'long ' * 20_000 if name == 'a' else ''} FAKE: {json.dumps([write, shell, {'text': f'tried {name}'}])}"
+
+    def degrade(mode: str) -> None:
+        asked = run_supervisor("degrade", "claude", mode, cwd=tmp_path, env=run.env)
+        assert asked.returncode == 0, asked.stderr
+        (file,) = (tmp_path / "home").rglob("claude.mode")
+        eventually_sync(lambda: file.read_text() == f"{mode}\n", 10, what=mode)
+
+    def answers() -> list[str]:
+        (*_, last) = (request for request in api.requests if request.get("n_tools"))
+        return [json.dumps(block) for block in last["body"]["messages"][-1]["content"] if block.get("type") == "tool_result"]
+
+    with guarding_claude(tmp_path, backend, api, build, "--permission-mode", "acceptEdits", "--allowedTools", "Bash") as run:
+        run.wait_for("monitoring_started")
+        for number, (mode, name) in enumerate([("normal", "a"), ("read_only", "b"), ("normal", "c")], start=1):
+            degrade(mode)
+            run.say(trying(name))
+            assert run.wait_results(number)[-1] == f"tried {name}"
+            assert ("read-only" in "".join(answers())) is (mode == "read_only")
+        degrade("emergency")
+        run.say("unheard of")
+        run.wait_results(4)
+        degrade("normal")
+        run.say("goodbye")
+        run.wait_results(5)
+        run.end_input()
+        run.finish()
+
+    assert [name for name in ("a", "a.sh", "b", "b.sh", "c", "c.sh") if (tmp_path / name).exists()] == ["a", "a.sh", "c", "c.sh"]
+    assert not any("unheard of" in text for texts in api.turns for text in texts)
+    assert len(run.named("conversation_started")) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from workers.claude.equipment import locked
 from workers.claude.hook_pipe import HookPipe, Told, heard
 from workers.claude.on_disk import OnDisk, is_answered, on_disk
 from workers.claude.recognition import recognised
-from workers.claude.settings import BACKGROUND, PROMPTED, STARTED, STOPPED, USED, SettingsUnreadable, with_hooks
+from workers.claude.settings import BACKGROUND, PROMPTED, STARTED, STOPPED, USED, SettingsUnreadable, off_switch, with_hooks
 from workers.event_conversation import How
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes and locks of POSIX")
@@ -256,6 +257,59 @@ def test_hooks_do_no_harm_when_nobody_listens(pipe: HookPipe) -> None:
 def test_what_no_hook_of_ours_says(line: bytes) -> None:
     """Whatever else can write there, such as a tool of the agent's, is not believed."""
     assert heard(line) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "tool", "prompt"),
+    [
+        ("normal\n", 0, ""),
+        ("warning\n", 0, "high"),
+        ("read_only\n", 2, "high"),
+        ("emergency\n", 2, None),
+        ("else\n", 2, ""),
+        ("", 2, ""),
+        (None, 2, ""),
+    ],
+)
+def test_modes_are_enforced(pipe: HookPipe, tmp_path: Path, mode: str | None, tool: int, prompt: str | None) -> None:
+    """By hooks that read the mode each time; on any doubt no tool changes anything, and in no doubt a prompt is refused."""
+    file = tmp_path / "it's the mode"
+    if mode is not None:
+        file.write_text(mode)
+    settings = with_hooks((), "/", str(pipe.path), "1 1", str(file))
+
+    def run(group: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["sh", "-c", group["hooks"][0]["command"]], input="{}", capture_output=True, text=True, timeout=10)
+
+    guard = next(group for group in settings["hooks"][USED] if group["matcher"] != "*")
+    assert (
+        re.fullmatch(guard["matcher"], "Bash")
+        and re.fullmatch(guard["matcher"], "mcp__x__y")
+        and not re.fullmatch(guard["matcher"], "Read")
+    )
+    used = run(guard)
+    assert (used.returncode, used.stdout, bool(used.stderr)) == (tool, "", tool == 2)
+    asked = run(settings["hooks"][PROMPTED][0])
+    told = [said.event for said in pipe.take()]
+    if prompt is None:
+        assert asked.returncode == 2 and "no new prompts" in asked.stderr and told == []
+    else:
+        assert (asked.returncode, asked.stderr, told) == (0, "", [PROMPTED])
+        assert prompt in asked.stdout and bool(asked.stdout) is bool(prompt)
+
+
+def test_hooks_that_are_turned_off_are_seen(stage: Stage) -> None:
+    """In what the user gives, and in the files that the program reads by itself; what is no settings file is the program's affair."""
+    with pytest.raises(SettingsUnreadable, match="disableAllHooks"):
+        with_hooks(('{"disableAllHooks": true}',), "/", "/pipe", "1 1")
+    files = stage.leaf().settings_files()
+    assert off_switch(files) is None
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('{"disableAllHooks": true}')
+        assert off_switch(files) == f"{file} says disableAllHooks"
+        file.write_text('{"disableAllHooks": ')
+    assert off_switch(files) is None
 
 
 def test_the_users_settings_stay_in_force(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ import attrs
 
 from supervisor import ChildType, Exit, Handle, Launch, Ticket, Value
 
+from ..config.run import MODE_FILE
 from ..degradation.adapter import LeafAdapter, Made
 from ..event_conversation import ConversationStarted
 from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
 from .continuation import Continuation
 from .exits import judged
-from .settings import SettingsUnreadable, with_hooks
+from .settings import SettingsUnreadable, off_switch, with_hooks
 from .turn import Turn
 
 
@@ -93,6 +94,8 @@ class ClaudeAdapter:
         cut = self.turn.is_busy
         unheard = self._unheard
         settings: tuple[str, ...] = ()
+        if not self.continuation.command.arguments.runs_hooks:
+            unheard = "its command turns hooks off"
         if not unheard:
             try:
                 settings = self._written(generation)
@@ -115,8 +118,12 @@ class ClaudeAdapter:
 
     def _written(self, generation: int) -> tuple[str, ...]:
         assert self._settings is not None and self._pipe is not None
+        if (switched := off_switch(self.continuation.settings_files())) is not None:
+            raise SettingsUnreadable(switched)
         given = self.continuation.command.arguments.values("--settings")
-        settings = with_hooks(given, self.continuation.directory, os.fspath(self._pipe), f"{self.number} {generation}")
+        settings = with_hooks(
+            given, self.continuation.directory, os.fspath(self._pipe), f"{self.number} {generation}", self.environment.get(MODE_FILE)
+        )
         write_atomic(self._settings, json.dumps(settings).encode(), durable=False)
         return (os.fspath(self._settings),)
 

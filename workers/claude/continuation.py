@@ -147,6 +147,12 @@ class Continuation:
             return None
         return transcript_of(self._config, self.session_id, self.directory)
 
+    def settings_files(self) -> tuple[Path, ...]:
+        """The settings that the program reads by itself, the user's and the project's."""
+        own = () if self._config is None else (self._config / "settings.json",)
+        project = Path(self.directory, ".claude")
+        return (*own, project / "settings.json", project / "settings.local.json")
+
     @property
     def config(self) -> Path | None:
         """The program's own directory."""

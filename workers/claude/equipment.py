@@ -49,8 +49,6 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     unheard = ""
     if directory is None or not ledger.watches:
         unheard = "there is nobody who would hear of them"
-    elif not command.arguments.runs_hooks:
-        unheard = "its command turns hooks off"
     elif owner.hooks is None:
         try:
             owner.hooks = HookPipe(directory)

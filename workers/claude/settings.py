@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 PROMPTED: Final = "UserPromptSubmit"
@@ -13,6 +15,25 @@ USED: Final = "PreToolUse"
 STARTED: Final = "SessionStart"
 BACKGROUND: Final = "StopWithTasks"
 """What our hook says when a turn has ended and tasks in the background go on."""
+
+CHANGING: Final = "Write|Edit|MultiEdit|NotebookEdit|Bash|PowerShell|mcp__.*"
+"""The tools that can change something. What a subagent uses is looked at like that as well; those that only read, and those that only start
+subagents, are not among them."""
+
+_WHY: Final = "because its memory is high and it could not be restarted"
+_READ_ONLY: Final = (
+    f"memory-guardian: this session is read-only for now, {_WHY}: no tool may change anything. Go on with what only reads, or say what is "
+    "left to do; it is lifted by itself. In a shell, memory-guardian status says more."
+)
+_EMERGENCY: Final = (
+    f"memory-guardian: this session takes no new prompts for now, {_WHY}. Nothing is lost: the conversation is kept, and goes on when this "
+    "is lifted, or with claude --resume. In a shell, memory-guardian status says more."
+)
+_DOUBT: Final = "memory-guardian: the mode of this session cannot be read, so no tool may change anything."
+_WARNING: Final = (
+    "memory-guardian: the memory of this session is high, and it may be restarted between two turns. Start no subagents and no tasks in "
+    "the background that are not needed, and keep what is read small."
+)
 
 LIMIT: Final = 5
 """Seconds that a hook of ours may take; it takes the start of a shell."""
@@ -25,7 +46,7 @@ class SettingsUnreadable(Exception):
     """The user's own settings, which cannot be merged with ours."""
 
 
-def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str) -> dict[str, Any]:
+def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mode: str | None = None) -> dict[str, Any]:
     """What a life is to be given as settings.
 
     Args:
@@ -33,15 +54,18 @@ def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str) -> 
         directory: Where a relative file is.
         pipe: Where our hooks write.
         life: The words that their lines begin with.
+        mode: The file with the leaf's mode, which our hooks enforce; None where there is none.
 
     Raises:
-        SettingsUnreadable: What was given is not what the program could read.
+        SettingsUnreadable: What was given is not what the program could read, or has it run no hooks.
     """
     settings = loaded(given[-1], directory) if given else {}
+    if settings.get("disableAllHooks") is True:
+        raise SettingsUnreadable("its settings say disableAllHooks")
     theirs = settings.get("hooks", {})
     if not isinstance(theirs, dict) or not all(isinstance(groups, list) for groups in theirs.values()):
         raise SettingsUnreadable("its hooks are no lists by event")
-    ours = hooks(pipe, life)
+    ours = hooks(pipe, life, mode)
     merged = {**theirs, **{event: [*theirs.get(event, []), *groups] for event, groups in ours.items()}}
     return {**settings, "hooks": merged}
 
@@ -69,11 +93,24 @@ def loaded(given: str, directory: str) -> dict[str, Any]:
     return settings
 
 
-def hooks(pipe: str, life: str) -> dict[str, list[dict[str, Any]]]:
+def off_switch(places: Iterable[Path]) -> str | None:
+    """Which of some settings files has the program run no hooks, if one does. Blocks."""
+    for place in places:
+        try:
+            settings = loaded(os.fspath(place), os.sep)
+        except SettingsUnreadable:
+            continue  # not there, or the program's to complain about
+        if settings.get("disableAllHooks") is True:
+            return f"{place} says disableAllHooks"
+    return None
+
+
+def hooks(pipe: str, life: str, mode: str | None = None) -> dict[str, list[dict[str, Any]]]:
     """Our hooks, by event: each a few words for a shell that starts nothing but what is built into it, except where it reads.
 
-    Opened for reading and writing, a named pipe never waits for somebody to read it. What fails is not the agent's affair: the hook
-    says nothing and is content. Only events that 1.0 and later know: 2.0 ignores all settings that name another one.
+    Opened for reading and writing, a named pipe never waits for somebody to read it. What fails while telling is not the agent's affair:
+    the hook says nothing and is content. What guards is not: a tool that can change something is refused on any doubt. The mode is read at
+    each call, so it takes effect on a program that runs. Only events that 1.0 and later know: 2.0 ignores all settings that name another.
     """
     to = f"2>/dev/null 1<>{shlex.quote(pipe)} || :"
     begin = f"{life} "
@@ -82,8 +119,31 @@ def hooks(pipe: str, life: str) -> dict[str, list[dict[str, Any]]]:
     # a quotation mark within a text is escaped, so this is never found in what somebody has said
     running = f"case $(cat) in *'\"background_tasks\":[{{'*) ended={BACKGROUND};; *) ended={STOPPED};; esac"
     say[STOPPED] = f"{running}; printf '%s\\n' {shlex.quote(begin)}\"$ended\" {to}"
+    if mode is not None:
+        # a prompt that is refused begins no turn
+        say[PROMPTED] = f"{_cases(mode, {'emergency': _refuse(_EMERGENCY), 'warning|read_only': _tell(_WARNING)})}; {say[PROMPTED]}"
     made: dict[str, list[dict[str, Any]]] = {}
     for event, command in say.items():
-        group: dict[str, Any] = {"hooks": [{"type": "command", "command": command, "timeout": LIMIT}]}
-        made[event] = [{"matcher": "*", **group} if event == USED else group]
+        made[event] = [_group(command, "*" if event == USED else None)]
+    if mode is not None:
+        allowed = {"normal|warning": "exit 0", "read_only|emergency": _refuse(_READ_ONLY), "*": _refuse(_DOUBT)}
+        made[USED].append(_group(_cases(mode, allowed), CHANGING))
     return made
+
+
+def _group(command: str, matcher: str | None) -> dict[str, Any]:
+    group: dict[str, Any] = {"hooks": [{"type": "command", "command": command, "timeout": LIMIT}]}
+    return group if matcher is None else {"matcher": matcher, **group}
+
+
+def _cases(mode: str, cases: Mapping[str, str]) -> str:
+    arms = " ".join(f"{word}) {what};;" for word, what in cases.items())
+    return f"mode=; read -r mode 2>/dev/null <{shlex.quote(mode)}; case $mode in {arms} esac"
+
+
+def _tell(words: str) -> str:
+    return f"printf '%s\\n' {shlex.quote(words)}"
+
+
+def _refuse(words: str) -> str:
+    return f"{_tell(words)} >&2; exit 2"
