@@ -53,7 +53,7 @@ SHOWN = {
     "restart.circuit_reset": f"{TIMES}::test_failures_in_a_row_open_the_circuit_for_its_time",
     "restart.stability_period": f"{TIMES}::test_a_life_counts_as_stable_after_its_period",
     "restart.ineffective_window": f"{TIMES}::test_memory_that_is_back_within_the_window_is_a_failure",
-    "restart.continue_prompt": "pure/test_config_run.py::test_check_tells_what_a_file_amounts_to",  # that it has no effect yet
+    "restart.continue_prompt": "e2e/test_claude_code.py::test_who_works_on_one_task_is_told_to_go_on_with_it",
     "monitoring.normal_interval": f"{TIMES}::test_the_interval_of_each_level",
     "monitoring.warning_interval": f"{TIMES}::test_the_interval_of_each_level",
     "monitoring.critical_interval": f"{TIMES}::test_the_interval_of_each_level",
