@@ -122,6 +122,18 @@ def surroundings(folder: Path, api: str, **more: str) -> dict[str, str | None]:
     return {**{name: None for name in os.environ if name not in _KEPT}, **own}
 
 
+def answer_questions(folder: Path) -> None:
+    """Answer beforehand what the program asks a person at its first start in a directory."""
+    answers = {
+        "hasCompletedOnboarding": True,
+        "hasSeenAutoDefaultNudge": True,
+        "theme": "dark",
+        "customApiKeyResponses": {"approved": [_KEY[-20:]], "rejected": []},
+        "projects": {str(folder): {"hasTrustDialogAccepted": True}},
+    }
+    (folder / "config" / ".claude.json").write_text(json.dumps(answers))
+
+
 def remove_tool_files(cwd: Path) -> None:
     """Remove what 2.0.77 writes outside of its TMPDIR."""
     shutil.rmtree(Path("/tmp/claude", re.sub(r"[^A-Za-z0-9]", "-", str(cwd))), ignore_errors=True)

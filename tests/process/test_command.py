@@ -13,7 +13,7 @@ import pytest
 
 from supervisor.core.errors import InvalidField
 from supervisor.core.event import OrphansSwept
-from supervisor.core.exits import ExitKind
+from supervisor.core.exits import Exit, ExitKind
 from supervisor.core.ports import ChildType, Handle, Launch
 from supervisor.host import identity, reaper
 from supervisor.host.identity import ProcessId
@@ -121,6 +121,24 @@ async def test_ends_are_classified(script: str, policy: AbnormalExit, kind: Exit
     async with living(command("sh", "-c", script, abnormal=policy)) as life:
         end = await life.ticket.wait_exit()
         assert (end.kind, end.code, end.signal) == (kind, code, number)
+
+
+async def test_an_end_is_what_the_judge_says() -> None:
+    """It hears what the policy would say; a judge that fails changes nothing but the reason."""
+    heard: list[Exit] = []
+
+    def judge(exit: Exit) -> Exit:
+        heard.append(exit)
+        return Exit(ExitKind.ABNORMAL, "not enough", code=exit.code)
+
+    async with living(command("true", judge=judge)) as life:
+        end = await life.ticket.wait_exit()
+        assert (end.kind, end.reason, [exit.kind for exit in heard]) == (ExitKind.ABNORMAL, "not enough", [ExitKind.NORMAL])
+    async with living(command("true", judge=lambda exit: exit.nothing)) as life:  # type: ignore[attr-defined]
+        end = await life.ticket.wait_exit()
+        assert end.kind is ExitKind.NORMAL and end.reason.startswith("exit code 0; judging it failed: AttributeError")
+    with pytest.raises(InvalidField, match="judge"):
+        command("true", judge=1)  # type: ignore[arg-type]
 
 
 async def test_a_kill_by_somebody_else_is_not_out_of_memory() -> None:

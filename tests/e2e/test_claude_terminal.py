@@ -1,0 +1,56 @@
+"""The real Claude Code on a real terminal, under the guardian."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..claude_code import answer_questions, claude_code, remove_tool_files, scripted_api, surroundings
+from ..support import run_supervisor
+from ..terminals import PATIENCE
+from .claude_run import CALM
+from .test_terminal_programs import at_terminal
+
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="terminals as Linux has them"), pytest.mark.deadline(4 * PATIENCE)]
+MARK = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}"
+
+
+@pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
+def test_a_restart_puts_a_person_back_into_the_conversation(
+    build: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was said is on the screen again, the next prompt goes on with it, and after the end the terminal is as it was."""
+    program = claude_code(build)
+    with scripted_api(tmp_path) as api:
+        for name, value in surroundings(tmp_path, api.url).items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        answer_questions(tmp_path)
+        with at_terminal(tmp_path, backend, CALM) as at:
+            sight = at.sight
+            sight.type(f"guard {program}\n")
+            for number, words in enumerate(("my number is 41", "my letter is x"), start=1):
+                at.leaf(number)
+                sight.until(lambda: 2004 in sight.screen.private_modes and MARK in sight.text and not sight.cooked, "the program's prompt")
+                sight.type(words)
+                sight.shows(words)
+                sight.type("\r")
+                sight.shows(f"ok: {words}")
+                if number == 1:
+                    asked = run_supervisor("restart", "cli.js" if build == "node" else "claude", cwd=tmp_path)
+                    assert asked.returncode == 0, asked.stderr
+                    sight.until(lambda: len(at.named("child_restarted")) == 1, "the restart")
+            assert sight.text.count("ok: my number is 41") == 1, sight.framed()
+            sight.keep(f"claude-{build}")
+            sight.type("/exit")
+            sight.shows("/exit")
+            sight.type("\r")
+            at.finished(0)
+    begun = [(event["data"]["how"], event["data"]["cut"]) for event in at.named("conversation_started")]
+    assert begun == [("new", False), ("resumed", False)]
+    assert ["my number is 41", "my letter is x"] in api.turns
+    remove_tool_files(tmp_path)
