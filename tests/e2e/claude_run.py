@@ -37,6 +37,10 @@ class ClaudeRun(Guarded):
         line = {"type": "user", "message": {"role": "user", "content": [{"type": "text", "text": text}]}}
         os.write(self.writer, json.dumps(line).encode() + b"\n")
 
+    def interrupt(self) -> None:
+        """Interrupt the turn that is under way, as a person does with the escape key."""
+        os.write(self.writer, b'{"type":"control_request","request_id":"r1","request":{"subtype":"interrupt"}}\n')
+
     def wait_idle(self, idle: bool) -> None:
         """Wait until the guardian knows whether a turn is under way."""
 

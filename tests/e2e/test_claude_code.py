@@ -186,6 +186,20 @@ def test_a_conversation_that_somebody_else_is_in(backend: str, tmp_path: Path) -
 
 
 @both
+def test_a_turn_that_is_interrupted_is_over(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """No hook says so: it is seen in the registry, and where there is none in the transcript; the next turn is one again."""
+    with guarding_claude(tmp_path, backend, api, build, "--allowedTools", "Bash") as run:
+        run.say('FAKE: [{"tool": "Bash", "input": {"command": "touch began; sleep 60"}}]')
+        eventually_sync((tmp_path / "began").exists, 30, what="the tool")
+        run.wait_idle(False)
+        run.interrupt()
+        run.wait_idle(True)
+        run.say('FAKE: [{"tool": "Bash", "input": {"command": "touch again; sleep 60"}}]')
+        eventually_sync((tmp_path / "again").exists, 60, what="the tool of the next turn")
+        run.wait_idle(False)
+
+
+@both
 def test_modes_bind_a_program_that_runs(build: str, backend: str, api: Api, tmp_path: Path) -> None:
     """Read-only and back, and no new prompts in an emergency: no restart, and both the model and the user are told why."""
 
