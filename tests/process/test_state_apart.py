@@ -310,7 +310,7 @@ async def test_it_stays_while_an_emergency_may_be_near(tmp_path: Path, monkeypat
         assert run.leaf.level is MemoryState.WARNING and not run.of(ChildExited, "archive")
         run.ledger.tell(run.leaf, Reconfigured(Thresholds(1 << 40, 1 << 41, 1 << 42)))
         await run.wait(ChildExited, "archive")
-        assert run.leaf.level is MemoryState.NORMAL
+        assert run.ledger.leaves[0].level is MemoryState.NORMAL
 
 
 @pytest.mark.parametrize("off", ["persist_state", "dry_run"])
