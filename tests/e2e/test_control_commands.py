@@ -183,7 +183,7 @@ def test_a_capture_where_nothing_is_kept_is_refused(
 ) -> None:
     """It says why, and writes nothing."""
     with guarding(tmp_path, "asyncio", "stay", options=options, tables=tables) as run:
-        listens(run)
+        eventually_sync(lambda: any(place.process.pid == run.program.pid for place in found(os.environ)), 20, what="its socket")
         assert why in ask("capture", code=1).stderr
         assert list((tmp_path / "state").rglob("*.json.*")) == []
         run.program.send(signal.SIGTERM)

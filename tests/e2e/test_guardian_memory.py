@@ -32,7 +32,7 @@ def test_a_trembling_value_changes_the_level_once(backend: str, tmp_path: Path) 
     state = StateStore(tmp_path / "state").load(run.named("state_captured")[-1]["data"]["file"])
     above = [point.total_bytes >= 40 * MIB for point in state.process.memory]
     assert changes == [("normal", "warning"), ("warning", "critical")]
-    assert sum(before != after for before, after in itertools.pairwise(above)) >= 4
+    assert sum(before != after for before, after in itertools.pairwise(above)) >= 2
 
 
 def test_an_emergency_does_not_wait(backend: str, tmp_path: Path) -> None:

@@ -210,8 +210,10 @@ def test_nobody_is_connected_to(backend: str, tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "MEMORY_GUARDIAN_HEALTH_INTERVAL": "0.2"}
     argv = [sys.executable, "-c", AUDITED, *words, "--", sys.executable, "-S", "-E", *command]
     with subprocess.Popen(argv, cwd=tmp_path, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
-        eventually_sync(lambda: list((tmp_path / "state").rglob("*.json.gz")), what="its state is captured")
-        (tmp_path / "end").touch()
+        try:
+            eventually_sync(lambda: list((tmp_path / "state").glob("*/*.json.*")), 30, what="its state is captured")
+        finally:
+            (tmp_path / "end").touch()
         _, told = program.communicate(timeout=30)
 
     assert program.returncode == 0

@@ -89,6 +89,8 @@ def test_what_would_move_the_cursor_is_not_shown(place: Place) -> None:
     """A state's digest is what a file says, whoever wrote that."""
     saved(place.store, place.project, conversation={**TALK, "digest": {**TALK["digest"], "title": "a\x1b[2Jb\x9b2Jc\u202e"}})
     code, out, _ = place.ask("show", "--summary")
+    saved(place.store, place.project, conversation={**TALK, "digest": {**TALK["digest"], "last_prompt": "half \ud800"}})
+    assert place.ask("show")[0] == place.ask("show", "--summary")[0] == 0
     assert code == 0 and out.startswith("# ab") and not any(char in out for char in "\x1b\x9b\u202e")
 
 

@@ -180,8 +180,9 @@ async def test_who_leaves_the_cgroup_is_read_from_proc(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("isolation", Isolation)
-async def test_a_restart_gives_back_what_was_open(tmp_path: Path, isolation: Isolation) -> None:
+async def test_a_restart_gives_back_what_was_open(tmp_path: Path, isolation: Isolation, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next life has its own marks, limit and descriptors, and as many as the one before; after the end there are none."""
+    monkeypatch.setattr("workers.state.worker.IDLE", 0.2)  # what captured is gone soon, with its connection
     script = ("await:on", "grow:70", "stay", "/", "await:end", "exit:0")
 
     def descriptors() -> list[int]:

@@ -95,6 +95,17 @@ def test_the_text_of_a_state_is_its_data_in_canonical_form(tmp_path: Path) -> No
         CompleteState.from_json(canonical(data))
 
 
+@pytest.mark.parametrize("value", ["nan", "5", True, 0.5, 10**301, -(10**301), None, [], {}])
+def test_a_number_is_a_number(value: object) -> None:
+    """A text is none, nor is what no arithmetic could be done with, though the checksum is that of the data."""
+    data = captured("/p").to_dict()
+    data["restart"]["history"][0]["time"] = "nan" if value == 0.5 else value
+    data["process"]["generation"] = value if value is not None else "x"
+    data["metadata"]["checksum"] = checksum(data)
+    with pytest.raises(StateInvalid, match="not a captured state"):
+        CompleteState.from_dict(data)
+
+
 def test_nesting_is_bounded() -> None:
     """As deep as `DEEPEST` is read, one deeper is not, and what would end the interpreter's stack is an error of the same kind."""
     assert parsed(b'{"a":' * (DEEPEST - 1) + b"{}" + b"}" * (DEEPEST - 1))

@@ -15,6 +15,7 @@ import attrs
 from supervisor import Value
 
 from .digest import Digest, Redact, converter
+from .excerpt import clean
 from .model import StateInvalid
 from .sessions import Subagent, subagents_of
 from .transcript import Message, end_of_lines, lines, opened, tail
@@ -107,11 +108,15 @@ class ConversationState(Value):
 
 
 def understood(data: object) -> ConversationState | None:
-    """The conversation of a captured state; None where it has none, or only the names of one."""
+    """The conversation of a captured state; None where it has none, or only the names of one.
+
+    The texts of its digest are Unicode without control characters, whoever wrote them.
+    """
     try:
-        return ConversationState.from_dict(data)
+        state = ConversationState.from_dict(data)
     except StateInvalid:
         return None
+    return attrs.evolve(state, digest=state.digest.redacted(clean))
 
 
 def advanced(path: Path | str, progress: Progress | None = None, *, most: int | None = None) -> Progress:

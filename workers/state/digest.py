@@ -12,7 +12,7 @@ import attrs
 
 from supervisor import Value
 
-from .model import StateInvalid, canonical
+from .model import StateInvalid, canonical, strict
 from .record import Usage
 
 if TYPE_CHECKING:
@@ -249,5 +249,5 @@ def converter() -> Converter:
     if _made is None:
         from cattrs import Converter
 
-        _made = Converter()
+        _made = strict(Converter())
     return _made

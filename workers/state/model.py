@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 2
 """What is written; formats.py reads the older ones."""
+
+
+MOST: Final = 10**300
+"""An integer beyond this is nobody's size, time or count, and no floating point number can be made of it."""
 
 
 class StateInvalid(ValueError):
@@ -247,8 +252,38 @@ def _converter() -> Converter:
     if _made is None:
         from cattrs import Converter
 
-        _made = Converter()
+        _made = strict(Converter())
     return _made
+
+
+def strict(converter: Converter) -> Converter:
+    """A converter that takes numbers and texts for what they are: a text is no number, and what no file of ours has is neither."""
+
+    def whole(value: object, _: object) -> int:
+        if type(value) is not int or not -MOST <= value <= MOST:
+            raise ValueError("expected an integer")
+        return value
+
+    def real(value: object, _: object) -> float:
+        if isinstance(value, float) and isfinite(value):
+            return value
+        return float(whole(value, _))
+
+    def text(value: object, _: object) -> str:
+        if type(value) is not str:
+            raise ValueError("expected a text")
+        return value
+
+    def flag(value: object, _: object) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError("expected true or false")
+        return value
+
+    converter.register_structure_hook(int, whole)
+    converter.register_structure_hook(bool, flag)  # which is an integer, to Python
+    converter.register_structure_hook(float, real)
+    converter.register_structure_hook(str, text)
+    return converter
 
 
 def _first_line(error: BaseException) -> str:
