@@ -52,9 +52,10 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     elif owner.hooks is None:
         try:
             owner.hooks = HookPipe(directory)
-        except (OSError, AttributeError) as error:  # without named pipes there is no such function
+        except OSError as error:
             unheard = f"hooks cannot tell of them: {error}"
-    resumed = None if run.resumed is None else run.resumed.session_id
+    # one that was added later is another agent
+    resumed = None if run.resumed is None or leaf.configured is None else run.resumed.session_id
     lock = partial(locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(locked, directory)
     heard = not unheard and directory is not None and owner.hooks is not None
     return ClaudeAdapter(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -44,14 +46,17 @@ class HookPipe:
         directory: A private one.
 
     Raises:
-        OSError: It cannot be made there.
+        OSError: It cannot be made there, or this system has none.
     """
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / PIPE
-        os.mkfifo(self.path, 0o600)
-        self.fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._rest = b""
+        if sys.platform == "win32":
+            raise OSError(errno.ENOTSUP, "Windows has no named pipes of this kind")
+        else:
+            self.path = directory / PIPE
+            os.mkfifo(self.path, 0o600)
+            self.fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._rest = b""
 
     def take(self) -> list[Told]:
         """What has been said since the last time; what nobody of ours would say is left out. Never waits."""
