@@ -50,13 +50,9 @@ class HookPipe:
     """
 
     def __init__(self, directory: Path) -> None:
-        if sys.platform == "win32":
-            raise OSError(errno.ENOTSUP, "Windows has no named pipes of this kind")
-        else:
-            self.path = directory / PIPE
-            os.mkfifo(self.path, 0o600)
-            self.fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._rest = b""
+        self.path = directory / PIPE
+        self.fd = _opened(self.path)
+        self._rest = b""
 
     def take(self) -> list[Told]:
         """What has been said since the last time; what nobody of ours would say is left out. Never waits."""
@@ -74,6 +70,14 @@ class HookPipe:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def _opened(path: Path) -> int:
+    if sys.platform == "win32":
+        raise OSError(errno.ENOTSUP, "Windows has no named pipes of this kind")
+    else:
+        os.mkfifo(path, 0o600)
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def heard(line: bytes) -> Told | None:
