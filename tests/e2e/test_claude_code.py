@@ -22,6 +22,13 @@ from .guarded import Tables
 both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
 """Both builds, and both event loops: what the program does is no question of the loop."""
 
+DUE: Tables = {
+    "thresholds": {"warning": "10MiB", "critical": "20MiB", "emergency": "8GiB"},
+    "restart": {"max_attempts": 1, "ineffective_window": 0},
+    "monitoring": {"warning_interval": 0.2, "critical_interval": 0.2, "normal_interval": 0.2, "critical_samples": 20},
+}
+"""Its memory is critical from the start on, and a restart is due after some seconds."""
+
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
@@ -76,12 +83,7 @@ def test_a_controlled_restart_between_two_turns_goes_on_with_the_conversation(bu
 @both
 def test_a_restart_waits_for_the_end_of_the_turn(build: str, backend: str, api: Api, tmp_path: Path) -> None:
     """Its memory is critical from the start on; it is restarted when the answer is there and in the transcript, and not before."""
-    tables: Tables = {
-        "thresholds": {"warning": "10MiB", "critical": "20MiB", "emergency": "8GiB"},
-        "restart": {"max_attempts": 1, "ineffective_window": 0},
-        "monitoring": {"warning_interval": 0.2, "critical_interval": 0.2, "normal_interval": 0.2, "critical_samples": 20},
-    }
-    with guarding_claude(tmp_path, backend, api, build, tables=tables) as run:
+    with guarding_claude(tmp_path, backend, api, build, tables=DUE) as run:
         run.say('FAKE: [{"tool": "Bash", "input": {"command": "sleep 6; echo slept"}}, {"text": "the answer", "delay": 1}]')
         started = wait_request(api, "the answer")["t"]
         assert run.wait_results(1) == ["the answer"] and time.time() - started >= 6
@@ -102,6 +104,24 @@ def test_a_restart_waits_for_the_end_of_the_turn(build: str, backend: str, api: 
         "end of script",
     ]
     assert [event["data"]["cut"] for event in run.named("conversation_started")] == [False, False]
+
+
+@both
+def test_prompts_that_wait_are_not_lost(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """They were read while a turn lasted, by a life whose restart was due: it has them answered first."""
+    with guarding_claude(tmp_path, backend, api, build, tables=DUE) as run:
+        run.say('FAKE: [{"text": "the first", "delay": 6}]')
+        wait_request(api, "the first")
+        run.say("the second")
+        run.say("the third")
+        run.wait_for("child_restarted", timeout=40)
+        run.say("the fourth")
+        eventually_sync(lambda: any(texts[-1].strip() == "the fourth" for texts in api.turns), 30, what="the fourth")
+        run.end_input()
+        run.finish()
+
+    (*_, last) = api.turns
+    assert [text.strip() for text in last[1:]] == ["the second", "the third", "the fourth"]
 
 
 @both

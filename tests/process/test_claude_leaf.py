@@ -176,7 +176,7 @@ def test_what_is_on_disk(stage: Stage) -> None:
 
 
 def test_when_a_turn_is_answered(stage: Stage) -> None:
-    """By an answer that calls no tool, or an interruption; not by one to an earlier turn, nor by a subagent's."""
+    """By an answer that calls no tool, or an interruption, when no prompt waits; not by one to an earlier turn, nor by a subagent's."""
     late, early = {"timestamp": "2026-01-02T03:04:06.000Z"}, {"timestamp": "2026-01-02T03:00:00.000Z"}
     tool = {
         "type": "assistant",
@@ -192,6 +192,10 @@ def test_when_a_turn_is_answered(stage: Stage) -> None:
         ([PROMPT, {**tool, **late}], False),
         ([PROMPT, {**ANSWER, **late, "isSidechain": True}], False),
         ([PROMPT, {**stopped, **late}], True),
+        ([PROMPT, {**NOTE, **late}, {**ANSWER, **late}], False),
+        ([PROMPT, {**NOTE, **late}, {**ANSWER, **late}, {**NOTE, **late, "operation": "dequeue"}], True),
+        ([PROMPT, {**NOTE, **late}, {**NOTE, **late}, {**ANSWER, **late}, {**NOTE, **late, "operation": "popAll"}], True),
+        ([{**NOTE, **early}, PROMPT, {**ANSWER, **late}], True),
     ]
     for records, answered in cases:
         assert is_answered(stage.transcript(ASKED, *records), since) is answered, records

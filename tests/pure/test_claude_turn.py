@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from supervisor import Exit, ExitKind
 from workers.claude.exits import judged
 from workers.claude.settings import BACKGROUND, PROMPTED, STARTED, STOPPED, USED
-from workers.claude.turn import QUIET, SETTLED, SETTLING, Seen, Turn, heard, looked
+from workers.claude.turn import NEXT, QUIET, SETTLED, SETTLING, Seen, Turn, heard, looked
 
 NOTHING, ANSWERED, IDLE, BUSY = Seen(None, False), Seen(None, True), Seen("idle", False), Seen("busy", False)
 
@@ -25,8 +25,9 @@ def test_a_turn_ends_when_its_answer_is_written() -> None:
     turn = heard(turn, STOPPED, 20.0, 1010.0)
     assert turn.is_busy and turn.next_look == 20.0
     turn = looked(turn, NOTHING, 20.0)
+    assert looked(turn, ANSWERED, 20.0 + NEXT / 2).is_busy  # a prompt may wait
     assert turn.is_busy and turn.next_look == 20.0 + SETTLING
-    assert looked(turn, ANSWERED, 20.1) == Turn()
+    assert looked(turn, ANSWERED, 20.0 + NEXT) == Turn()
     assert looked(turn, BUSY, 20.0 + SETTLED) == Turn()
 
 
@@ -43,7 +44,7 @@ def test_tasks_in_the_background_keep_it_busy() -> None:
     assert turn.is_busy and turn.next_look is None
     assert looked(turn, ANSWERED, 100.0).is_busy
     turn = heard(heard(turn, PROMPTED, 200.0, 1200.0), STOPPED, 201.0, 1201.0)
-    assert looked(turn, ANSWERED, 201.0) == Turn()
+    assert looked(turn, ANSWERED, 202.0) == Turn()
 
 
 @pytest.mark.parametrize("over", [IDLE, ANSWERED])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ..state.record import Kind, Record, parsed
 from ..state.transcript import TranscriptUnreadable, end_of_lines, lines, opened, reversed_lines
@@ -17,6 +18,8 @@ FIRST: Final = 4 << 20
 LAST: Final = 8 << 20
 """Bytes of its end within which its last message is."""
 
+_QUEUE: Final = b'"queue-operation"'
+_BEGINNING: Final = 200
 _SAID: Final = frozenset({Kind.PROMPT, Kind.ANSWER, Kind.RESULT, Kind.COMPACTED})
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -56,7 +59,9 @@ def on_disk(transcript: Path | None) -> OnDisk:
 
 
 def is_answered(transcript: Path | None, since: float) -> bool:
-    """Whether the last thing that was said is an answer that calls no tool, or a failure or interruption that ended the turn. Blocks.
+    """Whether the last thing that was said ends the turn, and no prompt waits for the next one. Blocks.
+
+    What ends a turn is an answer that calls no tool, a failure, or an interruption. The newest builds write down which prompts wait.
 
     Args:
         transcript: The file; None when there is none.
@@ -64,16 +69,43 @@ def is_answered(transcript: Path | None, since: float) -> bool:
     """
     if transcript is None:
         return False
+    last: Record | None = None
+    waiting, counts = 0, True
     try:
         with opened(transcript) as file:
             for line in reversed_lines(file, LAST):
-                record = parsed(line)
-                if record.is_side or record.kind not in (*_SAID, Kind.INTERRUPTION):
-                    continue
-                return _ends(record) and _time(record) >= since
+                if _QUEUE in line[:_BEGINNING]:
+                    moved = _moved(line, since) if counts else None
+                    counts, waiting = moved is not None, waiting + (moved or 0)
+                elif last is None:
+                    record = parsed(line)
+                    if not record.is_side and record.kind in (*_SAID, Kind.INTERRUPTION):
+                        last = record
+                        if not _ends(record) or _time(record) < since:
+                            return False
+                if last is not None and not counts:
+                    break
     except TranscriptUnreadable:
         return False
-    return False
+    return last is not None and waiting <= 0
+
+
+def _moved(line: bytes, since: float) -> int | None:
+    """By how many the prompts that wait became more; None where that was before the turn, or where none that came before it waits."""
+    record = _note(line)
+    if record is None or _written(record.get("timestamp")) < since:
+        return None
+    operation = record.get("operation")
+    return None if operation == "popAll" else 1 if operation == "enqueue" else -1
+
+
+def _note(line: bytes) -> dict[str, Any] | None:
+    """A record of the program's own, as it is; None where it is none."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _ends(record: Record) -> bool:
@@ -81,7 +113,12 @@ def _ends(record: Record) -> bool:
 
 
 def _time(record: Record) -> float:
+    return _written(record.time)
+
+
+def _written(time: object) -> float:
+    """When a record says that it was written, in seconds since the epoch; 0 where it does not."""
     try:
-        return datetime.fromisoformat(record.time or "").timestamp()
+        return datetime.fromisoformat(str(time)).timestamp()
     except ValueError:
         return 0.0

@@ -18,6 +18,9 @@ from .settings import BACKGROUND, PROMPTED, STARTED, STOPPED, USED
 SETTLING: Final = 0.05
 """Seconds between looks for an answer in the transcript."""
 
+NEXT: Final = 0.25
+"""Seconds after the end of a turn within which a prompt that waits begins the next one; 2.0 tells of those in no other way."""
+
 SETTLED: Final = 2.0
 """Seconds after which the end of a turn is believed without."""
 
@@ -52,7 +55,7 @@ class Seen(Value):
 
     Attributes:
         status: What the registry says: idle, busy, or None where it says nothing.
-        is_answered: Whether the transcript ends with what ends a turn, said since the turn began.
+        is_answered: Whether the transcript ends with what ends a turn, said since the turn began, and no prompt waits.
     """
 
     status: str | None
@@ -79,7 +82,8 @@ def looked(turn: Turn, seen: Seen, now: float) -> Turn:
     if not turn.is_busy or turn.waits_for:
         return evolve(turn, next_look=None)
     if turn.ended_at is not None:
-        if seen.is_answered or now - turn.ended_at >= SETTLED:
+        since = now - turn.ended_at
+        if since >= (NEXT if seen.is_answered else SETTLED):
             return Turn()
         return evolve(turn, next_look=now + SETTLING)
     over = seen.status == "idle" or (seen.status is None and seen.is_answered)
