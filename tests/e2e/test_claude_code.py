@@ -162,6 +162,17 @@ def test_who_works_on_one_task_is_told_to_go_on_with_it(api: Api, tmp_path: Path
     assert len(api.turns[-1]) == 2 and api.turns[-1][0] == task
 
 
+def test_an_interrupt_is_no_success(api: Api, tmp_path: Path) -> None:
+    """The program ends with code 0, which is the run's; but nobody takes it for the end of its task."""
+    with guarding_claude(tmp_path, "trio", api, "native", "-p", 'FAKE: [{"hang": true}]', streams=False) as run:
+        wait_request(api, "hang")
+        os.kill(run.wait_for("child_started", path=LEAF)["data"]["pid"], signal.SIGINT)
+        finished = run.finish(40)
+
+    exit = run.named("child_exited", path=LEAF)[-1]["data"]["exit"]
+    assert (finished.returncode, exit["kind"], exit["code"]) == (0, "shutdown", 0) and "interrupted" in exit["reason"]
+
+
 def test_the_wrapper_of_the_package_and_a_conversation_that_the_program_names(api: Api, tmp_path: Path) -> None:
     """Where npm runs no scripts a script of Node's is between; ``--continue`` is learned from the program, and resumed by its id."""
     environ = surroundings(tmp_path, api.url)
