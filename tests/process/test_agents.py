@@ -15,6 +15,7 @@ import pytest
 
 from supervisor import ChildExited, ChildStarted, ControlRefused, StartFailed, UsageError
 from workers.agents import AgentRefused, add, remove
+from workers.claude.adapter import ClaudeAdapter
 from workers.config import Agent
 from workers.config.added import added
 from workers.control import GuardianControl
@@ -79,6 +80,45 @@ async def test_an_agent_that_is_added_is_guarded_like_the_others(tmp_path: Path)
         assert leaf.configured is None
     assert len(run.of(MonitoringStopped, "other", "leaf")) == 1
     assert not (project(run) / "other.json").exists() and not (tmp_path / "other.mode").exists()
+
+
+TALKER = """
+import json, subprocess, sys, time
+from pathlib import Path
+words = sys.argv[1:]
+hooks = json.loads(Path(words[words.index("--settings") + 1]).read_text())["hooks"]
+def fire(event, **data):
+    for group in hooks[event]:
+        subprocess.run(["sh", "-c", group["hooks"][0]["command"]], input=json.dumps(data).encode() + b"\\n", check=True)
+fire("SessionStart", session_id="learned-1")
+fire("UserPromptSubmit")
+while not Path("over").exists():
+    time.sleep(0.01)
+fire("Stop")
+time.sleep(600)
+"""
+"""What tells of its conversation and of one turn, as Claude Code does."""
+
+
+async def test_agents_that_are_added_tell_of_their_turns(tmp_path: Path) -> None:
+    """The worker that hears of them comes with the first one; of another life's turn, or another agent's, nothing is believed."""
+    stand_in = tmp_path / "claude"
+    (tmp_path / "talker.py").write_text(TALKER)
+    stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {tmp_path}/talker.py "$@"\n')
+    stand_in.chmod(0o755)
+    async with inside(tmp_path, "stay") as run:
+        first = run.leaf.agent
+        talks = attrs.evolve(first.command, argv=(str(stand_in),))
+        one, two = [await add(run.ledger, attrs.evolve(first, name=name, command=talks)) for name in ("one", "two")]
+        assert run.ledger.tree is not None
+        assert [row.id for row in run.ledger.tree.supervisor("services").which_children()].count("turns") == 1
+        await eventually(lambda: not one.guard.idle and not two.guard.idle, 20, what="turns")
+        assert one.session == two.session == "learned-1" and run.leaf.guard.idle
+        assert isinstance(one.adapter, ClaudeAdapter) and isinstance(two.adapter, ClaudeAdapter)
+        two.adapter.generation += 1
+        (tmp_path / "over").touch()
+        await eventually(lambda: one.guard.idle, 20, what="the end of the turn")
+        assert not two.guard.idle
 
 
 async def test_an_agent_that_is_removed_leaves_nothing(tmp_path: Path) -> None:
