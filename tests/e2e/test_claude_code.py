@@ -25,9 +25,9 @@ both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node
 DUE: Tables = {
     "thresholds": {"warning": "10MiB", "critical": "20MiB", "emergency": "8GiB"},
     "restart": {"max_attempts": 1, "ineffective_window": 0},
-    "monitoring": {"warning_interval": 0.2, "critical_interval": 0.2, "normal_interval": 0.2, "critical_samples": 20},
+    "monitoring": {"warning_interval": 0.2, "critical_interval": 0.2, "normal_interval": 0.2, "critical_samples": 40},
 }
-"""Its memory is critical from the start on, and a restart is due after some seconds."""
+"""Its memory is critical from the start on, and a restart is due after eight seconds: by then the program has begun its first turn."""
 
 
 @pytest.fixture
@@ -84,9 +84,9 @@ def test_a_controlled_restart_between_two_turns_goes_on_with_the_conversation(bu
 def test_a_restart_waits_for_the_end_of_the_turn(build: str, backend: str, api: Api, tmp_path: Path) -> None:
     """Its memory is critical from the start on; it is restarted when the answer is there and in the transcript, and not before."""
     with guarding_claude(tmp_path, backend, api, build, tables=DUE) as run:
-        run.say('FAKE: [{"tool": "Bash", "input": {"command": "sleep 6; echo slept"}}, {"text": "the answer", "delay": 1}]')
+        run.say('FAKE: [{"tool": "Bash", "input": {"command": "sleep 8; echo slept"}}, {"text": "the answer", "delay": 1}]')
         started = wait_request(api, "the answer")["t"]
-        assert run.wait_results(1) == ["the answer"] and time.time() - started >= 6
+        assert run.wait_results(1) == ["the answer"] and time.time() - started >= 8
         run.wait_for("child_restarted")
         run.say("go on")
         assert run.wait_results(2)[1] == "end of script"
@@ -94,7 +94,7 @@ def test_a_restart_waits_for_the_end_of_the_turn(build: str, backend: str, api: 
         run.finish()
 
     initiated = run.wait_for("restart_initiated")
-    assert datetime.fromisoformat(initiated["time"]).timestamp() >= started + 7
+    assert datetime.fromisoformat(initiated["time"]).timestamp() >= started + 9
     assert any("go on" in texts and any("the answer" in text for text in texts) for texts in api.turns)
     said = [record for path in transcripts(tmp_path) for record in map(json.loads, path.read_text().splitlines())]
     assert [
@@ -110,7 +110,7 @@ def test_a_restart_waits_for_the_end_of_the_turn(build: str, backend: str, api: 
 def test_prompts_that_wait_are_not_lost(build: str, backend: str, api: Api, tmp_path: Path) -> None:
     """They were read while a turn lasted, by a life whose restart was due: it has them answered first."""
     with guarding_claude(tmp_path, backend, api, build, tables=DUE) as run:
-        run.say('FAKE: [{"text": "the first", "delay": 6}]')
+        run.say('FAKE: [{"text": "the first", "delay": 9}]')
         wait_request(api, "the first")
         run.say("the second")
         run.say("the third")
