@@ -185,6 +185,9 @@ COMMANDS: Final[Mapping[str, ControlCommand]] = {
         "[NAME] [--json]", "Have a guardian read its configuration again; a broken one changes nothing.", _add_guardian_options, _reload
     ),
     "states": ControlCommand(
-        "list | show | diff | export | restore | prune [--help]", "Read and restore what was captured.", _add_states_options, _states
+        "list | show | diff | export | restore | prune | rekey [--help]",
+        "Read and restore what was captured.",
+        _add_states_options,
+        _states,
     ),
 }

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import Final
 
 import anyio
+import anyio.to_thread
 
 from supervisor import Attached, Fault, Record, ServiceManager, Session, StartFailed, StopRequest, UsageError
 
@@ -21,6 +22,7 @@ from .protection import RestartProtection
 from .redactor import redacted_text
 from .roster import Roster
 from .running import cannot_start, channels_of, scratch
+from .unstarted import check_key
 
 log: Final = logging.getLogger("memory_guardian")
 
@@ -101,6 +103,8 @@ class Monitoring:
             self._protection.follow(self.ledger.spent(self.leaf))
 
     async def _run_claimed(self, claims: ExitStack, sinks: list[Callable[[Record], object]]) -> None:
+        if self._run.config.encryption.key:
+            await anyio.to_thread.run_sync(check_key, self._run)
         ledger = Ledger(self._run, [])
         session = Session(run=uuid.uuid4().hex, backend="", stop=self.stop, service=_Up(self.settled))
         directory = scratch(ledger, session.run, claims, warn)

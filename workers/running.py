@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from anyio import to_thread
+
 from supervisor import (
     Console,
     Event,
@@ -32,7 +34,7 @@ from .redactor import redacted_text
 from .roster import Roster
 from .state.files import StateWriteFailed
 from .state.scratch import run_directory
-from .unstarted import fault_of
+from .unstarted import check_key, fault_of
 from .words import WORDS, status, subject, summary_rows
 
 if TYPE_CHECKING:
@@ -49,8 +51,10 @@ async def run(run: GuardianRun, session: Session) -> int:
         The exit code.
 
     Raises:
-        UsageError: A name given by hand is in use, or a command cannot be started.
+        UsageError: A name given by hand is in use, a command cannot be started, or the key of encryption cannot be had.
     """
+    if run.config.encryption.key:
+        await to_thread.run_sync(check_key, run)  # a keyring may take its time
     # a guardian starts its leaves and nothing else, so every other dead child is one that it adopted
     own_all_sessions()
     with ExitStack() as claims:

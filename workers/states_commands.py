@@ -69,7 +69,9 @@ class States:
         limits = {name: getattr(options, name, None) for name in ("max_age_days", "max_states", "max_size")}
         self.config: MemoryGuardianConfig
         self.config, self.state_dir = configure_states(options.config, context.environ, state_dir=options.state_dir, **limits)
-        self.store = StateStore(self.state_dir, seal_of(self.config.encryption, context.environ))
+        # a key that is yet to be made cannot be read
+        is_first = options.action == "rekey" and options.new_key
+        self.store = StateStore(self.state_dir, None if is_first else seal_of(self.config.encryption, context.environ))
         self.project = os.path.realpath(options.project)
         self.key = project_key(self.project)
 
@@ -290,6 +292,27 @@ def _prune(states: States) -> int:
     return 1 if failed else 0
 
 
+def _rekey(states: States) -> int:
+    from .state.keys import add_key
+    from .state.rekeying import rekey
+
+    if states.options.agent is not None:
+        raise UsageError([Fault("--agent", "all that is kept of a project is encrypted with one key; leave it out")])
+    if not states.config.encryption.key:
+        raise UsageError([Fault("encryption.key", "names no key; see docs/state.md")])
+    if states.options.new_key:
+        add_key(states.config.encryption.key)
+    store = StateStore(states.state_dir, seal_of(states.config.encryption, states.context.environ))
+    done = [rekey(store, key) for key in (store.keys() if states.options.all else (states.key,))]
+    counts = sum(one.states for one in done), sum(one.segments for one in done)
+    failed = [error for one in done for error in one.failed]
+    data = {"new_key": states.options.new_key, "states": counts[0], "segments": counts[1], "failed": failed}
+    states.context.tell(states.options, data, f"encrypted again: {counts[0]} states, {counts[1]} segments of journals")
+    for error in failed:
+        states.context.refuse(error)
+    return 1 if failed else 0
+
+
 def _one_state(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "state", metavar="STATE", nargs="?", default=LATEST, help="an id, the beginning or the end of one, or latest, which is the default"
@@ -341,6 +364,11 @@ def _add_prune_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-size", metavar="SIZE", help="instead of state.max_size; 0 is no limit")
 
 
+def _add_rekey_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--new-key", action="store_true", help="make a new key first, and keep it in front of the old ones")
+    parser.add_argument("--all", action="store_true", help="of all projects")
+
+
 ACTIONS: Final[Mapping[str, Action]] = {
     "list": Action("[--all] [options]", "Say which states there are, the newest first.", _add_list_options, _list),
     "show": Action("[STATE] [--summary [--budget BYTES]] [options]", "Show a state.", _add_show_options, _show),
@@ -359,5 +387,11 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "prune": Action(
         "[--dry-run] [--all] [options]", "Remove states that are too old or too many, never the last good one.", _add_prune_options, _prune
+    ),
+    "rekey": Action(
+        "[--new-key] [--all] [options]",
+        "Encrypt everything again with the newest key of encryption.key, also what is plain.",
+        _add_rekey_options,
+        _rekey,
     ),
 }

@@ -155,3 +155,12 @@ def refused(case: str, finished: Finished, expected: list[str]) -> None:
     assert "Traceback" not in finished.stderr, (case, finished.stderr)
     for text in expected:
         assert text in finished.stderr, (case, text, finished.stderr)
+
+
+def test_a_key_that_cannot_be_had(tmp_path: Path) -> None:
+    """That state could not be encrypted is said at the start, with the remedy; where none is kept nobody asks for the key."""
+    environ = {"MEMORY_GUARDIAN_ENCRYPTION_KEY": f"file:{tmp_path}/key", "MEMORY_GUARDIAN_GUARDIAN_STATE_DIR": str(tmp_path / "state")}
+    refused = run_supervisor("--", "true", env=environ)
+    assert refused.returncode == 2
+    assert "encryption.key: " in refused.stderr and "the file is not there" in refused.stderr and "rekey --new-key" in refused.stderr
+    assert run_supervisor("--dry-run", "--", "true", env=environ).returncode == 0

@@ -16,10 +16,14 @@ import attrs
 import pytest
 
 from supervisor.edge.command_line import main
+from workers.config import EncryptionConfig
 from workers.state.files import project_key
 from workers.state.index import NAME
+from workers.state.journal import Mark
 from workers.state.journals import journal_of
+from workers.state.keys import new_key
 from workers.state.model import CompleteState
+from workers.state.seal import seal_of
 from workers.state.store import StateStore
 
 from ..process.state_support import SESSION, VERSION_1, captured, saved
@@ -322,3 +326,45 @@ def test_the_installed_program_has_it(store: StateStore, project: Path) -> None:
     saved(store, project)
     done = run_supervisor("states", "list", "--state-dir", store.state_dir, cwd=project)
     assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (0, 2, "")
+
+
+def test_a_new_key_encrypts_what_was_kept_before(project: Path, store: StateStore, ask: Callable[..., Asked], tmp_path: Path) -> None:
+    """The first key and each later one: states and journals that were plain or closed by an older key open without that one afterwards."""
+    place = tmp_path / "key"
+    env = {"MEMORY_GUARDIAN_ENCRYPTION_KEY": f"file:{place}"}
+    transcript = tmp_path / "transcript.jsonl"
+    transcript.write_bytes(b'{"type": "user"}\n' * 100)
+    key = project_key(project)
+    (store.state_dir / key).mkdir(parents=True, mode=0o700)
+    mark = attrs.asdict(journal_of(store, key, SESSION).append(transcript))
+    path = saved(store, project, reason="to keep", journal=mark)
+
+    assert ask("rekey", env=env)[0] == 1 and not place.exists()
+    data = told(ask("rekey", "--new-key", "--json", env=env))
+    assert data == {"new_key": True, "states": 1, "segments": 1, "failed": []}
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600 and not path.exists()
+    assert told(ask("rekey", "--json", env=env))["states"] == 0
+    assert told(ask("rekey", "--new-key", "--json", env=env)) == data
+    newest, oldest = place.read_text().split()
+    place.write_text(newest)
+    seal = seal_of(EncryptionConfig(f"file:{place}"))
+    (kept,) = (sealed := StateStore(store.state_dir, seal)).files(key)
+    assert sealed.load(kept).restart.reason == "to keep"
+    with (tmp_path / "again").open("wb") as into:
+        journal_of(sealed, key, SESSION).rebuild(Mark(**mark), into)
+    assert (tmp_path / "again").read_bytes() == transcript.read_bytes()
+    assert told(ask("show", "--json", env=env))["restart"]["reason"] == "to keep"
+
+    place.write_text(oldest)
+    code, out, err = ask("rekey", env=env)
+    assert code == 1 and "encrypted again: 0 states, 0 segments" in out and "key" in err
+    place.write_text(newest)
+    assert told(ask("rekey", "--json", env=env))["failed"] == []
+
+
+def test_keys_are_for_what_is_encrypted(project: Path, store: StateStore, ask: Callable[..., Asked]) -> None:
+    """Without a configured key, with one in a variable, or for one agent there is nothing that could be done."""
+    assert ask("rekey")[0] == 2
+    code, _, err = ask("rekey", "--new-key", env={"MEMORY_GUARDIAN_ENCRYPTION_KEY": "env:STATE_KEY"})
+    assert code == 1 and "put a new key before the old one" in err
+    assert ask("rekey", "--agent", "claude", env={"MEMORY_GUARDIAN_ENCRYPTION_KEY": "env:STATE_KEY", "STATE_KEY": new_key()})[0] == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.policy.arming import FIRST_PAUSE, LATE, LONGEST_PAUSE, Patience, disappointed, has_drifted, is_near, marks
+from workers.policy.arming import FIRST_PAUSE, LATE, LONGEST_PAUSE, Patience, disappointed, has_drifted, is_near, is_spent, marks
 from workers.policy.pressure import Thresholds
 
 MIB = 1 << 20
@@ -46,6 +46,14 @@ def test_marks_are_set_anew_only_when_it_matters() -> None:
 def test_less_cache_is_a_drift_as_well() -> None:
     """Or the mark would lie beyond the crossing."""
     assert has_drifted(marks(LIMITS, 20 * MIB, 90 * MIB), 20 * MIB, 30 * MIB)
+
+
+def test_a_mark_that_has_told_too_early_is_spent() -> None:
+    """What does not count has grown: the mark of 200 MiB was reached while 197 count, and says nothing when 200 do."""
+    found = marks(LIMITS, 120 * MIB, 120 * MIB)
+    assert is_spent(found, 197 * MIB, 200 * MIB)
+    assert not is_spent(found, 197 * MIB, 199 * MIB)
+    assert not is_spent(found, 201 * MIB, 204 * MIB), "its level is reached"
 
 
 def test_near_is_just_below_a_level() -> None:

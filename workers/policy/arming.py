@@ -62,6 +62,11 @@ def has_drifted(armed: Marks, total: int, charged: int) -> bool:
     return drift > _DRIFT and drift > _tolerance(armed.totals, total)  # the second is never less than the first, and dearer
 
 
+def is_spent(armed: Marks, total: int, charged: int) -> bool:
+    """Whether a mark has told of its level before that was reached: it does not tell again when it is."""
+    return any(at > total and charged >= at + armed.besides for at in armed.totals)
+
+
 def _tolerance(totals: tuple[int, ...], total: int) -> int:
     return max(_DRIFT, min((at - total for at in totals if at > total), default=total) // 8)
 

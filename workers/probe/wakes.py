@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import attrs
 
-from ..policy.arming import Marks, Patience, disappointed, has_drifted, is_near, marks
+from ..policy.arming import Marks, Patience, disappointed, has_drifted, is_near, is_spent, marks
 from ..policy.pressure import MemoryState, classify
 
 if sys.platform == "linux":
@@ -34,6 +34,9 @@ STEP: Final = 0.002
 
 BIRTH: Final = 0.05
 """Seconds from the start of a life until the kernel is asked to tell of it."""
+
+SETTLE: Final = 0.1
+"""How often, in seconds, a leaf above a level is looked at that was not judged yet."""
 
 PRESSURE_PAUSE: Final = 2.0
 """Seconds between two sweeps because of the host's pressure."""
@@ -182,7 +185,9 @@ class KernelWakes:
             self.sampled(source.watch, total, now)  # it has waited long enough for its marks
         elif now < source.until and is_near(thresholds, total):
             source.at = now + STEP
-        elif not self._is_above(source, total):
+        elif source.watch.leaf.is_fresh and total >= thresholds.warning_bytes:
+            source.at = now + SETTLE  # what it crosses until it is judged for the first time was not told
+        elif not self._is_above(source, total) or self._is_spent(source, total):
             source.patience = disappointed(source.patience, now)
             source.at = source.patience.not_before
             self._disarm(source)
@@ -209,9 +214,15 @@ class KernelWakes:
     def _is_above(self, source: Source, total: int) -> bool:
         """Whether it was not for nothing: the leaf is above a mark, and has been."""
         leaf = source.watch.leaf
-        if leaf.is_fresh:
-            return total >= leaf.thresholds.warning_bytes
         return leaf.level.rank > 0 and total >= leaf.thresholds.leave_bytes(leaf.level)
+
+    @staticmethod
+    def _is_spent(source: Source, total: int) -> bool:
+        """Whether the next level would be reached unheard."""
+        try:
+            return source.armed is not None and is_spent(source.armed, total, source.crossings.charged())
+        except OSError:  # it has just ended
+            return False
 
     def _want(self, source: Source, total: int, charged: int) -> None:
         source.wanted = marks(source.watch.leaf.thresholds, total, charged)

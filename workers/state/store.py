@@ -139,6 +139,41 @@ class StateStore:
             blob = self.seal.opened(blob, _header(key, state_id or ""))
         return CompleteState.from_json(codec.decompress(blob, LARGEST))
 
+    def reseal(self, path: Path) -> bool:
+        """Encrypt a state again with the key that closes now, if it is plain or an older key closed it.
+
+        The old file goes when the new one is on disk.
+
+        Returns:
+            Whether that was needed.
+
+        Raises:
+            StateUnreadable: It does not open or is damaged, and stays as it is; or there is no key.
+            StateWriteFailed: It could not be written, and stays as it is; or the plain one could not be removed.
+        """
+        if self.seal is None:
+            raise StateUnreadable(path, "there is nothing to encrypt with: encryption.key names no key")
+        state_id, is_sealed = state_id_of(path.name) or "", path.name.endswith(SEALED)
+        header = _header(path.parent.name, state_id)
+        try:
+            blob = read_private(path, LARGEST)
+            if is_sealed and self.seal.is_current(blob):
+                return False
+            self.decoded(blob, path.parent.name, state_id, is_sealed)  # what is damaged is not sealed as if it were whole
+            plain = self.seal.opened(blob, header) if is_sealed else blob
+        except OSError as error:
+            raise StateUnreadable(path, error.strerror or str(error)) from error
+        except StateInvalid as error:
+            raise StateUnreadable(path, str(error)) from error
+        write_atomic(path if is_sealed else path.with_name(path.name + SEALED), self.seal.sealed(plain, header))
+        if not is_sealed:
+            try:
+                os.unlink(path)
+                sync_directory(path.parent)
+            except OSError as error:
+                raise StateWriteFailed(path, error) from error
+        return True
+
     def list(self, project_dir: Path | str) -> tuple[Path, ...]:
         """The state files of a project, oldest first."""
         return self.files(project_key(project_dir))
