@@ -151,6 +151,8 @@ class StateStore:
             StateUnreadable: It does not open or is damaged, and stays as it is; or there is no key.
             StateWriteFailed: It could not be written, and stays as it is; or the plain one could not be removed.
         """
+        from .seal import resealed
+
         if self.seal is None:
             raise StateUnreadable(path, "there is nothing to encrypt with: encryption.key names no key")
         state_id, is_sealed = state_id_of(path.name) or "", path.name.endswith(SEALED)
@@ -160,12 +162,12 @@ class StateStore:
             if is_sealed and self.seal.is_current(blob):
                 return False
             self.decoded(blob, path.parent.name, state_id, is_sealed)  # what is damaged is not sealed as if it were whole
-            plain = self.seal.opened(blob, header) if is_sealed else blob
+            sealed = resealed(blob, header, self.seal)
         except OSError as error:
             raise StateUnreadable(path, error.strerror or str(error)) from error
         except StateInvalid as error:
             raise StateUnreadable(path, str(error)) from error
-        write_atomic(path if is_sealed else path.with_name(path.name + SEALED), self.seal.sealed(plain, header))
+        write_atomic(path if is_sealed else path.with_name(path.name + SEALED), sealed)
         if not is_sealed:
             try:
                 os.unlink(path)
