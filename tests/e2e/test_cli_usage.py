@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor import ControlCommand, Redactor, Renderer
-from supervisor.edge.application import Application, Session
+from supervisor.edge.application import Session
 from supervisor.edge.command_line import LATER, main, split
 from supervisor.edge.finding import Finding
+from supervisor.edge.seam import Application
 from supervisor.edge.signals import StopRequest, handled_signals
 from tests.support import ROOT, Finished, Program, eventually_sync, read_events, running
 from workers import config
