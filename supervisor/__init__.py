@@ -73,10 +73,10 @@ if TYPE_CHECKING:
     from .core.extra_errors import WorkerFailed as WorkerFailed
     from .core.history import RestartHistory as RestartHistory
     from .core.history import Spent as Spent
+    from .core.launch import ChildType as ChildType
+    from .core.launch import Launch as Launch
     from .core.limits import Limits as Limits
-    from .core.ports import ChildType as ChildType
     from .core.ports import Handle as Handle
-    from .core.ports import Launch as Launch
     from .core.ports import Ticket as Ticket
     from .core.report import Report as Report
     from .core.report import Severity as Severity
@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from .core.tuning import outlook as outlook
     from .core.tuning import sustained as sustained
     from .core.tuning import worst_cases as worst_cases
+    from .core.value import Entity as Entity
     from .core.value import Value as Value
     from .core.value import evolve as evolve
     from .edge.application import Session as Session
@@ -167,6 +168,7 @@ if TYPE_CHECKING:
     from .host.identity import identify as identify
     from .host.identity import is_alive as is_alive
     from .host.identity import send_signal as send_signal
+    from .host.lending import hung_up as hung_up
     from .host.marker import run_token as run_token
     from .host.proctree import descendants as descendants
     from .host.proctree import marked as marked
@@ -176,7 +178,6 @@ if TYPE_CHECKING:
     from .host.sentry_choice import sentry_in_use as sentry_in_use
     from .host.start_method import worker_start_method as worker_start_method
     from .host.sweep import sweep as sweep
-    from .host.terminal import hung_up as hung_up
     from .host.waitstatus import AbnormalExit as AbnormalExit
     from .host.waitstatus import exit_code as exit_code
     from .leaf.attached import Attached as Attached
@@ -245,13 +246,14 @@ _MODULES = {
     ),
     "core.history": "RestartHistory Spent",
     "core.limits": "Limits",
-    "core.ports": "ChildType Handle Launch Ticket",
+    "core.ports": "Handle Ticket",
+    "core.launch": "ChildType Launch",
     "core.report": "Report Severity report_of",
     "core.spec": "AutoShutdown BRUTAL_KILL ChildSpec GiveUp Restart Strategy SupervisorFlags check_childspecs",
     "core.term": "ForeignEvent ForeignValue",
     "core.text": "duration",
     "core.tuning": "Ends Level Outlook Worst describe_worst nested_budgets outlook sustained worst_cases",
-    "core.value": "Value evolve",
+    "core.value": "Entity Value evolve",
     "edge.application": "Session",
     "edge.config": "ConfigSection LoadedConfig config_key config_platforms config_table config_tables load_config",
     "edge.config_made": "made_config",
@@ -276,13 +278,13 @@ _MODULES = {
     "host.cgroup.support": "cgroup_support",
     "host.descriptors": "raise_descriptor_limit",
     "host.identity": "ProcessId identify is_alive send_signal",
+    "host.lending": "hung_up",
     "host.marker": "run_token",
     "host.proctree": "descendants marked walk",
     "host.reaper": "own_all_sessions",
     "host.sentry_choice": "SentryInUse sentry_in_use",
     "host.start_method": "worker_start_method",
     "host.sweep": "sweep",
-    "host.terminal": "hung_up",
     "host.waitstatus": "AbnormalExit exit_code",
     "leaf.attached": "Attached AttachedProcess attached",
     "leaf.command": "RunningCommand command",

@@ -39,9 +39,16 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "supervisor" / "core"
 EQUIVALENT = ROOT / "tools" / "equivalent.toml"
-AT_IMPORT = {"Value.__attrs_init_subclass__", "_keep_used_names"}
+AT_IMPORT = {
+    "Value.__attrs_init_subclass__",
+    "Entity.__attrs_init_subclass__",
+    "_lighten",
+    "_shared",
+    "_alone",
+    "_keep_what_is_used",
+}
 """Functions that make classes."""
-NO_DECISIONS = {"__init__.py", "ports.py", "fifo.py"}
+NO_DECISIONS = {"__init__.py", "ports.py", "launch.py", "fifo.py"}
 
 FIRST = ["test_machine_otp.py", "test_machine_protection.py"]
 """These notice the most."""

@@ -21,7 +21,6 @@ import attrs
 
 from supervisor import (
     AbnormalExit,
-    Attached,
     Breaker,
     ChildSpec,
     Exit,
@@ -38,17 +37,15 @@ from supervisor import (
     Supervisor,
     Value,
     command,
-    describe_worst,
     exit_code,
     hung_up,
-    nested_budgets,
     subtree,
     task,
-    worst_cases,
 )
 
 from .application import application as application
 from .config import Agent, GuardianRun, LeafRestart
+from .config.flags import flags_of
 from .degradation.causes import listen
 from .degradation.worker import degradation
 from .event import MonitoringStarted, MonitoringStopped, RunFinished
@@ -58,11 +55,10 @@ from .ledger import Leaf, Ledger
 from .policy import decide
 from .probe import reader_names
 from .probe.place import placed_probe
-from .protection import flags_of
 from .state.worker import state
 
 if TYPE_CHECKING:
-    from supervisor import ControlExtension, Session
+    from supervisor import Attached, ControlExtension, Session
 
     from .degradation.adapter import LeafAdapter
 
@@ -111,6 +107,8 @@ def guardian(ledger: Ledger) -> Supervisor:
 
 def budgets(run: GuardianRun) -> list[str]:
     """How often the tree of a run restarts what never stops failing, and where that is beyond reason; nothing is started."""
+    from supervisor import describe_worst, nested_budgets, worst_cases  # here: a run has no use for them
+
     tree = guardian(Ledger(run, leaves_of(run)))
     cases = worst_cases(tree.id, tree.flags, tree.specs)
     return [*describe_worst(cases), *(f"warning: {line}" for line in nested_budgets(cases))]

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from supervisor import Attached, Exit, RestartHistory, Spent, Value
+from supervisor import Entity, Exit, RestartHistory, Spent, Value
 
 from .config import Agent
 from .policy import decide
 from .policy.ladder import Cause, DegradationMode, Ladder
 from .policy.pressure import MemoryState, Thresholds
-from .policy.suggestion import Workload
+from .policy.workload import Workload
 from .probe import MemorySample
 
 if TYPE_CHECKING:
+    from supervisor import Attached
+
     from .degradation.adapter import LeafAdapter
     from .probe.hold import LeafHold
     from .state.protection import ProtectionRecord
@@ -35,8 +37,8 @@ class RestartNote(Value):
     controlled: bool
 
 
-@attrs.define(eq=False)
-class Leaf:
+@attrs.define(repr=False, eq=False)
+class Leaf(Entity):
     """One agent's leaf, as the guardian sees it.
 
     Attributes:

@@ -36,7 +36,6 @@ from .leaf import RestartNote as RestartNote
 from .policy import decide
 from .policy.ladder import LONGEST, Activity, Cause, permits
 from .policy.pressure import Intervals, interval
-from .policy.suggestion import Suggestion, suggest
 from .probe.doze import Doze
 from .requests import CaptureRequest as CaptureRequest
 from .requests import Channel
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from .health.metrics import HealthMetrics
     from .health.turns import Turns
     from .policy.host import HostGuard
+    from .policy.suggestion import Suggestion
     from .policy.verdict import Verdict
     from .roster import Roster
 
@@ -222,6 +222,8 @@ class Ledger:
 
     def suggestion(self, leaf: Leaf) -> Suggestion | None:
         """The thresholds that the observed workload of a leaf asks for; None while too little was observed."""
+        from .policy.suggestion import suggest  # here: until the end of a run hardly anybody asks
+
         return suggest(leaf.workload, leaf.agent.thresholds, self.run.limit_bytes)
 
     def pause(self, leaf: Leaf, now: float) -> float:

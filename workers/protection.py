@@ -10,9 +10,6 @@ import attrs
 
 from supervisor import (
     Admitted,
-    Backoff,
-    Breaker,
-    GiveUp,
     InvalidField,
     Refused,
     RestartHistory,
@@ -23,21 +20,10 @@ from supervisor import (
     duration,
 )
 
+from .config.flags import flags_of
 from .config.model import MemoryGuardianConfig, RestartPolicy
 
 _WHERE: Final = "RestartProtection"
-
-
-def flags_of(policy: RestartPolicy) -> dict[str, Any]:
-    """The flags of a supervisor that protects its child by this policy."""
-    return {
-        "intensity": policy.max_attempts,
-        "period": policy.attempt_window,
-        "backoff": Backoff(policy.initial_cooldown, policy.cooldown_multiplier, policy.max_cooldown),
-        "breaker": Breaker(policy.circuit_failures, policy.circuit_reset),
-        "on_give_up": GiveUp.HOLD,
-        "stability": policy.stability_period,
-    }
 
 
 @attrs.frozen(repr=False, eq=False)

@@ -9,7 +9,7 @@ import anyio
 import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from supervisor import Value
+from supervisor import Entity, Value
 
 from .leaf import Leaf
 from .policy import decide
@@ -26,8 +26,8 @@ class News(Value):
     event: decide.Event
 
 
-@attrs.define(eq=False)
-class CaptureRequest:
+@attrs.define(repr=False, eq=False)
+class CaptureRequest(Entity):
     """Capture the state of a leaf now.
 
     Attributes:

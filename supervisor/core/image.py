@@ -19,8 +19,8 @@ from .event import ChildStatus, Event
 from .fifo import Queue
 from .fits import fits
 from .intensity import Window
+from .launch import ChildType
 from .mirror import BUDGETS, FIELDS, ROW, ROWS, Elsewhere
-from .ports import ChildType
 from .spec import SupervisorFlags
 from .state import Child, Lifecycle, State
 from .term import decode

@@ -14,7 +14,8 @@ import attrs
 from .budget import Budget
 from .event import jsonable
 from .exits import Exit
-from .ports import ChildType, Handle, Ticket
+from .launch import ChildType
+from .ports import Handle, Ticket
 from .spec import ChildSpec, SupervisorFlags
 from .state import Child, Lifecycle, Phase, State
 from .term import NotPortable, decode, encode, trimmed

@@ -7,7 +7,6 @@ Every call here is synchronous and returns at once: a launch that has to wait sp
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from .event import Event
@@ -15,13 +14,6 @@ from .exits import Exit
 
 if TYPE_CHECKING:
     from .wire import Mirrored
-
-
-class ChildType(Enum):
-    """OTP's child types: they set the default `shutdown` and what `count_children` counts."""
-
-    WORKER = "worker"
-    SUPERVISOR = "supervisor"
 
 
 class Cancellable(Protocol):
@@ -111,26 +103,3 @@ class Handle(Protocol):
 
     def kill(self) -> None:
         """Insist; returns at once. A task can only be cancelled, so for it this is `terminate` again."""
-
-
-@runtime_checkable
-class Launch(Protocol):
-    """What a child specification starts: a task, an OS command, a worker process or a supervisor."""
-
-    @property
-    def type(self) -> ChildType:
-        """Whether a started child is a supervisor."""
-
-    @property
-    def kill_timeout(self) -> float:
-        """Seconds after `kill` after which the child is given up as unresponsive; may be ``math.inf``."""
-
-    def launch(self, ticket: Ticket) -> Handle:
-        """Start one life and return at once.
-
-        Raises:
-            Exception: The start failed; the interpreter turns it into an `Exit` with this exception.
-        """
-
-    def describe(self) -> dict[str, Any]:
-        """What would be started, as JSON data for events and reports; no secrets."""

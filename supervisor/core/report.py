@@ -27,7 +27,7 @@ from .event import (
     SupervisorGaveUp,
 )
 from .exits import Exit, ExitKind
-from .ports import ChildType
+from .launch import ChildType
 from .spec import ChildSpec, Restart, Shutdown
 from .text import counted, duration, printable
 from .value import Value

@@ -12,7 +12,7 @@ import attrs
 from .backoff import Backoff
 from .breaker import Breaker
 from .errors import BadCombination, DuplicateChildName, InvalidField, is_count, is_duration, is_name
-from .ports import ChildType, Launch
+from .launch import ChildType, Launch
 from .value import Value
 
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
-from .ports import Launch
+from .launch import Launch
 from .spec import ChildSpec, GiveUp, Restart, SupervisorFlags
 from .text import counted, duration
 from .value import Value

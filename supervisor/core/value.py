@@ -23,11 +23,7 @@ class Value:
 
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
-        # attrs calls this when a class is ready, and promises a tuple of the fields; one that knows their names is a class for each
-        made: Any = cls
-        made.__attrs_attrs__ = tuple(attrs.fields(made))
-        del made.__getstate__, made.__setstate__
-        _keep_used_names(vars(cls)["__init__"])
+        _lighten(cls)
 
     def __repr__(self) -> str:
         shown = (f"{field.name}={getattr(self, field.name)!r}" for field in _fields(type(self)) if field.repr)
@@ -47,6 +43,20 @@ class Value:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, value)
+
+
+class Entity:
+    """Base of mutable attrs classes that are declared with ``repr=False, eq=False``: each instance is equal to itself alone."""
+
+    __slots__ = ("__weakref__",)
+
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:
+        _lighten(cls)
+
+    def __repr__(self) -> str:
+        shown = (f"{field.name}={getattr(self, field.name)!r}" for field in _fields(type(self)) if field.repr)
+        return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
 def evolve(value: T, /, **changes: Any) -> T:
@@ -80,10 +90,42 @@ def _fields(kind: Any) -> tuple[attrs.Attribute[Any], ...]:
     return fields
 
 
-def _keep_used_names(made: FunctionType) -> None:
-    """Drop the names of the module from a function that attrs has made; it was given a copy, for its annotations."""
+def _lighten(made: Any) -> None:
+    """Take from a class what attrs has made for it alone; attrs calls this, through its base, when the class is ready."""
+    # what is promised is a tuple of the fields; one that knows their names is a class for each
+    made.__attrs_attrs__ = tuple(map(_alone, attrs.fields(made)))
+    made.__attrs_props__ = _shared(made.__attrs_props__)
+    del made.__getstate__, made.__setstate__
+    _keep_what_is_used(vars(made)["__init__"])
+
+
+_OWN: dict[Any, Any] = {}
+_INHERITED: dict[Any, Any] = {}
+_PROPERTIES: list[Any] = []
+
+
+def _shared(properties: Any) -> Any:
+    """The first properties of a class that are the same: there are a few kinds of declarations, and no hash of them."""
+    if properties not in _PROPERTIES:
+        _PROPERTIES.append(properties)
+    return _PROPERTIES[_PROPERTIES.index(properties)]
+
+
+def _alone(field: Any) -> Any:
+    """The first field that is the same in everything: events and messages inherit most of theirs, and attrs copies each."""
+    try:
+        # which is no part of a field's comparison
+        return (_INHERITED if field.inherited else _OWN).setdefault(field, field)
+    except TypeError:
+        # a default that cannot be hashed
+        return field
+
+
+def _keep_what_is_used(made: FunctionType) -> None:
+    """Drop the names of the module and the annotations from a constructor that attrs has made; the fields have their types themselves."""
     if made.__code__.co_filename.startswith("<attrs generated "):
         names = made.__globals__
         used = {name: names[name] for name in made.__code__.co_names if name in names}
         names.clear()
         names.update(used)
+        del made.__annotations__

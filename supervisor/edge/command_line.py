@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from .application import Application, Session, check_tree, is_attribute, load_attribute, load_tree, new_run_id, run_tree
+from .application import Session, is_attribute, load_attribute, new_run_id
 from .parser import Formatter, Parser, joined_values, takes_next
 from .saying import FAULT, Unwritten, complain, flushed, say, unwritten
 from .subcommands import OWN, listed
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .control.commands import ControlCommand
     from .event_file import EventFile
     from .redactor import Redactor
+    from .seam import Application
 
 USAGE, GAVE_UP, INTERRUPTED = 2, 75, 130
 DEFAULT_APPLICATION: Final = "workers.application:application"
@@ -155,6 +156,8 @@ class _Program:
         self._no_command("check", command)
         options = self._parse(parser, words, command, ["check"])
         if options.file is not None and is_attribute(options.file) and not os.path.exists(options.file):
+            from .trees import check_tree
+
             say(check_tree(options.file))
         else:
             say(self.redactor.text(self._load().check(options.file, self.environ)))
@@ -219,6 +222,8 @@ class _Program:
         options = self._parse(parser, words, command, ["app"])
         if options.tree is None:
             raise UsageError([f"app needs a tree: {self.name} app MODULE:ATTRIBUTE"])
+        from .trees import load_tree, run_tree
+
         faults = _loop_faults(options)
         tree = None
         try:

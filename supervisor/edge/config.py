@@ -14,16 +14,16 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from ..core.value import Value
-from .config_file import read_config_file, read_toml_value
 from .kinds import Kind
 from .usage import Clash, Fault, UsageError, did_you_mean, quote, raise_all
 
-KIND, TABLE, SECTION, AGENTS, _PLATFORM, _OWN = "kind", "table", "section", "list", "platform", "own"
-PLATFORMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
+KIND, TABLE, SECTION, AGENTS, _PLATFORM, OWN = "kind", "table", "section", "list", "platform", "own"
 
 C = TypeVar("C", bound="ConfigSection")
 Key = tuple[str, str]
 Tables = dict[str, dict[str, Kind[Any]]]
+Overrides = dict[str, dict[str, dict[str, object]]]
+"""What is said of each platform, by table and key."""
 
 
 def config_key(kind: Kind[Any], default: Any, *, table: str | None = None, own: bool = False) -> Any:
@@ -35,7 +35,7 @@ def config_key(kind: Kind[Any], default: Any, *, table: str | None = None, own: 
         table: The table it is in, for a key of the outermost class.
         own: Whether an item of a list has its own value or none, and never inherits it.
     """
-    return attrs.field(default=default, metadata={KIND: kind, TABLE: table, _OWN: own})
+    return attrs.field(default=default, metadata={KIND: kind, TABLE: table, OWN: own})
 
 
 def config_table(cls: type[ConfigSection], table: str) -> Any:
@@ -184,11 +184,16 @@ def load_config(
     Returns:
         The configuration and every fault; nothing is raised.
     """
-    return _Reading(Layout.of(config)).load(config, file, environ or {}, prefix, frozenset(not_ours), options or {}, platform)
+    reading: type[Reading] = Reading
+    if file is not None:
+        from .config_reading import FileReading  # here: most runs have no file
+
+        reading = FileReading
+    return reading(Layout.of(config)).load(config, file, environ or {}, prefix, frozenset(not_ours), options or {}, platform)
 
 
-class _Reading:
-    """One configuration being read: what was found so far."""
+class Reading:
+    """One configuration being read, without a file: what was found so far."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -207,99 +212,24 @@ class _Reading:
         options: Mapping[Key, tuple[str, object]],
         platform: str,
     ) -> LoadedConfig[C]:
-        overrides: dict[str, dict[str, dict[str, object]]] = {}
-        if file is not None:
-            try:
-                raw = read_config_file(file)
-            except UsageError as error:
-                self.faults += error.faults
-            else:
-                self._file(raw, file, PLATFORMS.get(platform, platform), overrides)
+        """See `load_config`."""
+        overrides = {} if file is None else self.read(file, platform)
         if prefix:
             self._environment(environ, prefix, not_ours)
         for at, (name, value) in options.items():
             if value is not None:
-                self._put(at, Placed(value, name, None, OPTION), self.layout.tables[at[0]][at[1]], written=isinstance(value, str))
+                self.put(at, Placed(value, name, None, OPTION), self.layout.tables[at[0]][at[1]], written=isinstance(value, str))
         made = self._build(config, overrides)
         # what every item of a list inherits is wrong once, not once per item
         return LoadedConfig(made, list(dict.fromkeys(self.faults)), self.values, self.broken, self.items)
 
-    def _file(self, raw: Mapping[str, object], file: str, platform: str, overrides: dict[str, dict[str, dict[str, object]]]) -> None:
-        self._tables(raw, file, "", FILE)
-        of_platforms = raw.get(self.layout.platform) if self.layout.platform else None
-        if of_platforms is None:
-            return
-        at = str(self.layout.platform)
-        if not isinstance(of_platforms, Mapping):
-            self.faults.append(Fault(at, f"expected a table, got {quote(of_platforms)}", file))
-            return
-        known = list(PLATFORMS.values())
-        for name, tables in of_platforms.items():
-            place = f"{at}.{_name(name)}"
-            if name not in known:
-                self.faults.append(Fault(place, f"unknown platform{did_you_mean(str(name), known)}; known are {', '.join(known)}", file))
-            elif not isinstance(tables, Mapping):
-                self.faults.append(Fault(place, f"expected a table, got {quote(tables)}", file))
-            else:
-                # a section for another platform is checked as well, but not applied
-                reading = self if name == platform else _Reading(self.layout)
-                before = dict(reading.values)
-                reading._tables(tables, file, f"{place}.", PLATFORM)
-                if reading is not self:
-                    self.faults += reading.faults
-                said: dict[str, dict[str, object]] = {}
-                for (table, item), placed in reading.values.items():
-                    if before.get((table, item)) is not placed:
-                        said.setdefault(table, {})[item] = placed.value
-                overrides[str(name)] = said
+    def read(self, file: str, platform: str) -> Overrides:
+        """Read a file; returns what it says of each platform."""
+        raise NotImplementedError
 
-    def _tables(self, raw: Mapping[str, object], file: str, prefix: str, rank: int) -> None:
-        for table, content in raw.items():
-            place = f"{prefix}{_name(table)}"
-            if table == self.layout.platform and rank == FILE:
-                continue
-            if table in self.layout.tables:
-                # a YAML table with nothing in it is None
-                if content is None or isinstance(content, Mapping):
-                    self._keys(content or {}, {table: self.layout.tables[table]}, self.values, file, f"{place}.", rank)
-                else:
-                    self._wrong_table(table, place, content, file)
-            elif table in self.layout.lists:
-                self._list(table, content, file, place, rank)
-            else:
-                known = [*self.layout.tables, *self.layout.lists]
-                self.faults.append(
-                    Fault(place, self._unknown(table, "table" if isinstance(content, Mapping | list) else "key", known), file)
-                )
-
-    def _wrong_table(self, table: str, place: str, content: object, file: str) -> None:
-        self.broken.update((table, name) for name in self.layout.tables[table])
-        self.faults.append(Fault(place, f"expected a table, got {quote(content)}", file))
-
-    def _list(self, table: str, content: object, file: str, place: str, rank: int) -> None:
-        if not isinstance(content, list) or not all(isinstance(item, Mapping) for item in content):
-            self.faults.append(Fault(place, f"expected a list of tables, got {quote(content)}; write [[{table}]]", file))
-            return
-        self.items[table] = []
-        for index, item in enumerate(content):
-            values: Values = {}
-            self._keys(item, self.layout.lists[table], values, file, f"{place}[{index}].", rank)
-            self.items[table].append(values)
-
-    def _keys(self, raw: Mapping[Any, object], tables: Tables, values: Values, file: str, prefix: str, rank: int) -> None:
-        homes = {name: table for table, keys in tables.items() for name in keys}
-        for name, value in raw.items():
-            place = f"{prefix}{_name(name)}"
-            table = homes.get(name) if isinstance(name, str) else None
-            if table is None:
-                self.faults.append(Fault(place, self._unknown(name, "key", homes), file))
-            else:
-                self._put((table, name), Placed(value, place, file, rank), tables[table][name], into=values)
-
-    def _unknown(self, name: object, what: str, known: Iterable[str]) -> str:
-        homes = [table for table, keys in self.layout.tables.items() if name in keys]
-        remedy = f"; it belongs to [{homes[0]}]" if homes else did_you_mean(str(name), known)
-        return f"unknown {what}{remedy}"
+    def item(self, cls: type[ConfigSection], own: Values) -> ConfigSection:
+        """An item of a list, which only a file has."""
+        raise NotImplementedError
 
     def _environment(self, environ: Mapping[str, str], prefix: str, not_ours: frozenset[str]) -> None:
         known = self.layout.variables(prefix)
@@ -308,11 +238,12 @@ class _Reading:
                 continue
             if name in known:
                 table, item = known[name]
-                self._put((table, item), Placed(environ[name], name, None, ENVIRONMENT), self.layout.tables[table][item], written=True)
+                self.put((table, item), Placed(environ[name], name, None, ENVIRONMENT), self.layout.tables[table][item], written=True)
             else:
                 self.faults.append(Fault(name, f"unknown variable{did_you_mean(name, known) or f'; the form is {prefix}<SECTION>_<KEY>'}"))
 
-    def _put(self, at: Key, given: Placed, kind: Kind[Any], *, into: Values | None = None, written: bool = False) -> None:
+    def put(self, at: Key, given: Placed, kind: Kind[Any], *, into: Values | None = None, written: bool = False) -> None:
+        """Take a value, unless it is a fault or another one overrides it."""
         values = self.values if into is None else into
         try:
             value = given.value
@@ -326,36 +257,22 @@ class _Reading:
         if at not in values or values[at].rank <= given.rank:
             values[at] = placed
 
-    def _build(self, config: type[C], overrides: dict[str, dict[str, dict[str, object]]]) -> C:
+    def _build(self, config: type[C], overrides: Overrides) -> C:
         made: dict[str, object] = {}
         for field in attrs.fields(config):
             table = field.metadata.get(TABLE)
             if SECTION in field.metadata:
-                made[field.name] = self._section(field.metadata[SECTION], table, self.values)
+                made[field.name] = self.section(field.metadata[SECTION], table, self.values)
             elif AGENTS in field.metadata:
-                made[field.name] = tuple(self._item(field.metadata[AGENTS], values) for values in self.items.get(table, []))
+                made[field.name] = tuple(self.item(field.metadata[AGENTS], values) for values in self.items.get(table, []))
             elif _PLATFORM in field.metadata:
                 made[field.name] = field.metadata[_PLATFORM](**overrides)
             elif (table, field.name) in self.values:
                 made[field.name] = self.values[table, field.name].value
         return config(**made)
 
-    def _item(self, cls: type[ConfigSection], own: Values) -> ConfigSection:
-        """An item of a list: its own keys over the tables of the file, under the environment and the options."""
-        made: dict[str, object] = {}
-        for field in attrs.fields(cls):
-            table, part = field.metadata[TABLE], field.metadata[SECTION]
-            merged: Values = {}
-            for item in attrs.fields(part):
-                at = (table, item.name)
-                base = None if item.metadata[_OWN] else self.values.get(at)
-                chosen = base if base is not None and (at not in own or base.rank >= ENVIRONMENT) else own.get(at)
-                if chosen is not None:
-                    merged[at] = own[at] = chosen
-            made[field.name] = self._section(part, table, merged)
-        return cls(**made)
-
-    def _section(self, cls: type[ConfigSection], table: str, values: Values) -> ConfigSection:
+    def section(self, cls: type[ConfigSection], table: str, values: Values) -> ConfigSection:
+        """A table, as its class makes it of what was said; with its defaults where that does not go together."""
         given = {field.name: values[table, field.name].value for field in attrs.fields(cls) if (table, field.name) in values}
         try:
             return cls(**given)
@@ -374,13 +291,9 @@ def _at(values: Values, at: Key, message: str) -> Fault:
 
 
 def _meaning(written: str, kind: Kind[Any]) -> object:
+    from .config_file import read_toml_value  # here: most runs are told nothing that has to be parsed
+
     try:
         return read_toml_value(written.strip())
     except ValueError:
         raise ValueError(f"expected {kind.expected}, got {quote(written)}") from None
-
-
-def _name(written: object) -> str:
-    """A part of a path, quoted as TOML has it when it is no bare key."""
-    name = str(written)[:80]
-    return name if name and all(char.isalnum() or char in "_-" for char in name) else quote(name)

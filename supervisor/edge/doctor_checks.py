@@ -207,7 +207,8 @@ def processes() -> Finding:
 
 def terminal() -> Finding:
     """Whether an interactive program could have this terminal."""
-    from ..host.terminal import borrow, reset_sequence
+    from ..host.lending import borrow
+    from ..host.terminal import reset_sequence
 
     if not (os.isatty(0) and os.isatty(1)):
         return Finding("terminal", "ok", "none here: standard input and output are not both one, so programs run without")

@@ -39,7 +39,8 @@ class ServiceManager:
         address = environ.get("NOTIFY_SOCKET")
         if not address:
             return cls()
-        from ..host.sd_notify import VARIABLES, Notifier, watchdog_period
+        from ..host.notify_names import VARIABLES
+        from ..host.sd_notify import Notifier, watchdog_period
 
         period = watchdog_period(environ, os.getpid())
         for name in VARIABLES:

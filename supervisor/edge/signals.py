@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 
 import anyio
 
-from ..host.terminal import hand_over
+from ..host.lending import hand_over
 
 _KEYS = (signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGINT))
 """What a terminal sends for keys."""

@@ -8,13 +8,14 @@ import sys
 import anyio
 import attrs
 
+from ..core.value import Entity
 from . import reaper
 from .identity import ProcessId, identify, open_pidfd
 from .waitstatus import WaitStatus
 
 
-@attrs.define(eq=False)
-class Followed:
+@attrs.define(repr=False, eq=False)
+class Followed(Entity):
     """A process, and its end.
 
     Attributes:

@@ -28,8 +28,8 @@ from . import reaper
 from .environment import child_environment
 from .identity import ProcessId, open_pidfd, send_signal
 from .marker import new_marker
+from .notify_names import hidden
 from .procstat import read_stat
-from .sd_notify import hidden
 from .sentry import Post, watch_over
 from .spare import with_reserve
 from .spawn import Spawned, spawn

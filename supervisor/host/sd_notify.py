@@ -17,15 +17,7 @@ from typing import Final, NamedTuple
 import attrs
 
 from ..core.value import Value
-
-SOCKET: Final = "NOTIFY_SOCKET"
-"""The environment variable with the address to send to: a path, or an abstract name after ``@``."""
-WATCHDOG_USEC: Final = "WATCHDOG_USEC"
-"""The environment variable with the microseconds within which a ``WATCHDOG=1`` is expected, again and again."""
-WATCHDOG_PID: Final = "WATCHDOG_PID"
-"""The environment variable with the pid of the process that `WATCHDOG_USEC` is meant for."""
-VARIABLES: Final = (SOCKET, WATCHDOG_USEC, WATCHDOG_PID)
-"""What a service manager tells its service, and nobody below that."""
+from .notify_names import WATCHDOG_PID, WATCHDOG_USEC
 
 LONGEST: Final = 4096
 """Bytes of a message; systemd's limit (PIPE_BUF)."""
@@ -34,11 +26,6 @@ _CREDENTIALS: Final = struct.Struct("iII")
 _USEC_INFINITY: Final = 2**64 - 1
 _PATIENCE: Final = 1.0
 """Seconds that a message which must not get lost waits for room in the manager's queue."""
-
-
-def hidden() -> dict[str, None]:
-    """For the environment of a child: without what a service manager above us has told us alone."""
-    return {name: None for name in VARIABLES if name in os.environ}
 
 
 @attrs.frozen(repr=False, eq=False)

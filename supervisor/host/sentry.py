@@ -16,18 +16,21 @@ import subprocess
 import sys
 import time
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 import attrs
 
 from ..core.event import SentryLost
-from ..core.ports import Cancellable, Ticket
+from ..core.value import Entity
 from . import reaper, sentry_choice
 from .identity import ProcessId, has_pidfd
 from .marker import SENTRY
 from .sentry_choice import Kind
 from .sentry_table import LINE, TERMINAL, Table, above_standard
+
+if TYPE_CHECKING:
+    from ..core.ports import Cancellable, Ticket
 
 QUICK: Final = 1.0
 """Seconds: a sentry that dies so soon after its start is not replaced by another."""
@@ -45,8 +48,8 @@ class SavedTerminal(Protocol):
         """The modes from before, as ``stty -g`` writes them, and the text that resets the screen. It ends with no blank."""
 
 
-@attrs.define(eq=False)
-class Post:
+@attrs.define(repr=False, eq=False)
+class Post(Entity):
     """One life of a command in the sentry's table. With no sentry every call does nothing.
 
     Attributes:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import attrs
 
+from ..core.value import Entity
 from . import launching
 from .environment import Environment, child_environment, started_with
 from .executable import check_directory, resolve
@@ -37,8 +38,8 @@ Redirect = str | PathLike[str]
 """
 
 
-@attrs.define(eq=False)
-class Spawned:
+@attrs.define(repr=False, eq=False)
+class Spawned(Entity):
     """A process that was started here, by `spawn` or by a fork server, and has to be reaped here, exactly once.
 
     Attributes:

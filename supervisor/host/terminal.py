@@ -7,9 +7,7 @@ screen, mouse reports, bracketed paste, ...); one that was killed leaves them on
 from __future__ import annotations
 
 import os
-import select
 import signal
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +15,7 @@ from typing import Any, Final
 
 import attrs
 
+from .lending import returned
 from .waitstatus import ORDERLY, WRAPPED_CRASHES, WaitStatus
 
 if sys.platform != "win32":
@@ -40,7 +39,7 @@ MODES_RESET: Final = _LEAVE_ALTERNATE_SCREEN + _RESET + _RESET_KEYBOARD
 
 @attrs.define(eq=False)
 class Terminal:
-    """The terminal we control, borrowed for one leaf; made by `borrow` and given back by `restore`.
+    """The terminal we control, borrowed for one leaf; made by `lending.borrow` and given back by `restore`.
 
     Every call does nothing once the terminal is gone (hung up): there is nothing left to restore then.
 
@@ -173,12 +172,11 @@ class Terminal:
         Args:
             status: How the leaf ended; None when it never ran.
         """
-        global _borrowed
         if self.fd >= 0:
             self.restore(status)
             os.close(self.fd)
             self.fd = -1
-            _borrowed = None
+            returned()
 
     def _set_foreground(self, group: int) -> None:
         if sys.platform != "win32":
@@ -204,59 +202,6 @@ class Terminal:
         except PermissionError:
             return False
         return False
-
-
-_borrowed: Terminal | None = None
-
-
-def borrow() -> Terminal | None:
-    """Borrow our controlling terminal for a leaf, and note its modes.
-
-    Returns:
-        None when standard input and output are not that terminal, or another leaf has it.
-    """
-    global _borrowed
-    if sys.platform != "win32" and _borrowed is None:
-        try:
-            if not (os.isatty(0) and os.isatty(1)) or os.fstat(0).st_rdev != os.fstat(1).st_rdev:
-                return None
-            os.tcgetpgrp(0)  # fails on a terminal that is not our session's
-            fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return None
-        own = os.getpgrp()
-        try:
-            made = Terminal(fd, own, os.tcgetpgrp(fd) == own, termios.tcgetattr(fd))
-        except (OSError, termios.error):
-            os.close(fd)
-            return None
-        _borrowed = made
-        return made
-    return None
-
-
-def hung_up(fd: int = 0) -> bool:
-    """Whether a descriptor was a terminal that has gone since; a pipe whose other end is closed is none."""
-    if sys.platform == "win32":
-        return False
-    try:
-        if not stat.S_ISCHR(os.fstat(fd).st_mode):
-            return False
-    except OSError:
-        return False
-    poll = select.poll()
-    poll.register(fd, 0)
-    return any(event & select.POLLHUP for _, event in poll.poll(0))
-
-
-def is_lent() -> bool:
-    """Whether a leaf has our terminal."""
-    return _borrowed is not None
-
-
-def hand_over(number: int) -> bool:
-    """See `Terminal.hand_over`; False while no leaf has our terminal."""
-    return _borrowed is not None and _borrowed.hand_over(number)
 
 
 def reset_sequence(term: str, *, crashed: bool = True) -> str:

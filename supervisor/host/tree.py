@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import attrs
 
+from ..core.value import Entity
 from . import reaper
 from .cgroup.group import Group
 from .identity import ProcessId, is_alive
@@ -21,8 +22,8 @@ _LOOKS = 40
 """How often orphans are looked at in one go while some come and go."""
 
 
-@attrs.define(eq=False)
-class Tree:
+@attrs.define(repr=False, eq=False)
+class Tree(Entity):
     """What is known of one life's processes; refreshed on demand, never by itself.
 
     Attributes:

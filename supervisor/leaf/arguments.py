@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Final
@@ -64,3 +65,13 @@ def check_kwargs(kwargs: object, *, where: str) -> None:
     """
     if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(name, str) for name in kwargs)):
         raise InvalidField("kwargs", kwargs, "arguments by name", where=where)
+
+
+def check_watchdog(period: float | None, *, where: str) -> None:
+    """Refuse what is no time of silence, nor None.
+
+    Raises:
+        InvalidField: It is neither.
+    """
+    if period is not None and not (is_duration(period) and 0 < period < math.inf):
+        raise InvalidField("watchdog", period, "seconds > 0, or None for no watchdog", where=where)

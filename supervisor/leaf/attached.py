@@ -17,7 +17,8 @@ import attrs
 
 from ..core.errors import InvalidField, is_count
 from ..core.exits import Exit, ExitKind, describe
-from ..core.ports import Cancellable, ChildType, Handle, Launch, Ticket
+from ..core.launch import ChildType, Launch
+from ..core.ports import Cancellable, Handle, Ticket
 from ..core.value import Value
 from ..host.identity import ProcessId, identify, is_alive, open_pidfd, send_signal
 from ..host.proctree import walk

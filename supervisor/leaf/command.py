@@ -14,25 +14,25 @@ import attrs
 
 from ..core.errors import BadCombination, InvalidField, is_count
 from ..core.exits import Exit, describe
-from ..core.ports import ChildType, Ticket
-from ..core.value import Value, evolve
-from ..host import launching, reaper, sd_notify
+from ..core.launch import ChildType
+from ..core.value import Entity, Value, evolve
+from ..host import launching, notify_names, reaper
+from ..host.lending import borrow, hung_up, is_lent
 from ..host.marker import new_marker
 from ..host.oom import oom_kills
 from ..host.sentry import Post, watch_over
 from ..host.spawn import Redirect, spawn
-from ..host.terminal import borrow, hung_up, is_lent
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus, classify
-from .arguments import WORD, check_environment, check_kill_timeout, check_path, is_word
+from .arguments import WORD, check_environment, check_kill_timeout, check_path, check_watchdog, is_word
 from .enclosing import check_limits, enclose, say
-from .readiness import LineReadiness, Newline, Probe, Ready, ReadyLine, ReadyProbe, readiness
-from .running import Companion
+from .readiness import Ready, ReadyLine, ReadyProbe, readiness
 from .running import RunningCommand as RunningCommand
-from .watchdog import check_watchdog
 
 if TYPE_CHECKING:
     from ..core.limits import Limits
+    from ..core.ports import Ticket
+    from .companion import Companion
     from .output import Output, Target
 
 NOTIFY_FD: Final = "NOTIFY_FD"
@@ -135,7 +135,7 @@ class Command(Value):
                 spawn,
                 self.argv,
                 marker=marker,
-                env={**sd_notify.hidden(), **self.env},
+                env={**notify_names.hidden(), **self.env},
                 variables=fittings.variables,
                 cwd=self.cwd,
                 # two readers of one terminal would share out its keys between them
@@ -146,7 +146,7 @@ class Command(Value):
                 terminal_fd=None if terminal is None else 0,
                 foreground=terminal is not None and terminal.foreground,
                 death_signal=self.death_signal,
-                pid_variable=None if self.watchdog is None else sd_notify.WATCHDOG_PID,
+                pid_variable=None if self.watchdog is None else notify_names.WATCHDOG_PID,
             )
             spawned, group, ungranted, trouble = enclose(marker, self.limits, self.cgroup, lambda settings: start(settings=settings))
         except BaseException:  # also an interrupt: there is no process, and nobody but us has what was made for it
@@ -195,16 +195,19 @@ class Command(Value):
         stdout: Target | int = self.stdout
         stderr: Target | int = self.stderr
         looking = None
-        if self.ready == "fd":
-            newline = Newline.open()
-            fittings.companions.append(newline)
-            fittings.passed.append(newline.writer)
-            fittings.variables[NOTIFY_FD] = str(newline.writer)
-        elif isinstance(self.ready, ReadyLine):
-            looking = LineReadiness(self.ready)
-            fittings.companions.append(looking)
-        elif isinstance(self.ready, ReadyProbe):
-            fittings.companions.append(Probe(self.ready))
+        if self.ready not in ("spawn", "notify"):
+            from .acknowledging import LineReadiness, Newline, Probe  # here: most commands say nothing
+
+            if isinstance(self.ready, ReadyLine):
+                looking = LineReadiness(self.ready)
+                fittings.companions.append(looking)
+            elif isinstance(self.ready, ReadyProbe):
+                fittings.companions.append(Probe(self.ready))
+            else:
+                newline = Newline.open()
+                fittings.companions.append(newline)
+                fittings.passed.append(newline.writer)
+                fittings.variables[NOTIFY_FD] = str(newline.writer)
         if self.ready == "notify" or self.watchdog is not None:
             from .liveness import Notifications  # here: most commands report nothing
 
@@ -224,8 +227,8 @@ class Command(Value):
         return {"command": self.argv[0], "arguments": len(self.argv) - 1, "working_directory": self.cwd, "ready": str(self.ready)}
 
 
-@attrs.define
-class _Fittings:
+@attrs.define(repr=False, eq=False)
+class _Fittings(Entity):
     """What one life is equipped with before there is a process.
 
     Attributes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from ..core.ports import ChildType, Ticket
+from ..core.launch import ChildType
+from ..core.ports import Ticket
 from ..core.term import encode, modules
 from ..core.wire import Start
 from ..host.fork_server import ForkServer, module_path

@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 
 from ..core.event import ChildStatus, NotificationIgnored
 from ..core.exits import Exit, ExitKind
-from ..host import sd_notify
+from ..host import notify_names
 from ..host.followed import Followed
 from ..host.sd_notify import Message, Notification, NotifySocket, parse
 from .running import RunningCommand
@@ -65,9 +65,9 @@ class Notifications:
     @property
     def variables(self) -> dict[str, str]:
         """What the command's environment needs besides ``WATCHDOG_PID``."""
-        variables = {sd_notify.SOCKET: self._socket.address}
+        variables = {notify_names.SOCKET: self._socket.address}
         if self._period < math.inf:
-            variables[sd_notify.WATCHDOG_USEC] = str(max(1, round(self._period * 1e6)))
+            variables[notify_names.WATCHDOG_USEC] = str(max(1, round(self._period * 1e6)))
         return variables
 
     async def run(self, life: RunningCommand) -> None:

@@ -15,8 +15,7 @@ import attrs
 
 from ..core.event import OrphansSwept
 from ..core.exits import Exit, ExitKind, describe
-from ..core.ports import Ticket
-from ..core.value import evolve
+from ..core.value import Entity, evolve
 from ..host import reaper
 from ..host.followed import Followed
 from ..host.identity import ProcessId, send_signal
@@ -26,13 +25,14 @@ from ..host.sentry import Post
 from ..host.spare import with_reserve
 from ..host.spawn import Spawned
 from ..host.sweep import Swept, dead, kill_all, sweep, was_asked
-from ..host.terminal import Terminal
 from ..host.tree import Tree
 from ..host.waitstatus import WaitStatus, completed
-from .companion import Companion as Companion
 
 if TYPE_CHECKING:
+    from ..core.ports import Ticket
     from ..host.cgroup.group import Group
+    from ..host.terminal import Terminal
+    from .companion import Companion
     from .output import Output
 
 _SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -40,8 +40,8 @@ _TIDY: Final = 30.0
 """Seconds between looks for orphans that died while their leaf runs; nothing tells us of them."""
 
 
-@attrs.define(eq=False)
-class RunningCommand:
+@attrs.define(repr=False, eq=False)
+class RunningCommand(Entity):
     """A command that was started: its `Handle`.
 
     Attributes:

@@ -24,10 +24,11 @@ from ..host.waitstatus import WaitStatus, classify
 from .enclosing import Enclosed, is_required, say
 from .inherited import working_directory
 from .link import Link
-from .running import Companion, RunningCommand
+from .running import RunningCommand
 
 if TYPE_CHECKING:
     from ..core.limits import Limits
+    from .companion import Companion
 
 _SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
 
 from ..core.exits import Exit
-from ..core.ports import Cancellable, ChildType, Handle, Ticket
+from ..core.launch import ChildType
 from ..core.value import Value
 from .interrupts import interrupts_strike
+
+if TYPE_CHECKING:
+    from ..core.ports import Cancellable, Handle, Ticket
 
 
 class Ignore(Exception):

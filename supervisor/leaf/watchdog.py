@@ -9,7 +9,6 @@ from typing import Final
 import anyio
 import attrs
 
-from ..core.errors import InvalidField, is_duration
 from ..core.exits import Exit, ExitKind
 from .running import RunningCommand
 
@@ -67,16 +66,6 @@ class Watchdog:
             self.begin(now)
             return False
         return True
-
-
-def check_watchdog(period: float | None, *, where: str) -> None:
-    """Refuse what is no time of silence, nor None.
-
-    Raises:
-        InvalidField: It is neither.
-    """
-    if period is not None and not (is_duration(period) and 0 < period < math.inf):
-        raise InvalidField("watchdog", period, "seconds > 0, or None for no watchdog", where=where)
 
 
 def unheard(period: float) -> str:

@@ -17,12 +17,13 @@ from ..core.errors import InvalidField
 from ..core.exits import Exit
 from ..core.extra_errors import StartMethodUnavailable
 from ..core.image import Image
+from ..core.launch import ChildType, Launch
 from ..core.message import Judge, Request, Stop
-from ..core.ports import Cancellable, ChildType, Launch, Ticket, TreeTicket
+from ..core.ports import Cancellable, Ticket, TreeTicket
 from ..core.term import NotPortable, encode
 from ..core.value import Value
 from ..core.wire import pack
-from ..host import reaper, sd_notify
+from ..host import notify_names, reaper
 from ..host.fork_server import ForkServer, interpreter
 from ..host.identity import ProcessId
 from ..host.marker import new_marker
@@ -30,14 +31,14 @@ from ..host.oom import oom_kills
 from ..host.sentry import watch_over
 from ..host.spawn import Spawned, spawn
 from ..host.start_method import worker_start_method
-from .arguments import check_kill_timeout, check_kwargs
+from .arguments import check_kill_timeout, check_kwargs, check_watchdog
 from .enclosing import Enclosed, check_limits, described, enclose, prepare_fork, remove
 from .first_message import first_message, modules_of
 from .inherited import event_loop
 from .link import Link
 from .running_worker import RunningWorker
 from .task import TaskLaunch
-from .watchdog import Watchdog, check_watchdog
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from ..core.limits import Limits
@@ -342,7 +343,7 @@ class WorkerLife:
             if start is None:
                 start = pack(first_message(launch, ticket))  # before there is a process: it may be too large
                 fd = self._theirs.fileno()
-                run = partial(spawn, interpreter(fd), marker=marker, env=sd_notify.hidden(), stdin="null", pass_fds=(fd,))
+                run = partial(spawn, interpreter(fd), marker=marker, env=notify_names.hidden(), stdin="null", pass_fds=(fd,))
                 adopting = reaper.adopt_orphans()  # the last server's end may have given that up
                 bear(enclose(marker, launch.limits, launch.cgroup, lambda settings: run(settings=settings)))
         except BaseException:  # mostly a cancellation: without a process there is nobody else to give this back

@@ -43,17 +43,17 @@ from ..core.message import (
     Stop,
     Tick,
 )
-from ..core.ports import Cancellable, Closable, Handle, Spawn
 from ..core.spec import ChildSpec, SupervisorFlags
 from ..core.state import Lifecycle, initial, wake_at
 from ..leaf.interrupts import interrupts_wait
-from .distant import Answer, Supervising, distant
 
 if TYPE_CHECKING:
+    from ..core.ports import Cancellable, Closable, Handle, Spawn
     from ..core.wire import Mirrored
+    from .distant import Answer, Supervising
     from .tree import Tree
 
-C = TypeVar("C", bound=Closable)
+C = TypeVar("C", bound="Closable")
 Monitor = Callable[[Exit | None], None]
 """Told how a life ended; None when it declined its start."""
 
@@ -234,7 +234,11 @@ class Node:
         """See `Supervising.below`."""
         life = self.lives.get(id)
         handle = life.handle if life is not None else None
-        return handle if isinstance(handle, Node) else distant(handle, (*self.path, id))
+        if handle is None or isinstance(handle, Node) or not hasattr(handle, "image"):
+            return handle if isinstance(handle, Node) else None
+        from .distant import distant  # here: most trees are in one process
+
+        return distant(handle, (*self.path, id))
 
     def status(self, id: str) -> str | None:
         """See `Supervising.status`."""

@@ -16,6 +16,7 @@ from ..core.calls import cycle_verdict
 from ..core.errors import BadCombination, ChildNotFound, ChildNotRunning, InvalidField, NoProc, is_name
 from ..core.exits import Exit
 from ..core.history import RestartHistory, history_of
+from ..core.launch import ChildType
 from ..core.message import (
     CycleChild,
     DeleteChild,
@@ -27,18 +28,18 @@ from ..core.message import (
     StartChild,
     TerminateChild,
 )
-from ..core.ports import ChildType, Handle
 from ..core.spec import AutoShutdown, ChildSpec, GiveUp, Strategy, check_childspecs
 from ..core.state import State
-from .distant import Supervising
 from .node import Node
 from .snapshot import ChildCounts, ChildInfo, child_info, count
-from .tree_info import TreeInfo, tree_info
 
 if TYPE_CHECKING:
+    from ..core.ports import Handle
     from .current import ChildRef
+    from .distant import Supervising
     from .partition import PartitionSupervisorRef
     from .tasks import TaskSupervisorRef
+    from .tree_info import TreeInfo
 
 T = TypeVar("T")
 
@@ -296,6 +297,8 @@ class SupervisorRef:
 
     def tree(self) -> TreeInfo:
         """This supervisor and everything below it at this moment; `render` makes a text of it, `TreeInfo.as_data` JSON data."""
+        from .tree_info import tree_info  # here: a run that nobody asks needs none
+
         node = self._node()
         if len(self.path) == 1:
             return tree_info(node)

@@ -10,7 +10,8 @@ import attrs
 
 from ..core.errors import ChildNotRunning, InvalidField, is_name
 from ..core.extra_errors import AlreadyRegistered, KeysNotUnique, NotRegistered
-from ..core.ports import ChildType, Handle, Launch, Ticket
+from ..core.launch import ChildType, Launch
+from ..core.ports import Handle, Ticket
 from ..core.value import Value
 from .current import ChildRef, life_of
 from .node import Life

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ..core.exits import Exit
-from ..core.ports import ChildType
+from ..core.launch import ChildType
 from ..core.state import Child, Phase, State
 from ..core.value import Value
 

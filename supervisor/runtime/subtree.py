@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol, Unpack, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, Unpack, cast, overload
 
 import attrs
 
 from ..core.errors import InvalidField
 from ..core.history import History, checked_history, told
-from ..core.ports import ChildType, Handle, Ticket
+from ..core.launch import ChildType
 from ..core.spec import ChildSpec, Strategy, SupervisorFlags
 from ..core.value import Value
 from ..leaf.task import Ignore
 from .node import Node
 from .ref import DynamicFlags, Flags
 from .tree import Tree
+
+if TYPE_CHECKING:
+    from ..core.ports import Handle, Ticket
+
+    class Place(Ticket, Protocol):
+        """The ticket of a life that a supervisor can be."""
+
+        handle: Handle | None
+
+        @property
+        def tree(self) -> Tree:
+            """The tree that it is in."""
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -85,17 +97,6 @@ class InitSubtree(Value):
         return {"supervisor": init, "strategy": self.flags.strategy.value}
 
 
-@runtime_checkable
-class Place(Ticket, Protocol):
-    """The ticket of a life that a supervisor can be."""
-
-    handle: Handle | None
-
-    @property
-    def tree(self) -> Tree:
-        """The tree that it is in."""
-
-
 class _Nobody:
     """What declined to start."""
 
@@ -113,7 +114,7 @@ _NOBODY: Final = _Nobody()
 def _boot(
     ticket: Ticket, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], history: History | None, partitions: int | None = None
 ) -> Node:
-    assert isinstance(ticket, Place)
+    ticket = cast("Place", ticket)  # a supervisor is started by a node
     spent = told(history, where="/".join(ticket.path))
     node = Node(
         ticket.tree,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from ..core.errors import InvalidField, NoProc, is_name
 from ..core.event import Event
@@ -16,9 +16,11 @@ from ..core.spec import ChildSpec, Strategy, SupervisorFlags
 from ..leaf.interrupts import interrupts_wait
 from .block import Block
 from .bus import Sink, Subscription
-from .distant import Supervising
 from .node import Node
 from .ref import SHUTDOWN, DynamicFlags, Flags, SupervisorRef
+
+if TYPE_CHECKING:
+    from .distant import Supervising
 
 
 class Supervisor(SupervisorRef):

@@ -12,16 +12,16 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ..core.exits import Exit
-from ..core.ports import Closable, Spawn
 from ..leaf.interrupts import interrupts_wait
 from .bus import Bus, Sink
 from .timer import Timer
 
 if TYPE_CHECKING:
+    from ..core.ports import Closable, Spawn
     from ..core.wire import Mirrored
     from .node import Life, Node
 
-C = TypeVar("C", bound=Closable)
+C = TypeVar("C", bound="Closable")
 
 CURRENT: ContextVar[Life] = ContextVar("CURRENT")
 """The life that a task belongs to; see `current_child`."""

@@ -9,7 +9,7 @@ import attrs
 from ..core.breaker import CircuitState
 from ..core.event import jsonable
 from ..core.exits import Exit
-from ..core.ports import ChildType
+from ..core.launch import ChildType
 from ..core.spec import ChildSpec, Strategy, or_infinity
 from ..core.state import Lifecycle, State, in_start_order
 from ..core.value import Value

@@ -20,8 +20,9 @@ from ..core import wire
 from ..core.errors import NoProc
 from ..core.exits import Exit
 from ..core.extra_errors import CallTimeout
+from ..core.launch import ChildType, Launch
 from ..core.message import Judge, Reply, Stop
-from ..core.ports import ChildType, Handle, Launch
+from ..core.ports import Handle
 from ..core.term import ForeignValue, NotPortable, decode, encode, modules
 from ..host.marker import VARIABLE
 from ..leaf.interrupts import apply_marks

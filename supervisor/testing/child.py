@@ -10,7 +10,8 @@ import anyio
 
 from ..core.errors import InvalidField, Path, is_count, is_duration
 from ..core.exits import Exit
-from ..core.ports import ChildType, Handle, Ticket
+from ..core.launch import ChildType
+from ..core.ports import Handle, Ticket
 from ..runtime.ref import SupervisorRef
 from .life import Entry, ScriptedLife
 from .script import AT_ONCE, Ok, Start, Stop, check_kind

@@ -28,7 +28,7 @@ from supervisor.core.errors import (
     StartFailed,
 )
 from supervisor.core.exits import Exit, ExitKind
-from supervisor.core.ports import Launch
+from supervisor.core.launch import Launch
 from supervisor.core.spec import BRUTAL_KILL, AutoShutdown, ChildSpec, Restart, Shutdown, Strategy, SupervisorFlags, check_childspecs
 
 DATA = Path(__file__).parent / "data"

@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor import ControlCommand, Redactor, Renderer
-from supervisor.edge.application import Application, Session
+from supervisor.edge.application import Session
 from supervisor.edge.command_line import CONTROL, LATER, SUBCOMMANDS, main, split
 from supervisor.edge.control.commands import COMMANDS
 from supervisor.edge.finding import Finding
+from supervisor.edge.seam import Application
 from supervisor.edge.signals import StopRequest, handled_signals
 from supervisor.edge.subcommands import OWN
 from tests.support import ROOT, Finished, Program, eventually_sync, read_events, running

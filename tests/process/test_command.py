@@ -14,7 +14,8 @@ import pytest
 from supervisor.core.errors import InvalidField
 from supervisor.core.event import OrphansSwept
 from supervisor.core.exits import Exit, ExitKind
-from supervisor.core.ports import ChildType, Handle, Launch
+from supervisor.core.launch import ChildType, Launch
+from supervisor.core.ports import Handle
 from supervisor.host import identity, reaper
 from supervisor.host.identity import ProcessId
 from supervisor.host.procstat import read_stat

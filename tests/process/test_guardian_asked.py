@@ -14,7 +14,7 @@ from workers.control import GuardianControl
 from workers.event import RestartCompleted
 from workers.policy.decide import Phase
 from workers.policy.pressure import MemoryState
-from workers.policy.suggestion import Workload
+from workers.policy.workload import Workload
 
 from ..support import eventually
 from .guardian_inside import LOW, MIB, OFTEN, Inside, inside

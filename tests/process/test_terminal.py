@@ -22,8 +22,9 @@ from typing import Any
 import attrs
 import pytest
 
+from supervisor.host.lending import borrow
 from supervisor.host.procstat import read_children
-from supervisor.host.terminal import MODES_RESET, borrow, reset_sequence
+from supervisor.host.terminal import MODES_RESET, reset_sequence
 
 from ..support import eventually_sync
 from .host_support import CHILDREN, PYTHON, running
@@ -290,7 +291,7 @@ def test_started_in_the_background_the_terminal_is_left_to_the_shell(tmp_path: P
 
 def test_without_a_terminal_there_is_nothing_to_borrow() -> None:
     """Files and pipes are no terminal, and a terminal of another session is not ours."""
-    script = "import sys; from supervisor.host.terminal import borrow; sys.exit(0 if borrow() is None else 1)"
+    script = "import sys; from supervisor.host.lending import borrow; sys.exit(0 if borrow() is None else 1)"
     master, slave = pty.openpty()
     try:
         for stream in (subprocess.DEVNULL, slave):

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from supervisor.core.ports import ChildType
+from supervisor.core.launch import ChildType
 from supervisor.core.spec import ChildSpec, Strategy, SupervisorFlags
 
 from .machine_driver import Scripted

@@ -17,6 +17,7 @@ from supervisor.core.budget import Budget
 from supervisor.core.event import ChildEvent, ChildRestarted, Event, RestartDeferred, SupervisorGaveUp
 from supervisor.core.exits import Exit, ExitKind
 from supervisor.core.image import Image
+from supervisor.core.launch import ChildType
 from supervisor.core.machine import step
 from supervisor.core.message import (
     AbandonChild,
@@ -44,7 +45,6 @@ from supervisor.core.message import (
     Tick,
 )
 from supervisor.core.mirror import frames, news
-from supervisor.core.ports import ChildType
 from supervisor.core.spec import ChildSpec, Restart, Strategy, SupervisorFlags
 from supervisor.core.state import Child, Job, Lifecycle, Phase, Purpose, State, initial, wake_at
 from supervisor.core.wire import Mirrored, unpack

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any
 
 from supervisor.core.exits import Exit
+from supervisor.core.launch import ChildType
 from supervisor.core.machine import step
 from supervisor.core.message import (
     Acknowledged,
@@ -34,7 +35,6 @@ from supervisor.core.message import (
     TerminateChild,
     Tick,
 )
-from supervisor.core.ports import ChildType
 from supervisor.core.state import Child, Phase, in_start_order, initial, wake_at
 from tests.conformance.words import (
     REASONS,

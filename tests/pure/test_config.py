@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from supervisor.edge.config import Layout, LoadedConfig, load_config
 from supervisor.edge.config_file import read_config_file
+from supervisor.edge.config_reading import FileReading
 from supervisor.edge.sizes import GIB, Size
 from supervisor.edge.usage import UsageError
 from workers.config import (
@@ -414,9 +415,7 @@ def test_any_tree_of_values_is_faults_or_a_configuration(
     tmp_path_factory: pytest.TempPathFactory, tree: dict[str, object], environ: dict[str, str]
 ) -> None:
     """Whatever well-formed file and environment say, there are only legal values and faults of one printable line each."""
-    from supervisor.edge import config
-
-    reading = config._Reading(Layout.of(MemoryGuardianConfig))
+    reading = FileReading(Layout.of(MemoryGuardianConfig))
     overrides: dict[str, Any] = {}
     reading._file(tree, "file", "linux", overrides)
     reading._environment(environ, PREFIX, frozenset())

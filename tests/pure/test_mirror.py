@@ -16,8 +16,8 @@ from supervisor.core.event import ChildStatus, ChildTerminated
 from supervisor.core.exits import Exit, ExitKind
 from supervisor.core.image import Image
 from supervisor.core.intensity import EMPTY
+from supervisor.core.launch import ChildType
 from supervisor.core.mirror import ATTEMPTS, Elsewhere, frames, news
-from supervisor.core.ports import ChildType
 from supervisor.core.spec import SupervisorFlags
 from supervisor.core.state import Child, Lifecycle, Phase, State, initial
 from supervisor.core.wire import MAX_FRAME, Mirrored, unpack

@@ -10,8 +10,9 @@ from supervisor import InvalidField, RestartHistory, SupervisorFlags
 from supervisor.core.errors import CallError
 from supervisor.core.message import Boot, CycleChild, Judge
 from workers import GracefulDegradation
+from workers.config.flags import flags_of
 from workers.config.model import MemoryGuardianConfig, RestartPolicy
-from workers.protection import RestartProtection, flags_of
+from workers.protection import RestartProtection
 
 from .machine_driver import Play, child
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from supervisor.core.errors import InvalidField
 from supervisor.host.sd_notify import LONGEST, Notification, parse, watchdog_period
+from supervisor.leaf.acknowledging import LineReadiness
 from supervisor.leaf.pump import LONGEST_LINE, Route, Searched
-from supervisor.leaf.readiness import LineReadiness, ReadyLine, line, probe, readiness
+from supervisor.leaf.readiness import ReadyLine, line, probe, readiness
 from supervisor.leaf.watchdog import Watchdog
 
 NUMBERS = st.integers(0, 2**64 - 1)

@@ -11,7 +11,7 @@ import pytest
 from supervisor.core.backoff import Backoff
 from supervisor.core.breaker import Breaker, CircuitState
 from supervisor.core.errors import BadCombination, DuplicateChildName, InvalidField, SpecError, SupervisorError
-from supervisor.core.ports import ChildType
+from supervisor.core.launch import ChildType
 from supervisor.core.spec import (
     BRUTAL_KILL,
     AutoShutdown,

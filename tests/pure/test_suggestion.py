@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.policy.pressure import LEVELS, Thresholds
-from workers.policy.suggestion import LIVES, LONGEST_PAUSE, OBSERVED, SAMPLES, STARTING, Suggestion, Workload, shortage, suggest
+from workers.policy.suggestion import OBSERVED, SAMPLES, Suggestion, shortage, suggest
+from workers.policy.workload import LIVES, LONGEST_PAUSE, STARTING, Workload
 
 _, WARNING, CRITICAL, EMERGENCY = LEVELS
 MIB = 1024 * 1024

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from supervisor.core.breaker import CircuitState
 from supervisor.core.exits import Exit, ExitKind
-from supervisor.core.ports import ChildType
+from supervisor.core.launch import ChildType
 from supervisor.core.spec import ChildSpec, Restart, Strategy
 from supervisor.edge.render import columns
 from supervisor.edge.tree_view import render

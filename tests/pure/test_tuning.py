@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from supervisor.core.backoff import Backoff
 from supervisor.core.breaker import Breaker
 from supervisor.core.event import SupervisorGaveUp
-from supervisor.core.ports import ChildType
+from supervisor.core.launch import ChildType
 from supervisor.core.spec import ChildSpec, GiveUp, Restart, Strategy, SupervisorFlags
 from supervisor.core.state import Phase, wake_at
 from supervisor.core.text import duration

@@ -11,7 +11,7 @@ from unittest.mock import ANY
 import attrs
 import pytest
 
-from supervisor import ChildStarted, Value
+from supervisor import ChildStarted, Entity, Value
 from supervisor.core.exits import Exit, ExitKind
 from supervisor.core.message import Acknowledged, AskChild, KillChild
 from supervisor.core.value import evolve
@@ -105,3 +105,31 @@ def test_a_field_that_is_not_there_cannot_be_changed() -> None:
     """A name that is wrong is no silent nothing."""
     with pytest.raises(TypeError):
         evolve(AskChild("a", 1), nobody=1)
+
+
+@attrs.define(repr=False, eq=False)
+class Counter(Entity):
+    count: int
+    names: list[str] = attrs.field(factory=list, repr=False)
+
+
+def test_an_entity_changes_and_is_equal_to_itself_alone() -> None:
+    """It has an identity and a text, and is copied by its fields."""
+    counter = Counter(1, ["a"])
+    again = copy.copy(counter)
+    counter.count += 1
+    assert repr(counter) == "Counter(count=2)" and again.count == 1 and again.names is counter.names
+    assert counter == counter and counter != Counter(2, ["a"]) and len({counter, again}) == 2
+    assert weakref.ref(counter)() is counter and not hasattr(counter, "__dict__")
+
+
+def test_classes_share_the_fields_that_are_the_same_and_no_others() -> None:
+    """What is one field in two classes takes memory once; one that a class has inherited still says so."""
+    assert getattr(attrs.fields(Point3)[0], "inherited", None) is True and getattr(attrs.fields(Point)[0], "inherited", None) is False
+    assert [field.name for field in attrs.fields(Point3)] == ["x", "tags", "note", "z"]
+
+    @attrs.frozen(repr=False, eq=False)
+    class Point4(Point):
+        pass
+
+    assert all(one is other for one, other in zip(attrs.fields(Point4), attrs.fields(Point3), strict=False))

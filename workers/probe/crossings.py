@@ -13,7 +13,10 @@ import select
 import sys
 from collections.abc import Sequence
 from enum import Enum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .ports import Crossings
 
 _FLAGS: Final = getattr(os, "O_CLOEXEC", 0)
 
@@ -28,51 +31,6 @@ class Word(Enum):
 
     PAUSED = "paused"
     """The leaf stands at its limit and does nothing until that is raised."""
-
-
-class Crossings(Protocol):
-    """Where one leaf's events come from. It is used on the event loop, but for `prepare`."""
-
-    @property
-    def name(self) -> str:
-        """What tells: ``threshold`` or ``high``."""
-
-    @property
-    def mask(self) -> int:
-        """The events of epoll that mean something."""
-
-    def charged(self) -> int:
-        """Bytes that are charged to the leaf's cgroup now.
-
-        Raises:
-            OSError: It cannot be read.
-        """
-
-    def prepare(self, charges: Sequence[int]) -> int:
-        """Ask to be told of these marks, ascending; may take tens of milliseconds, so call it in a thread.
-
-        Returns:
-            A descriptor that nothing else uses yet, for `arm`, or for `os.close`.
-
-        Raises:
-            OSError: The kernel does not want to, or there are no descriptors.
-        """
-
-    def arm(self, fd: int) -> None:
-        """Use these marks from now on, and no longer the ones before."""
-
-    @property
-    def fd(self) -> int:
-        """What to watch; -1 when no marks are set."""
-
-    def heard(self) -> Word:
-        """Something was told: what it means, and be told again."""
-
-    def disarm(self) -> None:
-        """No marks."""
-
-    def close(self) -> None:
-        """Give back the descriptors. May be called again."""
 
 
 class Thresholds1:

@@ -7,23 +7,26 @@ holds a leaf) is done at the desk. So the sweep can be in a process of its own: 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import attrs
 
-from supervisor import CallError, ProcessId
+from supervisor import CallError, Entity, ProcessId
 
 from ..event import CaptureFailed, MonitoringDegraded
 from ..ledger import Leaf, Ledger
 from ..policy import decide
-from ..policy.pressure import MemoryState, Thresholds
+from ..policy.pressure import MemoryState
 from ..state.files import StateWriteFailed
-from .choice import ReaderChange
-from .hold import Cgroup, LeafHold
+from .hold import LeafHold
 from .host import available_bytes
-from .reader import MemorySample, ProcessMemory
+
+if TYPE_CHECKING:
+    from .choice import ReaderChange
+    from .ports import Cgroup
+    from .reader import MemorySample, ProcessMemory
 
 OVERDUE: Final = 1.0
 """Seconds after which a leaf whose hold is over is let go here, because whoever decides has not done it."""
@@ -52,124 +55,8 @@ class Watchable(Protocol):
         """Take in which members were seen."""
 
 
-class Watched(Protocol):
-    """A leaf as the sweep sees it; for the fields see `Leaf`."""
-
-    due: float
-    slack: float
-    stirred: bool
-
-    @property
-    def name(self) -> str:
-        """No other leaf has it at the same time."""
-
-    @property
-    def level(self) -> MemoryState:
-        """What its memory means."""
-
-    @property
-    def thresholds(self) -> Thresholds:
-        """Where its levels begin."""
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether its present life has no level yet."""
-
-
-class Life(Protocol):
-    """One life of a leaf as the sweep sees it."""
-
-    @property
-    def leaf(self) -> Watched:
-        """Whose."""
-
-    @property
-    def root(self) -> ProcessId:
-        """The root process."""
-
-    @property
-    def memory(self) -> str | None:
-        """The directory in which its memory is counted, if there is one."""
-
-    @property
-    def has_group(self) -> bool:
-        """Whether it has a control group of its own."""
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether it was asked to end."""
-
-    def strays(self) -> Iterable[int]:
-        """See `reader.Strays`."""
-
-    def opened(self, reader: str) -> None:
-        """It is read from now on, by this reader."""
-
-    def prepare_hold(self) -> None:
-        """Have everything ready to hold it, and the kernel hold it at its limit.
-
-        Raises:
-            OSError: No descriptors.
-        """
-
-    def told(self, taken: MemorySample, *, paused: bool = False) -> None:
-        """Its memory was read; `paused` when the kernel says that it stands at its limit."""
-
-    def changed(self, change: ReaderChange) -> None:
-        """Another reader than before reads it."""
-
-    def armed(self, events: str) -> None:
-        """What tells of its crossings from now on; empty for nothing."""
-
-    def let_end(self) -> None:
-        """It was asked to end, so it has to be able to."""
-
-    def close(self) -> None:
-        """It is no longer looked at."""
-
-
-class Desk(Protocol):
-    """See the module. Leaves are given back as they were got."""
-
-    @property
-    def leaves(self) -> Sequence[Watched]:
-        """All that are to be looked at."""
-
-    @property
-    def listens(self) -> bool:
-        """Whether the kernel's word is wanted at all."""
-
-    @property
-    def acts(self) -> bool:
-        """Whether anything is done to the leaves, such as to set marks."""
-
-    def parted(self) -> Watched | None:
-        """One that is no longer there, each once."""
-
-    def pause(self, leaf: Any, now: float) -> float:
-        """Seconds from a sample of this leaf to the next."""
-
-    def living(self, leaf: Any) -> Life | None:
-        """Its present life, the same object as long as it lasts; None when it does not run."""
-
-    def unread(self, leaf: Any, reason: str) -> None:
-        """Its memory cannot be read."""
-
-    def strained(self) -> None:
-        """The kernel says that the host is short of memory."""
-
-    def wake(self, at: float) -> None:
-        """There is something to do at `at`."""
-
-    async def looked(self, until: float) -> None:
-        """Wait for `until`, or less if there is something to do."""
-
-    def let_go(self, now: float) -> float:
-        """Release who was to be released and was not; when the next one is due."""
-
-
-@attrs.define(eq=False)
-class LedgerLife:
+@attrs.define(repr=False, eq=False)
+class LedgerLife(Entity):
     """See `Life`, in the process that has the ledger."""
 
     ledger: Ledger

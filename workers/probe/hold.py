@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from ..policy.pressure import Thresholds
+    from .ports import Cgroup
 
 LEEWAY: Final = 32 << 20
 """Bytes beyond emergency, at least, at which the kernel holds a leaf that the guardian was too slow for."""
@@ -26,23 +27,6 @@ _GONE: Final = (errno.ENOENT, errno.ENODEV)
 def leeway(thresholds: Thresholds) -> int:
     """Bytes beyond emergency at which the kernel holds a leaf, and that one gets which is asked to end: a 32nd of emergency."""
     return max(LEEWAY, thresholds.emergency_bytes // 32)
-
-
-class Cgroup(Protocol):
-    """The cgroup of a life, as `RunningCommand.group` gives it."""
-
-    memory: str | None
-    is_frozen: bool
-
-    @property
-    def can_freeze(self) -> bool:
-        """Whether the kernel can freeze it."""
-
-    def freeze(self) -> bool:
-        """Let nothing in it run; whether that can be done."""
-
-    def thaw(self) -> None:
-        """Undo that."""
 
 
 class LeafHold:

@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from supervisor import ProcessId, identify
+from supervisor import Entity, ProcessId, identify
 
 from .reader import PROCFS, MemorySample, ProcessMemory, Strays
 
@@ -27,8 +27,8 @@ _GONE: Final = (FileNotFoundError, ProcessLookupError)
 assert sys.platform != "win32", "/proc is Linux's"
 
 
-@attrs.define
-class _Member:
+@attrs.define(repr=False, eq=False)
+class _Member(Entity):
     process: ProcessId
     fd: int | None
     raw: bytes = b""

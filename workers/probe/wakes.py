@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import attrs
 
+from supervisor import Entity
+
 from ..policy.arming import Marks, Patience, disappointed, has_drifted, is_near, is_spent, marks
 from ..policy.pressure import MemoryState, classify
 
@@ -23,9 +25,10 @@ if sys.platform == "linux":
     import resource
 
     from .alarm import Alarm
-    from .crossings import Crossings, Word, crossings
+    from .crossings import Word, crossings
 
 if TYPE_CHECKING:
+    from .ports import Crossings
     from .worker import Sweep, Watch
 
 CHASE: Final = 0.05
@@ -47,8 +50,8 @@ _PRICE: Final = 8
 assert sys.platform == "linux", "epoll and cgroups are Linux's"
 
 
-@attrs.define(eq=False)
-class Source:
+@attrs.define(repr=False, eq=False)
+class Source(Entity):
     """The source of one leaf.
 
     Attributes:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import attrs
+
+from supervisor import Entity
 
 from .choice import ReaderChain, open_reader
 from .reader import MemorySample, NoReader
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from ..ledger import Ledger
-    from .desk import Desk, Life, Watched
+    from .ports import Desk, Life, Wakes, Watched
 
 SLACK: Final = 8
 """A sample may be taken sooner by this part of its interval, when another leaf is looked at anyway: so a thousand leaves soon share a few
@@ -29,8 +31,8 @@ BLIND_PAUSE: Final = 5.0
 """Seconds, at most, until somebody tries to read again what could not be read."""
 
 
-@attrs.define(eq=False)
-class Watch:
+@attrs.define(repr=False, eq=False)
+class Watch(Entity):
     """What is open for one life of a leaf."""
 
     life: Life
@@ -41,28 +43,6 @@ class Watch:
     def leaf(self) -> Watched:
         """Whose life it is."""
         return self.life.leaf
-
-
-class Wakes(Protocol):
-    """What the kernel tells between two sweeps."""
-
-    def opened(self, watch: Watch) -> None:
-        """A life is watched."""
-
-    def closed(self, watch: Watch) -> None:
-        """It no longer is."""
-
-    def sampled(self, watch: Watch, total_bytes: int, now: float) -> None:
-        """Its memory was read."""
-
-    def look(self, now: float) -> float:
-        """Do what is due, and say when something will be again."""
-
-    async def run(self) -> None:
-        """Wait for the kernel, until cancelled."""
-
-    def close(self) -> None:
-        """Give everything back."""
 
 
 async def probe(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:

@@ -19,7 +19,7 @@ from . import wire
 from .client import Client, ControlError, chosen
 
 if TYPE_CHECKING:
-    from ..application import Application
+    from ..seam import Application
 
 REFUSED: Final = 1
 

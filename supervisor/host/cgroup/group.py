@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
+from ...core.value import Entity
 from ..identity import ProcessId
 from ..procstat import read_bytes
 from ..spare import with_reserve
@@ -29,8 +30,8 @@ _PAUSES: Final = (0.0005, 0.001, 0.002, 0.004, 0.008)
 """Seconds for which the last one waits for the dying to be dead, as those are of a life that was given up."""
 
 
-@attrs.define(eq=False)
-class Group:
+@attrs.define(repr=False, eq=False)
+class Group(Entity):
     """The cgroups of one life.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from ...core.value import Entity
 from ..marker import run_token
 from ..procstat import read_bytes
 from . import files
@@ -27,8 +28,8 @@ _TRACKERS: Final = ("freezer", "pids", "memory", "cpu", "cpuacct", "blkio", "dev
 DELEGATE: Final = "start it in a cgroup of its own: systemd-run --user --scope -p Delegate=yes COMMAND"
 
 
-@attrs.define(eq=False)
-class Offer:
+@attrs.define(repr=False, eq=False)
+class Offer(Entity):
     """Where cgroups of leaves are made.
 
     Attributes:
