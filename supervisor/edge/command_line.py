@@ -104,17 +104,10 @@ class _Program:
         rest = before if first is None else before[1:]
         if first is not None and first not in SUBCOMMANDS:
             return self._talk(first, rest, command)
-        match first:
-            case "app":
-                return self._app(rest, command)
-            case "check":
-                return self._check(rest, command)
-            case "demo":
-                return self._demo(rest, command)
-            case "doctor":
-                return self._doctor(rest, command)
-            case _:
-                return self._run(rest, command, prefix=before[: len(before) - len(rest)])
+        others = {"app": self._app, "check": self._check, "demo": self._demo, "doctor": self._doctor}
+        if first in others:
+            return others[first](rest, command)
+        return self._run(rest, command, prefix=before[: len(before) - len(rest)])
 
     def _run(self, words: list[str], command: list[str] | None, prefix: list[str]) -> int:
         parser = self._parser(
