@@ -210,7 +210,10 @@ class HostMemoryChanged(Event):
 
 @attrs.frozen(repr=False, eq=False)
 class NotificationFailed(Event):
-    """Somebody could not be told: `channel` is ``hook``, ``desktop``, ``signal`` or ``mode_file``. Said once until it works again."""
+    """Somebody could not be told: `channel` is ``hook``, ``hooks``, ``desktop``, ``signal`` or ``mode_file``.
+
+    Said once until it works again. ``hook`` is the user's command for events, ``hooks`` are those of Claude Code.
+    """
 
     name: ClassVar[str] = "notification_failed"
     channel: str = ""

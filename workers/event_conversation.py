@@ -1,4 +1,4 @@
-"""The event of a conversation that a leaf is in, with its words: most leaves have none."""
+"""The events of a conversation that a leaf is in, with their words: most leaves have none."""
 
 from __future__ import annotations
 
@@ -49,4 +49,21 @@ class ConversationStarted(Event):
     how: How = How.NEW
     session_id: str | None = None
     cut: bool = False
+    unheard: str = ""
+
+
+def _hooks(event: HooksChanged) -> Line:
+    if not event.unheard:
+        return Line("its turns are known again, and its mode restricts it", Tone.GOOD)
+    return Line(
+        f"its hooks were turned off while it runs: hooks tell no longer of its turns and no mode restricts it: {event.unheard}", Tone.BAD
+    )
+
+
+@attrs.frozen(repr=False, eq=False)
+class HooksChanged(Event):
+    """Hooks of the leaf were turned off while it ran, or on again: `unheard` says by what; empty where nothing does any more."""
+
+    name: ClassVar[str] = "hooks_changed"
+    words: ClassVar[Words] = staticmethod(_hooks)
     unheard: str = ""

@@ -65,6 +65,7 @@ from .event import (
     StateCaptured,
 )
 from .event_config import ConfigurationChanged, ConfigurationRejected
+from .event_conversation import ConversationStarted, HooksChanged
 from .event_state import StateRestored, StatesPruned
 from .policy.health import Health
 from .policy.ladder import DegradationMode
@@ -129,9 +130,11 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         ConfigurationChanged: Level.INFO,
         ConfigurationRejected: Level.ERROR,
         ControlUnavailable: Level.WARNING,
+        ConversationStarted: lambda event: Level.WARNING if event.cut or event.unheard else Level.INFO,
         DegradationChanged: lambda event: _MODE[event.new],
         EventsLost: Level.WARNING,
         HealthChanged: lambda event: _HEALTH[event.new],
+        HooksChanged: lambda event: Level.WARNING if event.unheard else Level.INFO,
         HostMemoryChanged: lambda event: _MEMORY[event.new],
         LeafHeld: Level.WARNING,
         LeafReleased: Level.INFO,
@@ -169,6 +172,7 @@ _MORE: Final[Mapping[type[Event], Words]] = MappingProxyType(
         **TREE_WORDS,
         **{kind: words for kind, words in WORDS.items() if kind not in TREE_WORDS},
         **{kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected, ControlUnavailable, StateRestored, StatesPruned)},
+        **{kind: kind.words for kind in (ConversationStarted, HooksChanged)},
         MemoryThresholdExceeded: lambda event: Line(
             f"memory {format_bytes(event.total_bytes)} has passed {event.level.value}, {format_bytes(event.threshold_bytes)}"
         ),

@@ -14,6 +14,7 @@ import attrs
 from supervisor import CallError, Fault, ProcessId, RunningCommand, UsageError, cgroup_directories, raise_descriptor_limit, run_token
 
 from .config import Agent
+from .config.likeness import may_be_claude
 from .config.run import free_name
 from .degradation.adapter import FileAdapter, LeafAdapter, mode_file, signal_number
 from .guardian import leaf_of
@@ -154,7 +155,7 @@ class Roster:
             except ProtectionUnreadable as error:
                 self._say(f"memory-guardian: {leaf.name}: {error}")
         leaf.adapter = self._mode_of(leaf)
-        if any("claude" in word.lower() for word in leaf.agent.command.argv):
+        if may_be_claude(leaf.agent.command):
             from .claude.equipment import equipped  # here: of other commands there is nothing to know
 
             leaf.adapter = equipped(self, ledger, leaf, self._directory) or leaf.adapter

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from supervisor import Exit, ExitKind
 from workers.claude.exits import judged
 from workers.claude.settings import BACKGROUND, PROMPTED, STARTED, STOPPED, USED
-from workers.claude.turn import NEXT, QUIET, SETTLED, SETTLING, Seen, Turn, heard, looked
+from workers.claude.turn import NEXT, QUIET, SETTLED, SETTLING, Seen, Turn, heard, looked, seen_alone
 
 NOTHING, ANSWERED, IDLE, BUSY = Seen(None, False), Seen(None, True), Seen("idle", False), Seen("busy", False)
 
@@ -98,3 +98,25 @@ def test_other_ends_are_what_they_are(code: int) -> None:
     """An answer, or what a person ended it with."""
     exit = Exit(ExitKind.SHUTDOWN, f"exit code {code}", code=code)
     assert judged(exit, in_turn=True, is_crash_only=True) is exit
+
+
+def test_what_goes_on_behind_a_turn_is_waited_for() -> None:
+    """Where the program does not tell of its tasks they are seen; when they have ended the turn is over."""
+    behind = Seen(None, True, works_on=True)
+    turn = looked(heard(prompted(), STOPPED, 20.0, 1010.0), behind, 20.0 + NEXT)
+    assert turn.is_busy and turn.next_look == 20.0 + NEXT + QUIET
+    assert looked(turn, behind, 90.0).is_busy and looked(turn, ANSWERED, 92.0) == Turn()
+    assert looked(looked(prompted(), behind, 12.0), behind, 14.0).is_busy  # also where no hook told of the end
+
+
+@pytest.mark.parametrize(
+    ("busy", "idle"), [(BUSY, IDLE), (Seen("waiting", False), Seen("idle", False, works_on=True)), (Seen(None, False, True), NOTHING)]
+)
+def test_without_hooks_turns_are_seen(busy: Seen, idle: Seen) -> None:
+    """In the registry first, then in the transcript; an end is believed when it is seen twice in a row."""
+    turn = seen_alone(Turn(), busy, 10.0)
+    assert turn.is_busy and turn.next_look == 10.0 + QUIET
+    turn = seen_alone(turn, idle, 12.0)
+    assert turn.is_busy and seen_alone(seen_alone(turn, busy, 14.0), idle, 16.0).is_busy
+    turn = seen_alone(turn, idle, 14.0)
+    assert not turn.is_busy and turn.next_look == 14.0 + QUIET

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,13 +15,15 @@ import attrs
 from supervisor import ChildType, Exit, Handle, Launch, Ticket, Value
 
 from ..config.run import MODE_FILE
-from ..degradation.adapter import LeafAdapter, Made
+from ..degradation.adapter import AdapterFailed, LeafAdapter, Made
 from ..event_conversation import ConversationStarted
 from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
 from .continuation import Continuation
 from .exits import judged
-from .settings import SettingsUnreadable, off_switch, with_hooks
+from .on_disk import is_answered
+from .settings import SettingsUnreadable, managed_files, off_switch, with_hooks
+from .switches import Switches
 from .turn import Turn
 
 
@@ -37,10 +40,13 @@ class ClaudeAdapter:
         go_on: Says what it is told to go on with a turn that was cut; empty for nothing.
         unheard: Why there are no hooks; empty when there are.
         on_session: Called with each conversation that it comes to be in.
+        hear: Takes in what hooks have said up to now.
 
     Attributes:
         turn: What is known of its turns.
         generation: Of its present life.
+        unheard: Why hooks do not tell of its present life; empty when they do.
+        began: When that began, in seconds since the epoch.
     """
 
     def __init__(
@@ -55,10 +61,13 @@ class ClaudeAdapter:
         go_on: Callable[[], str] = lambda: "",
         unheard: str = "",
         on_session: Callable[[str | None], object] = lambda session_id: None,
+        hear: Callable[[], object] = lambda: None,
     ) -> None:
         self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
         self._mode, self._settings, self._pipe = mode, settings, pipe
+        self._is_given, self.began = False, 0.0
         self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
+        self.unheard, self._hear, self._switches = unheard, hear, Switches()
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -72,9 +81,19 @@ class ClaudeAdapter:
         return ClaudeLaunch(self, argv, made)
 
     async def degrade(self, mode: DegradationMode, reason: str) -> None:
-        """See `LeafAdapter.degrade`."""
+        """See `LeafAdapter.degrade`; a mode that restricts has to be enforced by hooks."""
         if self._mode is not None:
             await self._mode.degrade(mode, reason)
+        self.switched()
+        if self.unheard and mode in (DegradationMode.READ_ONLY, DegradationMode.EMERGENCY):
+            raise AdapterFailed("hooks", self.unheard)
+
+    def switched(self) -> bool:
+        """Look whether settings turn hooks off that the present life was started with; whether that has changed. Blocks for a few reads."""
+        if not self._is_given:
+            return False
+        before, self.unheard = self.unheard, self._switches.look(self._settings_files())
+        return self.unheard != before
 
     def close(self) -> None:
         """See `LeafAdapter.close`."""
@@ -91,7 +110,7 @@ class ClaudeAdapter:
         Raises:
             InUse: Somebody else is in the conversation that the command asks for.
         """
-        cut = self.turn.is_busy
+        cut = self._is_cut()
         unheard = self._unheard
         settings: tuple[str, ...] = ()
         if not self.continuation.command.arguments.runs_hooks:
@@ -103,7 +122,8 @@ class ClaudeAdapter:
                 unheard = str(error)
         life = self.continuation.next(settings, cut, self._go_on())
         arguments = self.continuation.command.arguments
-        self.generation, self.turn = generation, Turn(is_busy=arguments.is_one_turn and not unheard)
+        self.generation, self.turn = generation, Turn(is_busy=arguments.is_one_turn and not unheard, next_look=0.0 if unheard else None)
+        self.unheard, self._is_given, self.began = unheard, bool(settings), time.time()
         self._on_session(life.session_id)
         return life.argv, ConversationStarted((), life.how, life.session_id, cut, unheard)
 
@@ -114,13 +134,29 @@ class ClaudeAdapter:
 
     def judged(self, exit: Exit) -> Exit:
         """An end of it, for what it is."""
-        return judged(exit, in_turn=self.turn.is_busy, is_crash_only=self._crash_only)
+        turn = self._heard()
+        in_turn = turn.is_busy and turn.ended_at is None and not turn.waits_for and not self.unheard
+        return judged(exit, in_turn=in_turn, is_crash_only=self._crash_only)
+
+    def _is_cut(self) -> bool:
+        """Whether the life that has ended was in a turn, or in tasks that go on behind one."""
+        turn = self._heard()
+        over = turn.ended_at is not None and not turn.waits_for
+        return turn.is_busy and not (over and is_answered(self.continuation.path(), turn.began))
+
+    def _heard(self) -> Turn:
+        """What is known of its turns at its end: a program waits for its hooks, so what they have said is there."""
+        self._hear()
+        return self.turn
+
+    def _settings_files(self) -> tuple[Path, ...]:
+        return (*managed_files(), *self.continuation.settings_files())
 
     def _written(self, generation: int) -> tuple[str, ...]:
         assert self._settings is not None and self._pipe is not None
-        if (switched := off_switch(self.continuation.settings_files())) is not None:
+        if (switched := off_switch(self._settings_files())) is not None:
             raise SettingsUnreadable(switched)
-        given = self.continuation.command.arguments.values("--settings")
+        given = self.continuation.command.settings
         settings = with_hooks(
             given, self.continuation.directory, os.fspath(self._pipe), f"{self.number} {generation}", self.environment.get(MODE_FILE)
         )

@@ -18,7 +18,7 @@ import attrs
 from supervisor import Value
 
 from ..event_conversation import How
-from ..state.sessions import config_directory, transcript_of
+from ..state.sessions import config_directory, latest_transcript, transcript_of
 from .arguments import PROMPT, Arguments
 from .on_disk import OnDisk, is_id, on_disk
 from .recognition import ClaudeCommand, recognised
@@ -148,10 +148,14 @@ class Continuation:
         return transcript_of(self._config, self.session_id, self.directory)
 
     def settings_files(self) -> tuple[Path, ...]:
-        """The settings that the program reads by itself, the user's and the project's."""
-        own = () if self._config is None else (self._config / "settings.json",)
+        """The settings of the user and the project that the program reads by itself, without what the command leaves out."""
         project = Path(self.directory, ".claude")
-        return (*own, project / "settings.json", project / "settings.local.json")
+        places = {"project": project / "settings.json", "local": project / "settings.local.json"}
+        if self._config is not None:
+            places = {"user": self._config / "settings.json", **places}
+        wanted = self.command.arguments.values("--setting-sources")
+        named = wanted[-1].split(",") if wanted else places
+        return tuple(place for source, place in places.items() if source in map(str.strip, named))
 
     @property
     def config(self) -> Path | None:
@@ -173,7 +177,18 @@ class Continuation:
             self.session_id = named[0]
             if not self._take():
                 raise InUse(errno.EBUSY, f"the conversation {named[0]} is in use by another guardian; add --fork-session for a copy of it")
+        elif arguments.has("--continue") and not copies and (last := self._last()) is not None:
+            # which one it is the program will say; nobody else begins to write to it until then
+            self._held = self._lock(last)
+            if self._held is None:
+                advice = "add --fork-session for a copy of it, or say which one with --resume"
+                raise InUse(errno.EBUSY, f"the last conversation here, {last}, is in use by another guardian; {advice}")
         return How.AS_GIVEN, ()
+
+    def _last(self) -> str | None:
+        """The conversation of this directory that was written last."""
+        found = None if self._config is None else latest_transcript(self._config, self.directory)
+        return None if found is None else found.stem
 
     def _later(self, arguments: Arguments) -> tuple[How, tuple[str, ...]]:
         if self.session_id is None or not arguments.is_kept:

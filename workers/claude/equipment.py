@@ -68,11 +68,19 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         go_on=lambda: leaf.agent.restart_policy.continue_prompt,
         unheard=unheard,
         on_session=partial(_in_conversation, leaf),
+        hear=partial(_hear, owner, ledger),
     )
 
 
 def _in_conversation(leaf: Leaf, session_id: str | None) -> None:
     leaf.session = session_id
+
+
+def _hear(owner: HasHooks, ledger: Ledger) -> None:
+    from .turns import take  # which imports what this equips
+
+    for told in () if owner.hooks is None or owner.hooks.fd < 0 else owner.hooks.take():
+        take(ledger, told)
 
 
 class _Unlocked:

@@ -90,6 +90,20 @@ def is_answered(transcript: Path | None, since: float) -> bool:
     return last is not None and waiting <= 0
 
 
+def is_open(transcript: Path | None, since: float) -> bool:
+    """Whether something was written since some time, and the last thing that was said has no answer yet. Blocks.
+
+    Args:
+        transcript: The file; None when there is none.
+        since: In seconds since the epoch.
+    """
+    try:
+        written = 0.0 if transcript is None else transcript.stat().st_mtime
+    except OSError:
+        return False
+    return written >= since and on_disk(transcript) is OnDisk.TALK and not is_answered(transcript, 0.0)
+
+
 def _moved(line: bytes, since: float) -> int | None:
     """By how many the prompts that wait became more; None where that was before the turn, or where none that came before it waits."""
     record = _note(line)

@@ -17,7 +17,8 @@ from .arguments import Arguments
 _NAMES: Final = frozenset({"claude", "claude.exe", "claude.cmd"})
 _INTERPRETERS: Final = frozenset({"node", "nodejs", "bun", "node.exe", "bun.exe"})
 _RUNNERS: Final = frozenset({"npx", "bunx", "npx.cmd"})
-_SCRIPTS: Final = frozenset({"cli.js", "cli.mjs", "cli-wrapper.cjs"})
+_PLAIN_NODE: Final = frozenset({"cli.js", "cli.mjs"})
+_SCRIPTS: Final = _PLAIN_NODE | {"cli-wrapper.cjs"}
 _PACKAGE: Final = re.compile(r"@anthropic-ai/claude-code(?:@[\w.^~-]+)?")
 _WITH_VALUE: Final = frozenset({"-r", "--require", "--import", "--loader", "-C", "--conditions", "--env-file"})
 
@@ -29,10 +30,18 @@ class ClaudeCommand(Value):
     Attributes:
         program: The words that start it: the program itself, or an interpreter with its own options and the script.
         arguments: What follows.
+        is_plain_node: Whether it is a build that is a script of Node's, as all were up to 2.0.77.
     """
 
     program: tuple[str, ...]
     arguments: Arguments
+    is_plain_node: bool = False
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The value of ``--settings`` that the program takes of several: those builds the first, the others the last; none without."""
+        given = self.arguments.values("--settings")
+        return given[:1] if self.is_plain_node else given[-1:]
 
 
 def recognised(argv: tuple[str, ...], environ: Mapping[str, str], directory: str) -> ClaudeCommand | None:
@@ -49,7 +58,7 @@ def recognised(argv: tuple[str, ...], environ: Mapping[str, str], directory: str
     length = _length(argv, environ, directory)
     if length is None:
         return None
-    found = ClaudeCommand(argv[:length], Arguments.of(argv[length:]))
+    found = ClaudeCommand(argv[:length], Arguments.of(argv[length:]), _is_plain_node(argv[:length], environ, directory))
     return found if found.arguments.is_conversation else None
 
 
@@ -63,8 +72,20 @@ def _length(argv: tuple[str, ...], environ: Mapping[str, str], directory: str) -
         script = _script(argv)
         return script + 1 if script is not None and _is_ours(os.path.join(directory, argv[script])) else None
     # by another name: a link to it, such as a package manager makes
-    found = shutil.which(argv[0], path=environ.get("PATH")) if os.sep not in argv[0] else os.path.join(directory, argv[0])
+    found = _place(argv[0], environ, directory)
     return 1 if found is not None and _is_ours(found) else None
+
+
+def _is_plain_node(program: tuple[str, ...], environ: Mapping[str, str], directory: str) -> bool:
+    """Whether the program, or the script of an interpreter, is the whole of an old build, by the name of its file."""
+    *before, last = program
+    place = os.path.join(directory, last) if before else _place(last, environ, directory)
+    return place is not None and os.path.basename(os.path.realpath(place)) in _PLAIN_NODE
+
+
+def _place(program: str, environ: Mapping[str, str], directory: str) -> str | None:
+    """Where a program is; None where it is not found."""
+    return os.path.join(directory, program) if os.sep in program else shutil.which(program, path=environ.get("PATH"))
 
 
 def _script(argv: tuple[str, ...]) -> int | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import stat
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +18,10 @@ STARTED: Final = "SessionStart"
 BACKGROUND: Final = "StopWithTasks"
 """What our hook says when a turn has ended and tasks in the background go on."""
 
-CHANGING: Final = "Write|Edit|MultiEdit|NotebookEdit|Bash|PowerShell|mcp__.*"
-"""The tools that can change something. What a subagent uses is looked at like that as well; those that only read, and those that only start
-subagents, are not among them."""
+_CHANGE: Final = "Write|Edit|MultiEdit|NotebookEdit|Bash|PowerShell|Monitor|REPL|Eval|JavaScript|Tmux|EnterWorktree|ExitWorktree|mcp__.*"
+CHANGING: Final = f"^(?:{_CHANGE})$"
+"""The tools that can change something, for a search: without its ends it would find TodoWrite, too. What a subagent uses is looked at like
+that as well; those that only read, and those that only start subagents, are not among them."""
 
 _WHY: Final = "because its memory is high and it could not be restarted"
 _READ_ONLY: Final = (
@@ -35,8 +38,14 @@ _WARNING: Final = (
     "the background that are not needed, and keep what is read small."
 )
 
+MANAGED: Final = Path("/Library/Application Support/ClaudeCode" if sys.platform == "darwin" else "/etc/claude-code")
+"""Where an organization's settings are, which can have the program run no hooks but its own."""
+
 LIMIT: Final = 5
 """Seconds that a hook of ours may take; it takes the start of a shell."""
+
+GUARD_LIMIT: Final = 600
+"""Seconds that one may take that refuses: the program runs the tool when they are over, also on a machine that swaps."""
 
 LARGEST: Final = 4 << 20
 """Bytes of settings that are read."""
@@ -50,7 +59,7 @@ def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mod
     """What a life is to be given as settings.
 
     Args:
-        given: What the user gave as ``--settings``: files or JSON texts. The program takes one of several, the newest builds the last.
+        given: What the user gave as ``--settings``: files or JSON texts, of which the last counts.
         directory: Where a relative file is.
         pipe: Where our hooks write.
         life: The words that their lines begin with.
@@ -59,7 +68,7 @@ def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mod
     Raises:
         SettingsUnreadable: What was given is not what the program could read, or has it run no hooks.
     """
-    settings = loaded(given[-1], directory) if given else {}
+    settings = loaded(given[-1], directory) if given and given[-1].strip() else {}
     if settings.get("disableAllHooks") is True:
         raise SettingsUnreadable("its settings say disableAllHooks")
     theirs = settings.get("hooks", {})
@@ -80,7 +89,10 @@ def loaded(given: str, directory: str) -> dict[str, Any]:
     if not given.lstrip().startswith("{"):
         path = os.path.join(directory, given)
         try:
-            with open(path, encoding="utf-8") as file:
+            # the program takes no pipe either, and opening one would wait for whoever writes
+            with open(path, encoding="utf-8", opener=_at_once) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise SettingsUnreadable(f"{path} is no file")
                 text = file.read(LARGEST)
         except (OSError, ValueError) as error:
             raise SettingsUnreadable(f"{path} cannot be read: {error}") from error
@@ -93,15 +105,34 @@ def loaded(given: str, directory: str) -> dict[str, Any]:
     return settings
 
 
-def off_switch(places: Iterable[Path]) -> str | None:
-    """Which of some settings files has the program run no hooks, if one does. Blocks."""
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def managed_files(directory: Path = MANAGED) -> tuple[Path, ...]:
+    """The files of an organization's settings that may be there. Blocks."""
+    try:
+        more = sorted(path for path in (directory / "managed-settings.d").iterdir() if path.suffix == ".json")
+    except OSError:
+        more = []
+    return (directory / "managed-settings.json", *more)
+
+
+def off_switch(places: Iterable[Path], managed: Path = MANAGED) -> str | None:
+    """Which of some settings files has the program run no hooks of ours, if one does. Blocks.
+
+    Args:
+        places: The files.
+        managed: Where an organization's are.
+    """
     for place in places:
         try:
             settings = loaded(os.fspath(place), os.sep)
         except SettingsUnreadable:
             continue  # not there, or the program's to complain about
-        if settings.get("disableAllHooks") is True:
-            return f"{place} says disableAllHooks"
+        for word in ("disableAllHooks", *(("allowManagedHooksOnly",) if place.is_relative_to(managed) else ())):
+            if settings.get(word) is True:
+                return f"{place} says {word}"
     return None
 
 
@@ -127,18 +158,20 @@ def hooks(pipe: str, life: str, mode: str | None = None) -> dict[str, list[dict[
         made[event] = [_group(command, "*" if event == USED else None)]
     if mode is not None:
         allowed = {"normal|warning": "exit 0", "read_only|emergency": _refuse(_READ_ONLY), "*": _refuse(_DOUBT)}
-        made[USED].append(_group(_cases(mode, allowed), CHANGING))
+        made[USED].append(_group(_cases(mode, allowed), CHANGING, GUARD_LIMIT))
     return made
 
 
-def _group(command: str, matcher: str | None) -> dict[str, Any]:
-    group: dict[str, Any] = {"hooks": [{"type": "command", "command": command, "timeout": LIMIT}]}
+def _group(command: str, matcher: str | None, limit: int = LIMIT) -> dict[str, Any]:
+    group: dict[str, Any] = {"hooks": [{"type": "command", "command": command, "timeout": limit}]}
     return group if matcher is None else {"matcher": matcher, **group}
 
 
 def _cases(mode: str, cases: Mapping[str, str]) -> str:
     arms = " ".join(f"{word}) {what};;" for word, what in cases.items())
-    return f"mode=; read -r mode 2>/dev/null <{shlex.quote(mode)}; case $mode in {arms} esac"
+    # of a pipe nothing is read: that could wait until the program has no more patience, and runs the tool
+    file = shlex.quote(mode)
+    return f"mode=; [ -f {file} ] && read -r mode 2>/dev/null <{file}; case $mode in {arms} esac"
 
 
 def _tell(words: str) -> str:

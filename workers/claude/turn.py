@@ -56,10 +56,13 @@ class Seen(Value):
     Attributes:
         status: What the registry says: idle, busy, or None where it says nothing.
         is_answered: Whether the transcript ends with what ends a turn, said since the turn began, and no prompt waits.
+        works_on: Whether the program is seen to work on although nothing says so: in the transcript of a life without hooks, or in
+            what goes on behind a turn of a build that does not tell of it.
     """
 
     status: str | None
     is_answered: bool
+    works_on: bool = False
 
 
 def heard(turn: Turn, event: str, now: float, wall: float) -> Turn:
@@ -83,10 +86,20 @@ def looked(turn: Turn, seen: Seen, now: float) -> Turn:
         return evolve(turn, next_look=None)
     if turn.ended_at is not None:
         since = now - turn.ended_at
+        if seen.works_on and seen.status is None and since >= NEXT:
+            return evolve(turn, next_look=now + QUIET)
         if since >= (NEXT if seen.is_answered else SETTLED):
             return Turn()
         return evolve(turn, next_look=now + SETTLING)
-    over = seen.status == "idle" or (seen.status is None and seen.is_answered)
+    over = seen.status == "idle" or (seen.status is None and seen.is_answered and not seen.works_on)
     if over and turn.quiet:
         return Turn()  # twice in a row: the registry lags behind
     return evolve(turn, next_look=now + QUIET, quiet=turn.quiet + 1 if over else 0)
+
+
+def seen_alone(turn: Turn, seen: Seen, now: float) -> Turn:
+    """Take what was found at `now` where no hooks tell: the registry's word, else the transcript's; an end has to be seen twice."""
+    busy = seen.status != "idle" if seen.status is not None else seen.works_on
+    if turn.is_busy and not busy and not turn.quiet:
+        return evolve(turn, next_look=now + QUIET, quiet=1)
+    return Turn(is_busy=busy, next_look=now + QUIET)

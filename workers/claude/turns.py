@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
 
-from supervisor import ChildSpec, ProcessId, task
+from supervisor import CallError, ChildSpec, ProcessId, RunningCommand, evolve, task
 
+from ..event_conversation import HooksChanged
 from ..policy import decide
 from ..state.restore import is_session
 from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
-from .on_disk import is_answered
-from .turn import Seen, Turn, heard, looked
+from .behind import subagent_works, tool_runs
+from .on_disk import is_answered, is_open
+from .turn import QUIET, Seen, Turn, heard, looked, seen_alone
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
@@ -26,20 +27,29 @@ if TYPE_CHECKING:
     from .hook_pipe import HookPipe, Told
 
 
+SWITCHES: Final = 5.0
+"""Seconds between looks at what can turn hooks off."""
+
+
 async def turns(ledger: Ledger, pipe: HookPipe, *, task_status: TaskStatus[None]) -> None:
     """Hear of turns, until cancelled. What is known belongs to the leaves' adapters, and what hooks say meanwhile waits in the pipe.
 
     **Cancellation:** at any time; what was looked at is looked at again.
     """
     task_status.started()
+    switches_at = anyio.current_time() + QUIET
     while True:
         ours = list(adapted(ledger))
-        wakes = [adapter.turn.next_look for _, adapter in ours]
+        wakes = [adapter.turn.next_look for _, adapter in ours] + [switches_at if ours else None]
         with anyio.CancelScope(deadline=min((at for at in wakes if at is not None), default=math.inf)):
             await anyio.wait_readable(pipe.fd)
         for told in pipe.take():
             take(ledger, told)
         now = anyio.current_time()
+        if now >= switches_at:
+            switches_at = now + SWITCHES
+            for leaf, adapter in ours:
+                await switched(ledger, leaf, adapter)
         for leaf, adapter in ours:
             if adapter.turn.next_look is not None and adapter.turn.next_look <= now:
                 await look(ledger, leaf, adapter)
@@ -65,19 +75,45 @@ def take(ledger: Ledger, told: Told) -> None:
         moved(ledger, leaf, adapter, heard(adapter.turn, told.event, anyio.current_time(), time.time()))
 
 
+async def switched(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
+    """Look whether the hooks of a leaf have been turned off or on, and say so; without them its turns are looked for elsewhere."""
+    if await anyio.to_thread.run_sync(adapter.switched):
+        ledger.emit(HooksChanged(leaf.path, adapter.unheard, generation=adapter.generation))
+    if adapter.unheard and adapter.turn.next_look is None:
+        adapter.turn = evolve(adapter.turn, next_look=anyio.current_time())
+
+
 async def look(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     """Look elsewhere for the turn of a leaf."""
-    turn, continuation = adapter.turn, adapter.continuation
-    processes = () if leaf.sample is None else tuple(one.process for one in leaf.sample.processes)
-    seen = await anyio.to_thread.run_sync(_seen, continuation.config, processes, continuation.path, turn.began, turn.ended_at is None)
-    if adapter.turn is turn:  # else something was heard meanwhile
-        moved(ledger, leaf, adapter, looked(turn, seen, anyio.current_time()))
+    turn, now, root = adapter.turn, anyio.current_time(), root_of(ledger, leaf)
+    sampled = () if leaf.sample is None else tuple(one.process for one in leaf.sample.processes)
+    seen = await anyio.to_thread.run_sync(_seen, adapter, turn, root, sampled, time.time())
+    if adapter.turn is not turn:  # something was heard meanwhile
+        return
+    moved(ledger, leaf, adapter, seen_alone(turn, seen, now) if adapter.unheard else looked(turn, seen, now))
 
 
-def _seen(config: Path | None, processes: tuple[ProcessId, ...], path: object, began: float, registry: bool) -> Seen:
-    assert callable(path)
-    session = session_of(config, processes) if registry and config is not None else None
-    return Seen(None if session is None else session.status, is_answered(path(), began))
+def _seen(adapter: ClaudeAdapter, turn: Turn, root: ProcessId | None, sampled: tuple[ProcessId, ...], wall: float) -> Seen:
+    continuation = adapter.continuation
+    config, transcript = continuation.config, continuation.path()
+    processes = sampled if root is None else (root, *sampled)
+    session = session_of(config, processes) if turn.ended_at is None and config is not None else None
+    status = None if session is None else session.status
+    if adapter.unheard:
+        return Seen(status, False, status is None and root is not None and is_open(transcript, adapter.began))
+    answered = is_answered(transcript, turn.began)
+    if root is None or not (answered and continuation.command.is_plain_node):
+        return Seen(status, answered)
+    return Seen(status, answered, tool_runs(root) or subagent_works(transcript, turn.began, wall))
+
+
+def root_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
+    """The root process of a leaf's present life; None when it does not run."""
+    try:
+        handle = ledger.above(leaf).handle(leaf.path[-1])
+    except CallError:
+        return None
+    return handle.process_id if isinstance(handle, RunningCommand) else None
 
 
 def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> None:

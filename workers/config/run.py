@@ -15,6 +15,7 @@ from supervisor import Fault, InvalidField, LoadedConfig, UsageError, Value, for
 from ..policy.errors import PolicyError, ThresholdOrder
 from ..policy.pressure import Thresholds
 from .host import absolute, default_state_dir, host_limit_bytes, unusable_state_dir
+from .likeness import may_be_claude
 from .model import (
     AgentConfig,
     CommandConfig,
@@ -279,7 +280,7 @@ def agent_of(
         agent = Agent(name, part.command.name is not None, command, limits, part.restart_policy, part.degradation)
         notes += _above(name, said, limits, limit)
     notes += [f"{name}: its outputs are read for the line, so it gets no terminal"] if part.command.ready.startswith("line:") else []
-    tells = any("claude" in word.lower() for word in part.command.argv)
+    tells = may_be_claude(part.command)
     notes += [f"{name}: continue_prompt is for Claude Code, and has no effect"] if part.restart_policy.continue_prompt and not tells else []
     return agent, notes
 

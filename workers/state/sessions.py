@@ -97,13 +97,29 @@ def transcript_since(config: Path, cwd: str, since: float) -> Path | None:
     Returns:
         None where there is none, and where there are several: one of them would be a guess.
     """
+    recent = [path for path, time in _in_project(config, cwd).items() if time >= since]
+    return recent[0] if len(recent) == 1 else None
+
+
+def latest_transcript(config: Path, cwd: str) -> Path | None:
+    """The transcript of a directory that was written last; None where there is none. Subagents' are left out.
+
+    Args:
+        config: The configuration directory.
+        cwd: Where the program works.
+    """
+    found = _in_project(config, cwd)
+    return max(found, key=lambda path: found[path], default=None)
+
+
+def _in_project(config: Path, cwd: str) -> dict[Path, float]:
+    """The transcripts of a directory, and when each was written."""
     found: dict[Path, float] = {}
     for directory in project_directories(cwd):
         for name in _names(config / "projects" / directory):
             if name.endswith(SUFFIX) and not _AGENT.fullmatch(name) and (seen := _regular(config, f"projects/{directory}/{name}")):
                 found[seen[0]] = _written(seen)
-    recent = [path for path, time in found.items() if time >= since]
-    return recent[0] if len(recent) == 1 else None
+    return found
 
 
 def session_of(config: Path, processes: Iterable[ProcessId]) -> Session | None:

@@ -1,0 +1,111 @@
+"""The real Claude Code: what read-only refuses, what turns that off, and what goes on behind a turn."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..claude_code import Api, remove_tool_files, scripted_api
+from ..support import eventually_sync, run_supervisor
+from .claude_run import guarding_claude
+
+KEEPER = Path(__file__).parent / "agents" / "keeper.py"
+both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    with scripted_api(tmp_path) as api:
+        yield api
+    remove_tool_files(tmp_path)
+
+
+def scripted(*steps: dict[str, Any]) -> str:
+    """A prompt that the scripted API answers with these steps."""
+    return f"FAKE: {json.dumps(list(steps))}"
+
+
+@both
+def test_read_only_reaches_subagents_and_servers_until_hooks_are_turned_off(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """Nothing that changes something passes: with bypassed permissions, in a subagent, a notebook or an MCP server. The switch is told."""
+    notebook, called, touched = tmp_path / "n.ipynb", tmp_path / "called", tmp_path / "touched"
+    cell: dict[str, Any] = {"cell_type": "code", "id": "c1", "source": "1", "metadata": {}, "outputs": [], "execution_count": None}
+    notebook.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    servers = json.dumps({"mcpServers": {"keeper": {"command": sys.executable, "args": ["-S", str(KEEPER), str(called)]}}})
+    inner = scripted({"tool": "Bash", "input": {"command": f"touch {touched}"}}, {"text": "the subagent is done"})
+    search = {"tool": "ToolSearch", "input": {"query": "select:NotebookEdit,mcp__keeper__keep", "max_results": 5}}
+    steps: list[dict[str, Any]] = [
+        *([search] if build == "native" else []),
+        {"tool": "Read", "input": {"file_path": str(notebook)}},
+        {"tool": "NotebookEdit", "input": {"notebook_path": str(notebook), "cell_id": "c1", "new_source": "2", "edit_mode": "replace"}},
+        {"tool": "mcp__keeper__keep", "input": {"mib": 0}},
+        {
+            "tool": "Agent" if build == "native" else "Task",
+            "input": {"description": "d", "prompt": inner, "subagent_type": "general-purpose"},
+        },
+        {"text": "tried all"},
+    ]
+
+    def changed() -> list[bool]:
+        return ["2" in json.loads(notebook.read_text())["cells"][0]["source"], called.exists(), touched.exists()]
+
+    def degrade(mode: str) -> None:
+        assert run_supervisor("degrade", "claude", mode, cwd=tmp_path, env=run.env).returncode == 0
+        (file,) = (tmp_path / "home").rglob("claude.mode")
+        eventually_sync(lambda: file.read_text() == f"{mode}\n", 10, what=mode)
+
+    def tried(times: int) -> None:
+        run.say(scripted(*steps))
+        # the end of a subagent in the background, as the newest builds have them, is a turn of its own
+        eventually_sync(lambda: run.results.count("tried all") == times and run.results[-1] in ("tried all", "end of script"), 40)
+        run.wait_idle(True)
+
+    options = ("--permission-mode", "bypassPermissions", "--mcp-config", servers, "--strict-mcp-config")
+    with guarding_claude(tmp_path, backend, api, build, *options, env={"IS_SANDBOX": "1"}) as run:
+        run.wait_for("monitoring_started")
+        degrade("read_only")
+        tried(1)
+        assert changed() == [False, False, False]
+        if build == "native":  # which is no question of the build
+            (tmp_path / "config" / "settings.json").write_text('{"disableAllHooks": true}')
+            told = run.wait_for("hooks_changed")["data"]["unheard"]
+            assert "settings.json says disableAllHooks" in told
+            (tmp_path / "config" / "settings.json").write_text("{}")
+            assert run.wait_for("hooks_changed", 2)["data"]["unheard"] == ""
+        degrade("normal")
+        tried(2)
+        eventually_sync(lambda: changed() == [True, True, True], 20, what="all of it")
+        run.end_input()
+        run.finish()
+
+
+@both
+def test_tasks_in_the_background_keep_it_busy(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """The turn that began one has ended; it is idle when that has, too: the newest builds tell of it, in others its process is seen."""
+    late = tmp_path / "late"
+    task = {"tool": "Bash", "input": {"command": f"sleep 5; touch {late}", "run_in_background": True}}
+    with guarding_claude(tmp_path, backend, api, build, "--allowedTools", "Bash") as run:
+        run.say(scripted(task, {"text": "began it"}))
+        assert run.wait_results(1)[0] == "began it"
+        run.wait_idle(False)
+        run.wait_idle(True)
+        assert late.exists()
+
+
+def test_without_hooks_the_registry_tells_of_turns(api: Api, tmp_path: Path) -> None:
+    """Its own command turns them off: a turn is seen to begin, and to end; and a mode that nothing enforces is told of."""
+    with guarding_claude(tmp_path, "trio", api, "native", "--safe-mode") as run:
+        run.wait_for("conversation_started")
+        run.say(scripted({"text": "an answer that takes its time", "chunks": 8, "drip": 1}))
+        run.wait_idle(False)
+        run.wait_results(1)
+        run.wait_idle(True)
+        assert run_supervisor("degrade", "claude", "read_only", cwd=tmp_path, env=run.env).returncode == 0
+        assert run.wait_for("notification_failed")["data"]["channel"] == "hooks"
+        run.end_input()
+        run.finish()

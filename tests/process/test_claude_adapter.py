@@ -1,0 +1,177 @@
+"""What the adapter of a Claude Code makes of what its hooks have said, and of what turns them off; without the program."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from supervisor import Exit, ExitKind, ProcessId, identify
+from workers.claude.adapter import ClaudeAdapter
+from workers.claude.behind import subagent_works, tool_runs
+from workers.claude.continuation import Continuation
+from workers.claude.hook_pipe import HookPipe
+from workers.claude.on_disk import is_open
+from workers.claude.recognition import recognised
+from workers.claude.settings import BACKGROUND, PROMPTED, STOPPED
+from workers.claude.turn import heard
+from workers.degradation.adapter import AdapterFailed, FileAdapter
+from workers.policy.ladder import DegradationMode
+
+from .test_claude_leaf import ANSWER, OURS, PROMPT, Stage
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes and locks of POSIX")
+LATE = {"timestamp": "2099-01-02T03:04:05.000Z"}
+DONE = Exit(ExitKind.NORMAL, "exit code 0", code=0)
+
+
+class Room:
+    """An adapter with a pipe, a mode file, and a project whose settings can be written."""
+
+    def __init__(self, folder: Path, line: str) -> None:
+        self.stage = Stage(folder)
+        self.mode = folder / "claude.mode"
+        self.pipe = HookPipe(folder)
+        environ = {"CLAUDE_CONFIG_DIR": str(folder / "config"), "PATH": os.defpath}
+        command = recognised(("claude", *line.split()), environ, str(self.stage.project))
+        assert command is not None
+        continuation = Continuation(command, environ, str(self.stage.project), self.stage.lock, new_id=lambda: OURS)
+        file = FileAdapter(self.mode, lambda: None)
+        self.adapter = ClaudeAdapter(
+            file, continuation, settings=folder / "s.json", pipe=self.pipe.path, number=1, is_crash_only=False, hear=self.hear
+        )
+
+    def hear(self) -> None:
+        for told in self.pipe.take():
+            self.adapter.turn = heard(self.adapter.turn, told.event, 10.0, 1000.0)
+
+    def say(self, event: str) -> None:
+        """As a hook does."""
+        with self.pipe.path.open("r+b", buffering=0) as pipe:
+            pipe.write(f"1 {self.adapter.generation} {event}\n".encode())
+
+    def settings(self, text: str) -> None:
+        """Write the project's own settings."""
+        place = self.stage.project / ".claude" / "settings.local.json"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(text)
+
+
+@pytest.fixture
+def room(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Room]:
+    room = Room(tmp_path, getattr(request, "param", "-p fix"))
+    yield room
+    room.adapter.close()
+    room.pipe.close()
+
+
+def test_an_end_is_judged_by_all_that_hooks_have_said(room: Room) -> None:
+    """What waits in the pipe counts: a program that ends right after its turn has ended well, one that ends within it has not."""
+    room.adapter.next(1)
+    assert room.adapter.judged(DONE).kind is ExitKind.ABNORMAL
+    room.say(STOPPED)
+    assert room.adapter.judged(DONE) is DONE
+    room.adapter.next(2)
+    room.say(PROMPTED)
+    room.say(BACKGROUND)
+    assert room.adapter.judged(DONE) is DONE
+
+
+def test_what_counts_as_cut(room: Room) -> None:
+    """A turn that has not ended, or whose answer is not on disk, or behind which tasks went on."""
+
+    def cut(*said: str) -> bool:
+        for event in said:
+            room.say(event)
+        return room.adapter.next(room.adapter.generation + 1)[1].cut
+
+    room.stage.transcript(OURS, PROMPT)
+    assert not cut() and cut(PROMPTED) and cut(PROMPTED, STOPPED) and cut(PROMPTED, BACKGROUND)
+    room.stage.transcript(OURS, PROMPT, {**ANSWER, **LATE})
+    assert not cut(PROMPTED, STOPPED) and cut(PROMPTED) and cut(PROMPTED, BACKGROUND)
+
+
+@pytest.mark.parametrize("room", ["--continue", "--safe-mode"], indirect=True)
+def test_a_mode_that_nothing_enforces_is_told(room: Room) -> None:
+    """Hooks that are off, from the start or since, are why; a mode that restricts nothing needs none."""
+    is_safe = room.adapter.continuation.command.arguments.has("--safe-mode")
+    said = room.adapter.next(1)[1]
+    assert bool(said.unheard) is is_safe
+    if not is_safe:
+        assert not room.adapter.switched()
+        anyio.run(room.adapter.degrade, DegradationMode.READ_ONLY, "why")
+        room.settings('{"disableAllHooks": true}')
+        assert room.adapter.switched() and not room.adapter.switched() and "disableAllHooks" in room.adapter.unheard
+    for mode in (DegradationMode.READ_ONLY, DegradationMode.EMERGENCY):
+        with pytest.raises(AdapterFailed) as failed:
+            anyio.run(room.adapter.degrade, mode, "why")
+        assert (failed.value.channel, failed.value.reason) == ("hooks", room.adapter.unheard)
+        assert room.mode.read_text() == f"{mode.value}\n"
+    anyio.run(room.adapter.degrade, DegradationMode.NORMAL, "why")
+    room.settings("{}")
+    assert room.adapter.switched() is not is_safe and bool(room.adapter.unheard) is is_safe
+
+
+def test_hooks_that_were_off_at_the_start_stay_off(room: Room) -> None:
+    """A life that was given none has none, whatever its settings say later; the next one has."""
+    room.settings('{"disableAllHooks": true}')
+    argv, said = room.adapter.next(1)
+    assert "disableAllHooks" in said.unheard and "--settings" not in argv
+    room.settings("{}")
+    assert not room.adapter.switched() and room.adapter.unheard == said.unheard
+    assert room.adapter.next(2)[1].unheard == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sessions as Linux tells them")
+def test_commands_of_tools_are_seen() -> None:
+    """They lead a session of their own; what is in the program's, such as an MCP server, is none."""
+    own = identify(os.getpid())
+    assert isinstance(own, ProcessId)
+    with subprocess.Popen(["sleep", "60"]) as server:
+        assert not tool_runs(own)
+        with subprocess.Popen(["sleep", "60"], start_new_session=True) as tool:
+            assert tool_runs(own)
+            tool.kill()
+        assert not tool_runs(own)
+        server.kill()
+
+
+def test_subagents_that_work_on_are_seen(tmp_path: Path) -> None:
+    """By what they said last, since the turn began, in this conversation; one that is silent for long was cut."""
+    stage = Stage(tmp_path)
+    transcript, now = stage.transcript(OURS, PROMPT), time.time()
+    side: dict[str, Any] = {"isSidechain": True, "sessionId": OURS}
+    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {}}]}
+    asked, works, answered = {**PROMPT, **side}, {"type": "assistant", "message": call, **side}, {**ANSWER, **side}
+    assert not subagent_works(None, 0.0, now) and not subagent_works(transcript, 0.0, now)
+    cases = [
+        ([asked], True),
+        ([asked, works], True),
+        ([asked, works, answered], False),
+        ([{**asked, "sessionId": "x"}], False),
+        ([works], True),
+    ]
+    for records, expected in cases:
+        # as the program writes it, without blanks
+        written = stage.transcript("agent-1", *records)
+        written.write_text("".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records))
+        assert subagent_works(transcript, now - 60, now) is expected, records
+    assert not subagent_works(transcript, now + 60, now) and not subagent_works(transcript, 0.0, now + 3600)
+
+
+def test_a_turn_without_hooks_is_open_until_it_is_answered(tmp_path: Path) -> None:
+    """What was left open by a life before is nobody's turn now."""
+    stage, now = Stage(tmp_path), time.time()
+    assert not is_open(None, 0.0) and not is_open(tmp_path / "gone", 0.0)
+    path = stage.transcript(OURS, PROMPT)
+    assert is_open(path, now - 60) and not is_open(path, now + 60)
+    assert not is_open(stage.transcript(OURS, PROMPT, ANSWER), now - 60)
+    assert not is_open(stage.transcript(OURS), now - 60)
