@@ -66,6 +66,7 @@ from .event import (
 )
 from .event_config import ConfigurationChanged, ConfigurationRejected
 from .event_state import StateRestored, StatesPruned
+from .event_transcript import ConversationLost, TranscriptDamaged, TranscriptRepaired
 from .policy.health import Health
 from .policy.ladder import DegradationMode
 from .policy.pressure import MemoryState
@@ -129,6 +130,7 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         ConfigurationChanged: Level.INFO,
         ConfigurationRejected: Level.ERROR,
         ControlUnavailable: Level.WARNING,
+        ConversationLost: Level.ERROR,
         DegradationChanged: lambda event: _MODE[event.new],
         EventsLost: Level.WARNING,
         HealthChanged: lambda event: _HEALTH[event.new],
@@ -160,6 +162,8 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         StateRestored: Level.INFO,
         StatesPruned: lambda event: Level.ERROR if event.failed else Level.DEBUG,
         SupervisorGaveUp: Level.CRITICAL,
+        TranscriptDamaged: Level.ERROR,
+        TranscriptRepaired: Level.WARNING,
     }
 )
 """How much each type of event wants to be noticed."""
@@ -169,6 +173,7 @@ _MORE: Final[Mapping[type[Event], Words]] = MappingProxyType(
         **TREE_WORDS,
         **{kind: words for kind, words in WORDS.items() if kind not in TREE_WORDS},
         **{kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected, ControlUnavailable, StateRestored, StatesPruned)},
+        **{kind: kind.words for kind in (ConversationLost, TranscriptDamaged, TranscriptRepaired)},
         MemoryThresholdExceeded: lambda event: Line(
             f"memory {format_bytes(event.total_bytes)} has passed {event.level.value}, {format_bytes(event.threshold_bytes)}"
         ),

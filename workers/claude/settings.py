@@ -46,7 +46,9 @@ class SettingsUnreadable(Exception):
     """The user's own settings, which cannot be merged with ours."""
 
 
-def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mode: str | None = None) -> dict[str, Any]:
+def with_hooks(
+    given: tuple[str, ...], directory: str, pipe: str, life: str, mode: str | None = None, told: str | None = None
+) -> dict[str, Any]:
     """What a life is to be given as settings.
 
     Args:
@@ -55,6 +57,7 @@ def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mod
         pipe: Where our hooks write.
         life: The words that their lines begin with.
         mode: The file with the leaf's mode, which our hooks enforce; None where there is none.
+        told: The file with what it is told as it begins its conversation, as a hook prints it; None for nothing.
 
     Raises:
         SettingsUnreadable: What was given is not what the program could read, or has it run no hooks.
@@ -66,6 +69,8 @@ def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mod
     if not isinstance(theirs, dict) or not all(isinstance(groups, list) for groups in theirs.values()):
         raise SettingsUnreadable("its hooks are no lists by event")
     ours = hooks(pipe, life, mode)
+    if told is not None:
+        ours[STARTED].append(_group(f"cat {shlex.quote(told)} 2>/dev/null || :", "startup"))
     merged = {**theirs, **{event: [*theirs.get(event, []), *groups] for event, groups in ours.items()}}
     return {**settings, "hooks": merged}
 
