@@ -94,7 +94,7 @@ def test_what_is_damaged_is_repaired(stage: Stage, case: tuple[Any, ...]) -> Non
     there, captured, trouble, how, repaired, kept = case
     stage.write(there, journalled=captured)
     assert stage.trouble is trouble
-    done = repair(trouble, stage.path, stage.journal)
+    done = repair(case[2], stage.path, stage.journal)
     assert (done.how, stage.path.read_bytes(), stage.beside) == (how, repaired, kept)
     assert stat.S_IMODE(stage.path.stat().st_mode) == 0o600 and stage.trouble is None
     assert [done.kept.name.removeprefix(NAME)] == list(kept) if done.kept is not None else not kept
@@ -116,7 +116,7 @@ def test_what_was_captured_when_it_was_damaged_already_is_passed_over(stage: Sta
     """The journal goes on in a new segment then; the one before has it."""
     stage.write(bytes(500) + b"\n", journalled=ALL)
     stage.journal.append(stage.path)
-    assert stage.trouble is Trouble.SILENT
+    assert stage.trouble == Trouble.SILENT
     repair(Trouble.SILENT, stage.path, stage.journal)
     assert stage.path.read_bytes() == ALL
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import anyio.to_thread
 import attrs
 
-from supervisor import ChildType, Event, Exit, ExitKind, Handle, Launch, Ticket, Value, prepared
+from supervisor import ChildType, Event, Exit, ExitKind, Handle, Launch, Ticket, Value, describe, prepared
 
 from ..config.run import MODE_FILE
 from ..degradation.adapter import LeafAdapter, Made
@@ -22,7 +22,7 @@ from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
 from .continuation import Continuation
 from .exits import judged
-from .recovery import Case, Recovery, told_at_start
+from .recovery import Case, Recovery, failed
 from .resuming import Resuming
 from .settings import SettingsUnreadable, off_switch, with_hooks
 from .turn import Turn
@@ -94,7 +94,7 @@ class ClaudeAdapter:
         self.continuation.close()
         if self._mode is not None:
             self._mode.close()
-        for file in (self._settings, self._told):
+        for file in (self._settings, self._told, None if self._told is None else self._told.with_name(f"{self._told.name}.once")):
             if file is not None:
                 with suppress(OSError):
                     file.unlink()
@@ -147,6 +147,11 @@ class ClaudeAdapter:
         if self.continuation.learned(session_id, transcript):
             self._on_session(session_id)
 
+    def answered(self) -> None:
+        """A turn of its conversation has been answered."""
+        if self.recovery is not None:
+            self.recovery.talked()
+
     def judged(self, exit: Exit) -> Exit:
         """An end of it, for what it is."""
         self._hear()
@@ -172,10 +177,10 @@ class ClaudeAdapter:
 
     def _tell(self) -> str | None:
         """Write down what the next life is told; the file of it, None for nothing."""
-        anew = None if self.recovery is None else self.recovery.anew
-        if anew is None or anew.context is None or self._told is None:
+        told = None if self.recovery is None or self._told is None else self.recovery.told()
+        if told is None or self._told is None:
             return None
-        write_atomic(self._told, told_at_start(anew.context, anew.case.session_id).encode(), durable=False)
+        write_atomic(self._told, told.encode(), durable=False)
         return os.fspath(self._told)
 
 
@@ -251,4 +256,8 @@ class _Life(Value):
 
 
 async def _recovered(recovery: Recovery, case: Case) -> None:
-    recovery.conclude(case, await anyio.to_thread.run_sync(recovery.recover, case))
+    try:
+        verdict = await anyio.to_thread.run_sync(recovery.recover, case)
+    except Exception as error:  # boundary: our own fault must not keep a life from starting, and is told
+        verdict = failed(case, describe(error))
+    recovery.conclude(case, verdict)

@@ -19,7 +19,7 @@ from supervisor import Event, Value
 
 from ..event_transcript import ConversationLost, TranscriptDamaged, TranscriptRepaired, Trouble
 from .continuation import Continuation
-from .settings import STARTED
+from .settings import PROMPTED
 
 if TYPE_CHECKING:
     from ..state.digest import Digest
@@ -29,9 +29,14 @@ if TYPE_CHECKING:
 FOLDED: Final = 64 << 20
 """Bytes of a damaged transcript beyond which it is not read for what it comes to: what the last capture made of it has to do."""
 
+BEGINNING: Final = 8 << 20
+"""Bytes of a transcript within which its first prompt is."""
+
+_MARK: Final = "takes the place of another one ({session_id})"
 _PREFACE: Final = (
-    "memory-guardian: this conversation takes the place of another one ({session_id}), which cannot be gone on with: its transcript {why}. "
-    "You remember nothing of it but what follows. Say so when you are next asked something, and ask where it is not enough."
+    f"memory-guardian: this conversation {_MARK}, "
+    "which cannot be gone on with: its transcript {why}. You remember nothing of it but what follows. Say so when you are next asked "
+    "something, and ask where it is not enough."
 )
 _WHY: Final = {
     Trouble.MISSING: "is gone",
@@ -99,8 +104,13 @@ class Recovery:
         self._talked = continuation.session_id
         self._refused: str | None = None
         self._tries = 0
+        self._replacing: tuple[str | None, Anew] | None = None
         self.anew: Anew | None = None
         self.events: list[Event] = []
+
+    def talked(self) -> None:
+        """Something has been said in the conversation that could be lost."""
+        self._talked = self._continuation.session_id
 
     def refused(self, session_id: str) -> None:
         """The program did not resume a conversation."""
@@ -144,7 +154,7 @@ class Recovery:
         from ..state.keys import KeyUnavailable
         from ..state.model import StateInvalid
         from .on_disk import OnDisk, on_disk
-        from .transcript_repair import NothingToRepair, repair
+        from .transcript_repair import NothingToRepair, NotJournalled, repair
 
         said: Event | None = None
         done = False
@@ -156,8 +166,8 @@ class Recovery:
                 kept = None if did.kept is None else os.fspath(did.kept)
                 said = TranscriptRepaired((), case.session_id, file, case.trouble, did.how, did.cut_bytes, size, kept)
                 done = True
-            except NothingToRepair:
-                said = None
+            except (NothingToRepair, NotJournalled):
+                said = None  # what becomes of the conversation is said
             except (StateInvalid, StateWriteFailed, KeyUnavailable, OSError) as error:
                 said = TranscriptDamaged((), case.session_id, file, case.trouble, str(error))
         lost = not done if case.trouble is Trouble.REFUSED else on_disk(self._continuation.path_of(case.session_id)) is not OnDisk.TALK
@@ -172,6 +182,18 @@ class Recovery:
             self.anew = Anew(case, verdict.context)
             self._continuation.give_up(case.session_id)
 
+    def told(self) -> str | None:
+        """What a hook prints with the first prompt of the next life; None for nothing. Blocks for a look into the transcript.
+
+        2.0.77 does not write down what hooks tell it: each later life of the conversation is told again.
+        """
+        if self.anew is not None:
+            return None if self.anew.context is None else _printed(self.anew.context, _NOTICE.format(session_id=self.anew.case.session_id))
+        session_id, anew = self._replacing or (None, None)
+        if anew is None or anew.context is None or session_id is None or session_id != self._continuation.coming():
+            return None
+        return None if _has(self._continuation.path(), _MARK.format(session_id=anew.case.session_id)) else _printed(anew.context)
+
     def begun(self, untold: str) -> tuple[Event, ...]:
         """What there is to say with the life that was started; it is said once.
 
@@ -180,6 +202,7 @@ class Recovery:
         """
         said, self.events = tuple(self.events), []
         if self.anew is not None:
+            self._replacing = self._continuation.session_id, self.anew
             case, why = self.anew.case, untold or ("" if self.anew.context is not None else "nothing of it was captured")
             said = (*said, ConversationLost((), case.session_id, case.trouble, not why, why))
         self.anew = None
@@ -244,7 +267,22 @@ class Recovery:
             return None
 
 
-def told_at_start(context: str, session_id: str) -> str:
-    """What a hook prints at the start of a life so that the program reads a context, and the user a notice."""
-    hook = {"hookEventName": STARTED, "additionalContext": context}
-    return json.dumps({"systemMessage": _NOTICE.format(session_id=session_id), "hookSpecificOutput": hook})
+def failed(case: Case, reason: str) -> Verdict:
+    """What is to be done where that could not be found out: a conversation that was refused is not tried for ever."""
+    file = "" if case.transcript is None else os.fspath(case.transcript)
+    return Verdict(TranscriptDamaged((), case.session_id, file, case.trouble, reason), lost=case.trouble is Trouble.REFUSED)
+
+
+def _printed(context: str, notice: str | None = None) -> str:
+    """What a hook prints so that the program reads a context, and the user a notice."""
+    said = {} if notice is None else {"systemMessage": notice}
+    return json.dumps({**said, "hookSpecificOutput": {"hookEventName": PROMPTED, "additionalContext": context}})
+
+
+def _has(transcript: Path | None, text: str) -> bool:
+    """Whether a text is in the beginning of a transcript, where what came with the first prompt is."""
+    try:
+        with open(transcript or os.devnull, "rb") as file:
+            return text.encode() in file.read(BEGINNING)
+    except OSError:
+        return False

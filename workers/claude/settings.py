@@ -70,7 +70,9 @@ def with_hooks(
         raise SettingsUnreadable("its hooks are no lists by event")
     ours = hooks(pipe, life, mode)
     if told is not None:
-        ours[STARTED].append(_group(f"cat {shlex.quote(told)} 2>/dev/null || :", "startup"))
+        # with the first prompt: what is told at the start does not reach the model of 2.0.77
+        once = shlex.quote(f"{told}.once")
+        ours[PROMPTED].append(_group(f"mv {shlex.quote(told)} {once} 2>/dev/null && cat {once} || :", None))
     merged = {**theirs, **{event: [*theirs.get(event, []), *groups] for event, groups in ours.items()}}
     return {**settings, "hooks": merged}
 

@@ -45,6 +45,10 @@ class Repaired(Value):
     kept: Path | None = None
 
 
+class NotJournalled(StateInvalid):
+    """There is nothing that it could be put back from."""
+
+
 class NothingToRepair(Exception):
     """Nothing is wrong with it that could be repaired."""
 
@@ -81,6 +85,7 @@ def repair(trouble: Trouble, target: Path, journal: Journal | None) -> Repaired:
 
     Raises:
         NothingToRepair: It is as it should be, as far as can be told.
+        NotJournalled: There is nothing that it could be put back from.
         StateInvalid: It cannot be repaired, and is untouched.
         StateWriteFailed: It could not be written, and is untouched.
         OSError: The same.
@@ -105,7 +110,7 @@ def repair(trouble: Trouble, target: Path, journal: Journal | None) -> Repaired:
         os.makedirs(target.parent, 0o700, exist_ok=True)
         united = _United(journal, mark, target)
         return Repaired(Repair.RESTORED, 0, put_back(target, united.pieces(), force=True))
-    raise StateInvalid("its journal does not have it" if journal is not None else "nothing of it is journalled")
+    raise NotJournalled("its journal does not have it" if journal is not None else "nothing of it is journalled")
 
 
 def _marks(journal: Journal) -> Iterable[Mark]:

@@ -17,6 +17,7 @@ from ..state.restore import is_session
 from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
 from .on_disk import is_answered
+from .settings import BACKGROUND, STOPPED
 from .turn import Seen, Turn, heard, looked
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def take(ledger: Ledger, told: Told) -> None:
             continue
         if told.session_id is not None and is_session(told.session_id):
             adapter.learned(told.session_id, told.transcript)
+        if told.event in (STOPPED, BACKGROUND):
+            adapter.answered()
         moved(ledger, leaf, adapter, heard(adapter.turn, told.event, anyio.current_time(), time.time()))
 
 
