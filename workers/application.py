@@ -77,12 +77,12 @@ class GuardianApplication:
         from .event_config import ConfigurationChanged, ConfigurationRejected
         from .event_conversation import ConversationStarted
         from .event_state import StateRestored, StatesPruned
-        from .event_transcript import ConversationLost, TranscriptDamaged, TranscriptRepaired
+        from .event_transcript import ConversationLost, TranscriptDamaged, TranscriptLarge, TranscriptRepaired
         from .words import WORDS, subject
 
         kinds = (
             *(ConfigurationChanged, ConfigurationRejected, ConversationStarted, StateRestored, StatesPruned),
-            *(ConversationLost, TranscriptDamaged, TranscriptRepaired),
+            *(ConversationLost, TranscriptDamaged, TranscriptLarge, TranscriptRepaired),
         )
         seldom: dict[type[Event], Words] = {kind: kind.words for kind in kinds}
         return Renderer({**WORDS, **seldom}, subject=subject)

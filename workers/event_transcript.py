@@ -68,6 +68,11 @@ def _lost(event: ConversationLost) -> Line:
     return Line(f"the conversation {event.session_id} {_TROUBLE[event.trouble]}: a new one begins, {told}{again}", Tone.BAD)
 
 
+def _large(event: TranscriptLarge) -> Line:
+    said = f"the transcript of {event.session_id} has {format_bytes(event.size_bytes)}"
+    return Line(f"{said}: to go on with it takes more memory, and more time, from the start; /clear begins a new one", Tone.WARNING)
+
+
 def _because(why: str) -> str:
     return f" ({why})" if why else ""
 
@@ -115,3 +120,14 @@ class ConversationLost(Event):
     trouble: Trouble = Trouble.REFUSED
     is_told: bool = False
     untold: str = ""
+
+
+@attrs.frozen(repr=False, eq=False)
+class TranscriptLarge(Event):
+    """A life goes on with a conversation whose transcript is so large that this costs memory. Said once of a conversation."""
+
+    name: ClassVar[str] = "transcript_large"
+    words: ClassVar[Words] = staticmethod(_large)
+    session_id: str = ""
+    file: str = ""
+    size_bytes: int = 0

@@ -66,7 +66,7 @@ from .event import (
 )
 from .event_config import ConfigurationChanged, ConfigurationRejected
 from .event_state import StateRestored, StatesPruned
-from .event_transcript import ConversationLost, TranscriptDamaged, TranscriptRepaired
+from .event_transcript import ConversationLost, TranscriptDamaged, TranscriptLarge, TranscriptRepaired
 from .policy.health import Health
 from .policy.ladder import DegradationMode
 from .policy.pressure import MemoryState
@@ -163,6 +163,7 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         StatesPruned: lambda event: Level.ERROR if event.failed else Level.DEBUG,
         SupervisorGaveUp: Level.CRITICAL,
         TranscriptDamaged: Level.ERROR,
+        TranscriptLarge: Level.WARNING,
         TranscriptRepaired: Level.WARNING,
     }
 )
@@ -173,7 +174,7 @@ _MORE: Final[Mapping[type[Event], Words]] = MappingProxyType(
         **TREE_WORDS,
         **{kind: words for kind, words in WORDS.items() if kind not in TREE_WORDS},
         **{kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected, ControlUnavailable, StateRestored, StatesPruned)},
-        **{kind: kind.words for kind in (ConversationLost, TranscriptDamaged, TranscriptRepaired)},
+        **{kind: kind.words for kind in (ConversationLost, TranscriptDamaged, TranscriptLarge, TranscriptRepaired)},
         MemoryThresholdExceeded: lambda event: Line(
             f"memory {format_bytes(event.total_bytes)} has passed {event.level.value}, {format_bytes(event.threshold_bytes)}"
         ),

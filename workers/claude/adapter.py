@@ -22,6 +22,7 @@ from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
 from .continuation import Continuation
 from .exits import judged
+from .managed import managed_off_switch, managed_settings
 from .recovery import Case, Recovery, failed
 from .resuming import Resuming
 from .settings import SettingsUnreadable, off_switch, with_hooks
@@ -165,7 +166,7 @@ class ClaudeAdapter:
 
     def _written(self, generation: int) -> tuple[str, ...]:
         assert self._settings is not None and self._pipe is not None
-        if (switched := off_switch(self.continuation.settings_files())) is not None:
+        if (switched := managed_off_switch(managed_settings()) or off_switch(self.continuation.settings_files())) is not None:
             raise SettingsUnreadable(switched)
         given = self.continuation.command.arguments.values("--settings")
         told = self._tell()

@@ -17,8 +17,9 @@ import attrs
 
 from supervisor import Event, Value
 
-from ..event_transcript import ConversationLost, TranscriptDamaged, TranscriptRepaired, Trouble
+from ..event_transcript import ConversationLost, TranscriptDamaged, TranscriptLarge, TranscriptRepaired, Trouble
 from .continuation import Continuation
+from .limits import LARGE_TRANSCRIPT
 from .settings import PROMPTED
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Recovery:
         self._talked = continuation.session_id
         self._refused: str | None = None
         self._tries = 0
+        self._weighed: str | None = None
         self._replacing: tuple[str | None, Anew] | None = None
         self.anew: Anew | None = None
         self.events: list[Event] = []
@@ -138,10 +140,20 @@ class Recovery:
         elif session_id != self._talked and not known:
             return None  # nobody has said anything yet
         if trouble is None:
+            self._weigh(session_id, path)
             return None
         if not self._continuation.enter(session_id):
             return None  # somebody else is in it, and it is theirs
         return Case(session_id, trouble, path or self._continuation.place_of(session_id))
+
+    def _weigh(self, session_id: str, path: Path | None) -> None:
+        try:
+            size = 0 if path is None else os.path.getsize(path)
+        except OSError:
+            return  # it has just gone, which the life finds out
+        if size > LARGE_TRANSCRIPT and session_id != self._weighed:
+            self._weighed = session_id
+            self.events.append(TranscriptLarge((), session_id, os.fspath(path or ""), size))
 
     def _journalled(self, session_id: str) -> int:
         """How many bytes of the transcript of a conversation its journal has."""

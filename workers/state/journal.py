@@ -152,11 +152,11 @@ class Journal:
 
     def covers(self) -> int:
         """Bytes of the transcript, in whole lines, that the newest segment has; 0 where it cannot be read. Takes no key."""
-        newest = next(reversed(segments(self.directory)), None)
-        if newest is None:
-            return 0
         total = marked = 0
         with contextlib.suppress(OSError, StateInvalid):
+            newest = next(reversed(segments(self.directory)), None)
+            if newest is None:
+                return 0
             fd = open_regular(newest.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
             try:
                 for frame in frames(fd):
