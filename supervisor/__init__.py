@@ -187,6 +187,7 @@ if TYPE_CHECKING:
     from .leaf.command import command as command
     from .leaf.output import Lines as Lines
     from .leaf.output import RotatingFile as RotatingFile
+    from .leaf.prepared import prepared as prepared
     from .leaf.readiness import line as line
     from .leaf.readiness import probe as probe
     from .leaf.task import Ignore as Ignore
@@ -289,6 +290,7 @@ _MODULES = {
     "leaf.attached": "Attached AttachedProcess attached",
     "leaf.command": "RunningCommand command",
     "leaf.output": "Lines RotatingFile",
+    "leaf.prepared": "prepared",
     "leaf.readiness": "line probe",
     "leaf.task": "Ignore task",
     "leaf.worker": "worker",

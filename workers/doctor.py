@@ -31,7 +31,15 @@ def checks(environ: Mapping[str, str]) -> Iterable[tuple[str, Callable[[], Findi
         ("configuration", partial(configuration, environ)),
         ("state-directory", partial(state_directory, environ)),
         ("git", git),
+        *claude_code(environ),
     )
+
+
+def claude_code(environ: Mapping[str, str]) -> Iterable[tuple[str, Callable[[], Finding]]]:
+    """What concerns Claude Code."""
+    from .claude.findings import checks as of_claude_code
+
+    return of_claude_code(environ)
 
 
 SAYS: Final = {

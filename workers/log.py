@@ -67,6 +67,7 @@ from .event import (
 from .event_config import ConfigurationChanged, ConfigurationRejected
 from .event_conversation import ConversationStarted, HooksChanged
 from .event_state import StateRestored, StatesPruned
+from .event_transcript import ConversationLost, TranscriptDamaged, TranscriptLarge, TranscriptRepaired
 from .policy.health import Health
 from .policy.ladder import DegradationMode
 from .policy.pressure import MemoryState
@@ -131,6 +132,7 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         ConfigurationRejected: Level.ERROR,
         ControlUnavailable: Level.WARNING,
         ConversationStarted: lambda event: Level.WARNING if event.cut or event.unheard else Level.INFO,
+        ConversationLost: Level.ERROR,
         DegradationChanged: lambda event: _MODE[event.new],
         EventsLost: Level.WARNING,
         HealthChanged: lambda event: _HEALTH[event.new],
@@ -163,6 +165,9 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         StateRestored: Level.INFO,
         StatesPruned: lambda event: Level.ERROR if event.failed else Level.DEBUG,
         SupervisorGaveUp: Level.CRITICAL,
+        TranscriptDamaged: Level.ERROR,
+        TranscriptLarge: Level.WARNING,
+        TranscriptRepaired: Level.WARNING,
     }
 )
 """How much each type of event wants to be noticed."""
@@ -173,6 +178,7 @@ _MORE: Final[Mapping[type[Event], Words]] = MappingProxyType(
         **{kind: words for kind, words in WORDS.items() if kind not in TREE_WORDS},
         **{kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected, ControlUnavailable, StateRestored, StatesPruned)},
         **{kind: kind.words for kind in (ConversationStarted, HooksChanged)},
+        **{kind: kind.words for kind in (ConversationLost, TranscriptDamaged, TranscriptLarge, TranscriptRepaired)},
         MemoryThresholdExceeded: lambda event: Line(
             f"memory {format_bytes(event.total_bytes)} has passed {event.level.value}, {format_bytes(event.threshold_bytes)}"
         ),

@@ -90,6 +90,9 @@ class TreeTicket(Ticket, Protocol):
     def mirrored(self, message: Mirrored) -> None:
         """A supervisor in a process of the child has changed."""
 
+    def handed(self, handle: Handle) -> None:
+        """This is the child's handle from now on, in place of the one that its launch answered with."""
+
 
 class Handle(Protocol):
     """A child that was launched and has not been reported as exited."""

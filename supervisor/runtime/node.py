@@ -128,6 +128,11 @@ class Life:
         """See `TreeTicket.mirrored`."""
         self.node.tree.mirrored(message)
 
+    def handed(self, handle: Handle) -> None:
+        """See `TreeTicket.handed`."""
+        if not self.over:
+            self.handle = handle
+
     def serve(self, name: str, function: Callable[..., Any]) -> None:
         """See `calling.serve`."""
         if self.served is None:

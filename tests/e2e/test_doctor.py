@@ -36,6 +36,7 @@ NAMES = [
         "state-directory",
         "git",
     ),
+    *("claude-code", "claude-code-hooks", "claude-code-files", "claude-code-sessions"),
 ]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux offers")
 SECCOMP = pytest.mark.skipif(

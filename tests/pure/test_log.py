@@ -14,6 +14,7 @@ from workers import event as own_events
 from workers import event_config as seldom_events
 from workers import event_conversation as conversation_events
 from workers import event_state as state_events
+from workers import event_transcript as transcript_events
 from workers.event import (
     STOPPED,
     CaptureFailed,
@@ -34,7 +35,7 @@ PATH = ("guardian", "agents", "claude", "leaf")
 KINDS = [
     *(
         kind
-        for module in (tree_events, own_events, seldom_events, conversation_events, state_events)
+        for module in (tree_events, own_events, seldom_events, conversation_events, state_events, transcript_events)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Event) and kind.name != "event"
     ),

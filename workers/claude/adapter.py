@@ -7,24 +7,31 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import anyio.to_thread
 import attrs
 
-from supervisor import ChildType, Exit, Handle, Launch, Ticket, Value
+from supervisor import ChildType, Event, Exit, ExitKind, Handle, Launch, Ticket, Value, describe, prepared
 
 from ..config.run import MODE_FILE
 from ..degradation.adapter import AdapterFailed, LeafAdapter, Made
-from ..event_conversation import ConversationStarted
+from ..event_conversation import ConversationStarted, How
 from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
 from .continuation import Continuation
 from .exits import judged
 from .on_disk import is_answered
+from .recovery import Case, Recovery, failed
+from .resuming import Resuming
 from .settings import SettingsUnreadable, managed_files, off_switch, with_hooks
 from .switches import Switches
 from .turn import Turn
+
+RECOVERY: Final = 120.0
+"""Seconds that the repair of a transcript may take before the start of its life has failed."""
 
 
 class ClaudeAdapter:
@@ -40,6 +47,7 @@ class ClaudeAdapter:
         go_on: Says what it is told to go on with a turn that was cut; empty for nothing.
         unheard: Why there are no hooks; empty when there are.
         on_session: Called with each conversation that it comes to be in.
+        recovery: Looks after its conversation between its lives; None for nobody.
         hear: Takes in what hooks have said up to now.
 
     Attributes:
@@ -61,6 +69,7 @@ class ClaudeAdapter:
         go_on: Callable[[], str] = lambda: "",
         unheard: str = "",
         on_session: Callable[[str | None], object] = lambda session_id: None,
+        recovery: Recovery | None = None,
         hear: Callable[[], object] = lambda: None,
     ) -> None:
         self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
@@ -68,6 +77,8 @@ class ClaudeAdapter:
         self._is_given, self.began = False, 0.0
         self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
         self.unheard, self._hear, self._switches = unheard, hear, Switches()
+        self.recovery = recovery
+        self._resuming: Resuming | None = None
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -100,9 +111,15 @@ class ClaudeAdapter:
         self.continuation.close()
         if self._mode is not None:
             self._mode.close()
-        if self._settings is not None:
-            with suppress(OSError):
-                self._settings.unlink()
+        for file in (self._settings, self._told, None if self._told is None else self._told.with_name(f"{self._told.name}.once")):
+            if file is not None:
+                with suppress(OSError):
+                    file.unlink()
+
+    @property
+    def _told(self) -> Path | None:
+        """What a life is told as it begins its conversation."""
+        return None if self._settings is None else self._settings.with_suffix(f"{os.extsep}told")
 
     def next(self, generation: int) -> tuple[tuple[str, ...], ConversationStarted]:
         """The command of the next life, and what there is to say of it. Blocks for a few reads and one write.
@@ -120,23 +137,50 @@ class ClaudeAdapter:
                 settings = self._written(generation)
             except (SettingsUnreadable, StateWriteFailed) as error:
                 unheard = str(error)
-        life = self.continuation.next(settings, cut, self._go_on())
+        anew = None if self.recovery is None else self.recovery.anew
+        life = self.continuation.next(settings, cut, self._go_on(), retold=anew is not None and anew.context is not None and not unheard)
+        self._resuming = None
+        if life.how is How.RESUMED and life.session_id is not None:
+            self._resuming = Resuming(life.session_id, not unheard, self.continuation.path())
         arguments = self.continuation.command.arguments
         self.generation, self.turn = generation, Turn(is_busy=arguments.is_one_turn and not unheard, next_look=0.0 if unheard else None)
         self.unheard, self._is_given, self.began = unheard, bool(settings), time.time()
         self._on_session(life.session_id)
         return life.argv, ConversationStarted((), life.how, life.session_id, cut, unheard)
 
+    def said(self, unheard: str) -> tuple[Event, ...]:
+        """What there is to say of the conversation with the life that was started; once."""
+        return () if self.recovery is None else self.recovery.begun(unheard)
+
+    def runs(self, handle: Handle) -> None:
+        """The life that was started."""
+        if self._resuming is not None:
+            self._resuming.handle = handle
+
     def learned(self, session_id: str, transcript: str | None) -> None:
         """The program says which conversation it is in."""
+        if self._resuming is not None and self.recovery is not None:
+            self.recovery.resumed()
+        self._resuming = None
         if self.continuation.learned(session_id, transcript):
             self._on_session(session_id)
+
+    def answered(self) -> None:
+        """A turn of its conversation has been answered."""
+        if self.recovery is not None:
+            self.recovery.talked()
 
     def judged(self, exit: Exit) -> Exit:
         """An end of it, for what it is."""
         turn = self._heard()
         in_turn = turn.is_busy and turn.ended_at is None and not turn.waits_for and not self.unheard
-        return judged(exit, in_turn=in_turn, is_crash_only=self._crash_only)
+        exit = judged(exit, in_turn=in_turn, is_crash_only=self._crash_only)
+        resuming, self._resuming = self._resuming, None
+        if self.recovery is None or resuming is None or not resuming.is_refused(exit):
+            return exit
+        self.recovery.refused(resuming.session_id)
+        reason = f"{exit.reason}: it did not resume the conversation {resuming.session_id}"
+        return attrs.evolve(exit, kind=ExitKind.ABNORMAL, reason=reason)
 
     def _is_cut(self) -> bool:
         """Whether the life that has ended was in a turn, or in tasks that go on behind one."""
@@ -157,11 +201,20 @@ class ClaudeAdapter:
         if (switched := off_switch(self._settings_files())) is not None:
             raise SettingsUnreadable(switched)
         given = self.continuation.command.settings
+        told = self._tell()
         settings = with_hooks(
-            given, self.continuation.directory, os.fspath(self._pipe), f"{self.number} {generation}", self.environment.get(MODE_FILE)
+            given, self.continuation.directory, os.fspath(self._pipe), f"{self.number} {generation}", self.environment.get(MODE_FILE), told
         )
         write_atomic(self._settings, json.dumps(settings).encode(), durable=False)
         return (os.fspath(self._settings),)
+
+    def _tell(self) -> str | None:
+        """Write down what the next life is told; the file of it, None for nothing."""
+        told = None if self.recovery is None or self._told is None else self.recovery.told()
+        if told is None or self._told is None:
+            return None
+        write_atomic(self._told, told.encode(), durable=False)
+        return os.fspath(self._told)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -189,11 +242,55 @@ class ClaudeLaunch(Value):
             InUse: Somebody else is in the conversation that the command asks for.
             OSError: As of the command.
         """
-        argv, said = self.adapter.next(ticket.generation)
+        recovery = self.adapter.recovery
+        case = None if recovery is None else recovery.due()
+        if recovery is None or case is None:
+            return _Life(self).launch(ticket)
+        ticket.extend(RECOVERY)
+        return prepared(_Life(self), partial(_recovered, recovery, case)).launch(ticket)
+
+    def begin(self, ticket: Ticket) -> Handle:
+        """Start one life whose conversation was looked at. See `launch`."""
+        argv, begun = self.adapter.next(ticket.generation)
         handle = self.made(argv, self.adapter.judged).launch(ticket)
-        ticket.emit(attrs.evolve(said, path=ticket.path, generation=ticket.generation))
+        self.adapter.runs(handle)
+        for said in (*self.adapter.said(begun.unheard), begun):
+            ticket.emit(attrs.evolve(said, path=ticket.path, generation=ticket.generation))
         return handle
 
     def describe(self) -> dict[str, Any]:
         """As of the command."""
         return self.made(self.argv, self.adapter.judged).describe()
+
+
+@attrs.frozen(repr=False, eq=False)
+class _Life(Value):
+    """Starts one life whose conversation was looked at."""
+
+    of: ClaudeLaunch
+
+    @property
+    def type(self) -> ChildType:
+        """As of the launch."""
+        return self.of.type
+
+    @property
+    def kill_timeout(self) -> float:
+        """As of the launch."""
+        return self.of.kill_timeout
+
+    def launch(self, ticket: Ticket) -> Handle:
+        """See `ClaudeLaunch.begin`."""
+        return self.of.begin(ticket)
+
+    def describe(self) -> dict[str, Any]:
+        """As of the launch."""
+        return self.of.describe()
+
+
+async def _recovered(recovery: Recovery, case: Case) -> None:
+    try:
+        verdict = await anyio.to_thread.run_sync(recovery.recover, case)
+    except Exception as error:  # boundary: our own fault must not keep a life from starting, and is told
+        verdict = failed(case, describe(error))
+    recovery.conclude(case, verdict)

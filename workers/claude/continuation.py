@@ -18,7 +18,7 @@ import attrs
 from supervisor import Value
 
 from ..event_conversation import How
-from ..state.sessions import config_directory, latest_transcript, transcript_of
+from ..state.sessions import SUFFIX, config_directory, latest_transcript, project_directories, transcript_of
 from .arguments import PROMPT, Arguments
 from .on_disk import OnDisk, is_id, on_disk
 from .recognition import ClaudeCommand, recognised
@@ -89,6 +89,7 @@ class Continuation:
         self._lock, self._new_id = lock, new_id
         self._held: Held | None = None
         self._begun = resume is not None
+        self._lost = False
 
     def follows(self, argv: tuple[str, ...]) -> bool:
         """Have the next life be one of this command; False where that is no Claude Code, and nothing has changed."""
@@ -99,13 +100,14 @@ class Continuation:
             self.command = found
         return True
 
-    def next(self, settings: tuple[str, ...] = (), cut: bool = False, go_on: str = "") -> Life:
+    def next(self, settings: tuple[str, ...] = (), cut: bool = False, go_on: str = "", *, retold: bool = False) -> Life:
         """The next life. Blocks for a few reads of the transcript.
 
         Args:
             settings: What it is given as ``--settings`` in place of what the user gives; empty leaves that.
             cut: Whether the life before ended in the middle of a turn.
             go_on: What it is told to go on with a turn that was cut; empty to wait for the user.
+            retold: Whether it is told what was said in another conversation, which it takes the place of.
 
         Raises:
             InUse: Somebody else is in the conversation that the command asks for.
@@ -114,11 +116,11 @@ class Continuation:
         if settings:
             arguments = arguments.without("--settings")
         first, self._begun = not self._begun, True
-        how, into = self._first(arguments) if first else self._later(arguments)
+        how, into = self._first(arguments) if first and not self._lost else self._later(arguments)
         if how is not How.AS_GIVEN:
             arguments = arguments.without(*_INTO)
         prompt: tuple[str, ...] = ()
-        if how in (How.RESUMED, How.FORKED) or (how is How.AS_GIVEN and not first and arguments.is_kept):
+        if retold or how in (How.RESUMED, How.FORKED) or (how is How.AS_GIVEN and not first and arguments.is_kept):
             # it was said already, and is in the conversation
             arguments = arguments.without(PROMPT)
             if arguments.is_one_turn:
@@ -139,13 +141,48 @@ class Continuation:
         self._held = self._lock(session_id)
         return True
 
+    def coming(self) -> str | None:
+        """The conversation that the next life is to go on with, as far as that is known; None for none."""
+        arguments = self.command.arguments
+        if not arguments.is_kept:
+            return None
+        if self._begun:
+            return self.session_id
+        named = arguments.values("--resume")
+        return named[0] if named and is_id(named[0]) and not arguments.has("--fork-session") and not arguments.has("--continue") else None
+
+    def enter(self, session_id: str) -> bool:
+        """Take the lock of the conversation that the next life goes on with; whether it is ours."""
+        self.session_id = session_id
+        return self._take()
+
+    def give_up(self, session_id: str) -> None:
+        """Have the next life begin a new conversation."""
+        if session_id == self.session_id:
+            self._lost = True
+
     def path(self) -> Path | None:
         """The transcript; None where there is none. Blocks."""
-        if self.transcript is not None and os.path.isfile(self.transcript):
+        return None if self.session_id is None else self.path_of(self.session_id)
+
+    def path_of(self, session_id: str) -> Path | None:
+        """The transcript of a conversation; None where there is none. Blocks."""
+        if self.transcript is not None and session_id == self.session_id and os.path.isfile(self.transcript):
             return Path(self.transcript)
-        if self._config is None or self.session_id is None:
+        return None if self._config is None else transcript_of(self._config, session_id, self.directory)
+
+    def place_of(self, session_id: str) -> Path | None:
+        """Where the transcript of a conversation would be that has none; None where that is not known. Blocks."""
+        if self._config is None:
             return None
-        return transcript_of(self._config, self.session_id, self.directory)
+        projects = self._config / "projects"
+        if self.transcript is not None and session_id == self.session_id:
+            told = Path(self.transcript)
+            # what a hook has said could be anybody's word: nothing is written but where a transcript of that name belongs
+            if told.name == f"{session_id}{SUFFIX}" and os.path.dirname(os.path.realpath(told.parent)) == os.path.realpath(projects):
+                return told
+        names = project_directories(self.directory)
+        return projects / next((name for name in names if (projects / name).is_dir()), names[-1]) / f"{session_id}{SUFFIX}"
 
     def settings_files(self) -> tuple[Path, ...]:
         """The settings of the user and the project that the program reads by itself, without what the command leaves out."""
@@ -193,6 +230,8 @@ class Continuation:
     def _later(self, arguments: Arguments) -> tuple[How, tuple[str, ...]]:
         if self.session_id is None or not arguments.is_kept:
             return How.AS_GIVEN, ()
+        if self._lost:
+            return self._new()
         there = on_disk(self.path())
         if there is OnDisk.TALK:
             into = ("--resume", self.session_id)
@@ -206,6 +245,7 @@ class Continuation:
 
     def _new(self) -> tuple[How, tuple[str, ...]]:
         self._leave()
+        self._lost = False
         self.session_id, self.transcript = self._new_id(), None
         self._take()
         return How.NEW, ("--session-id", self.session_id)

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..config import LeafRestart
-from ..state.files import StateWriteFailed, private_directory
+from ..state.files import StateWriteFailed, private_directory, project_key
 from ..state.lock import Lock, try_lock
 from .adapter import ClaudeAdapter
 from .continuation import Continuation
 from .hook_pipe import HookPipe
 from .recognition import recognised
+from .recovery import Recovery
 
 if TYPE_CHECKING:
+    from ..config import GuardianRun
     from ..leaf import Leaf
     from ..ledger import Ledger
+    from ..state.store import StateStore
 
 CONVERSATIONS: Final = "conversations"
 """The directory of the locks of conversations, in the state directory."""
@@ -58,9 +61,11 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     resumed = None if run.resumed is None or leaf.configured is None else run.resumed.session_id
     lock = partial(locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(locked, directory)
     heard = not unheard and directory is not None and owner.hooks is not None
+    continuation = Continuation(command, environ, agent.command.working_directory, lock, resumed)
+    store = partial(_store, run) if run.config.persist_state else None
     return ClaudeAdapter(
         leaf.adapter,
-        Continuation(command, environ, agent.command.working_directory, lock, resumed),
+        continuation,
         settings=directory / f"{leaf.name}{os.extsep}settings" if heard and directory is not None else None,
         pipe=owner.hooks.path if heard and owner.hooks is not None else None,
         number=next(_numbers),
@@ -68,8 +73,24 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         go_on=lambda: leaf.agent.restart_policy.continue_prompt,
         unheard=unheard,
         on_session=partial(_in_conversation, leaf),
+        recovery=Recovery(continuation, store, project_key(agent.command.working_directory)),
         hear=partial(_hear, owner, ledger),
     )
+
+
+def _store(run: GuardianRun, keys: bool) -> StateStore:
+    """Where the states of a run are kept, and its journals.
+
+    Raises:
+        KeyUnavailable: There is no key where the configuration says.
+    """
+    from ..state.store import StateStore
+
+    if not keys:
+        return StateStore(run.state_dir)
+    from ..state.seal import seal_of
+
+    return StateStore(run.state_dir, seal_of(run.config.encryption))
 
 
 def _in_conversation(leaf: Leaf, session_id: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -50,12 +51,16 @@ def on_disk(transcript: Path | None) -> OnDisk:
         return OnDisk.NOTHING
     try:
         with opened(transcript) as file:
-            for line in lines(file, 0, min(FIRST, end_of_lines(file))):
-                if parsed(line).kind in _SAID:
-                    return OnDisk.TALK
+            if has_talk(lines(file, 0, min(FIRST, end_of_lines(file)))):
+                return OnDisk.TALK
     except TranscriptUnreadable:
         return OnDisk.USED  # there, and not ours to judge: never given to a second one
     return OnDisk.USED
+
+
+def has_talk(written: Iterable[bytes]) -> bool:
+    """Whether somebody talks in some lines of a transcript; what subagents say is no conversation, and is not resumed."""
+    return any(record.kind in _SAID and not record.is_side for record in map(parsed, written))
 
 
 def is_answered(transcript: Path | None, since: float) -> bool:

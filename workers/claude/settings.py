@@ -38,6 +38,9 @@ _WARNING: Final = (
     "the background that are not needed, and keep what is read small."
 )
 
+MANAGED_FILES: Final = 100
+"""Files beside the first one that are read."""
+
 MANAGED: Final = Path("/Library/Application Support/ClaudeCode" if sys.platform == "darwin" else "/etc/claude-code")
 """Where an organization's settings are, which can have the program run no hooks but its own."""
 
@@ -55,7 +58,9 @@ class SettingsUnreadable(Exception):
     """The user's own settings, which cannot be merged with ours."""
 
 
-def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mode: str | None = None) -> dict[str, Any]:
+def with_hooks(
+    given: tuple[str, ...], directory: str, pipe: str, life: str, mode: str | None = None, told: str | None = None
+) -> dict[str, Any]:
     """What a life is to be given as settings.
 
     Args:
@@ -64,6 +69,7 @@ def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mod
         pipe: Where our hooks write.
         life: The words that their lines begin with.
         mode: The file with the leaf's mode, which our hooks enforce; None where there is none.
+        told: The file with what it is told as it begins its conversation, as a hook prints it; None for nothing.
 
     Raises:
         SettingsUnreadable: What was given is not what the program could read, or has it run no hooks.
@@ -75,6 +81,10 @@ def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mod
     if not isinstance(theirs, dict) or not all(isinstance(groups, list) for groups in theirs.values()):
         raise SettingsUnreadable("its hooks are no lists by event")
     ours = hooks(pipe, life, mode)
+    if told is not None:
+        # with the first prompt: what is told at the start does not reach the model of 2.0.77
+        once = shlex.quote(f"{told}.once")
+        ours[PROMPTED].append(_group(f"mv {shlex.quote(told)} {once} 2>/dev/null && cat {once} || :", None))
     merged = {**theirs, **{event: [*theirs.get(event, []), *groups] for event, groups in ours.items()}}
     return {**settings, "hooks": merged}
 
@@ -112,7 +122,7 @@ def _at_once(path: str, flags: int) -> int:
 def managed_files(directory: Path = MANAGED) -> tuple[Path, ...]:
     """The files of an organization's settings that may be there. Blocks."""
     try:
-        more = sorted(path for path in (directory / "managed-settings.d").iterdir() if path.suffix == ".json")
+        more = sorted(path for path in (directory / "managed-settings.d").glob("[!.]*.json"))[:MANAGED_FILES]
     except OSError:
         more = []
     return (directory / "managed-settings.json", *more)

@@ -18,6 +18,7 @@ from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
 from .behind import subagent_works, tool_runs
 from .on_disk import is_answered, is_open
+from .settings import BACKGROUND, STOPPED
 from .turn import QUIET, Seen, Turn, heard, looked, seen_alone
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def take(ledger: Ledger, told: Told) -> None:
             continue
         if told.session_id is not None and is_session(told.session_id):
             adapter.learned(told.session_id, told.transcript)
+        if told.event in (STOPPED, BACKGROUND):
+            adapter.answered()
         moved(ledger, leaf, adapter, heard(adapter.turn, told.event, anyio.current_time(), time.time()))
 
 

@@ -150,6 +150,22 @@ class Journal:
                         found[Known.of(segment.number, content(fd, segment.place, frame, opener)).mark] = None
         return tuple(found)
 
+    def covers(self) -> int:
+        """Bytes of the transcript, in whole lines, that the newest segment has; 0 where it cannot be read. Takes no key."""
+        total = marked = 0
+        with contextlib.suppress(OSError, StateInvalid):
+            newest = next(reversed(segments(self.directory)), None)
+            if newest is None:
+                return 0
+            fd = open_regular(newest.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                for frame in frames(fd):
+                    total += frame.raw_bytes if frame.kind is Kind.LINES else 0
+                    marked = total if frame.kind is Kind.MARK else marked
+            finally:
+                os.close(fd)
+        return marked
+
     def rebuild(self, mark: Mark, into: BinaryIO) -> None:
         """Write the transcript as it was.
 
