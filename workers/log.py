@@ -63,6 +63,7 @@ from .event import (
     RestartRefused,
     RunFinished,
     StateCaptured,
+    ToolEnded,
 )
 from .event_config import ConfigurationChanged, ConfigurationRejected
 from .event_state import StateRestored, StatesPruned
@@ -160,6 +161,7 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         StateRestored: Level.INFO,
         StatesPruned: lambda event: Level.ERROR if event.failed else Level.DEBUG,
         SupervisorGaveUp: Level.CRITICAL,
+        ToolEnded: lambda event: Level.ERROR if event.how == "left" else Level.WARNING,
     }
 )
 """How much each type of event wants to be noticed."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -23,6 +23,9 @@ from .exits import judged
 from .settings import SettingsUnreadable, off_switch, with_hooks
 from .turn import Turn
 
+if TYPE_CHECKING:
+    from ..probe.parts import LeafParts
+
 
 class ClaudeAdapter:
     """A `LeafAdapter` for Claude Code.
@@ -37,6 +40,7 @@ class ClaudeAdapter:
         go_on: Says what it is told to go on with a turn that was cut; empty for nothing.
         unheard: Why there are no hooks; empty when there are.
         on_session: Called with each conversation that it comes to be in.
+        parts: Keeps account of what the parts of its tree grow by; None where nobody does.
 
     Attributes:
         turn: What is known of its turns.
@@ -55,10 +59,12 @@ class ClaudeAdapter:
         go_on: Callable[[], str] = lambda: "",
         unheard: str = "",
         on_session: Callable[[str | None], object] = lambda session_id: None,
+        parts: LeafParts | None = None,
     ) -> None:
         self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
         self._mode, self._settings, self._pipe = mode, settings, pipe
         self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
+        self._parts = parts
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -105,6 +111,8 @@ class ClaudeAdapter:
         arguments = self.continuation.command.arguments
         self.generation, self.turn = generation, Turn(is_busy=arguments.is_one_turn and not unheard)
         self._on_session(life.session_id)
+        if self._parts is not None:
+            self._parts.renewed()
         return life.argv, ConversationStarted((), life.how, life.session_id, cut, unheard)
 
     def learned(self, session_id: str, transcript: str | None) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..config import LeafRestart
+from ..probe.parts import LeafParts
 from ..state.files import StateWriteFailed, private_directory
 from ..state.lock import Lock, try_lock
 from .adapter import ClaudeAdapter
 from .continuation import Continuation
 from .hook_pipe import HookPipe
 from .recognition import recognised
+from .servers import ClaudeProcesses
 
 if TYPE_CHECKING:
     from ..leaf import Leaf
@@ -58,9 +60,12 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     resumed = None if run.resumed is None or leaf.configured is None else run.resumed.session_id
     lock = partial(locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(locked, directory)
     heard = not unheard and directory is not None and owner.hooks is not None
+    continuation = Continuation(command, environ, agent.command.working_directory, lock, resumed)
+    if ledger.watches:
+        leaf.parts = LeafParts(ClaudeProcesses(continuation, environ))
     return ClaudeAdapter(
         leaf.adapter,
-        Continuation(command, environ, agent.command.working_directory, lock, resumed),
+        continuation,
         settings=directory / f"{leaf.name}{os.extsep}settings" if heard and directory is not None else None,
         pipe=owner.hooks.path if heard and owner.hooks is not None else None,
         number=next(_numbers),
@@ -68,6 +73,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         go_on=lambda: leaf.agent.restart_policy.continue_prompt,
         unheard=unheard,
         on_session=partial(_in_conversation, leaf),
+        parts=leaf.parts,
     )
 
 

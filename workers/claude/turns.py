@@ -62,6 +62,8 @@ def take(ledger: Ledger, told: Told) -> None:
             continue
         if told.session_id is not None and is_session(told.session_id):
             adapter.learned(told.session_id, told.transcript)
+        if told.tool and leaf.parts is not None:
+            leaf.parts.used(told.tool)
         moved(ledger, leaf, adapter, heard(adapter.turn, told.event, anyio.current_time(), time.time()))
 
 
@@ -83,5 +85,10 @@ def _seen(config: Path | None, processes: tuple[ProcessId, ...], path: object, b
 def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> None:
     """What is known has changed: tell the decision whether the leaf is in a turn, if that has."""
     before, adapter.turn = adapter.turn.is_busy, turn
+    if leaf.parts is not None:
+        now = anyio.current_time()
+        leaf.parts.turned(turn.is_busy, now)
+        if leaf.parts.is_waiting:
+            ledger.look(leaf, now)  # what it holds between two turns is known for the price of one look
     if turn.is_busy is not before or turn.is_busy is leaf.guard.idle:
         ledger.tell(leaf, decide.IdleChanged(not turn.is_busy))
