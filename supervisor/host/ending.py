@@ -13,7 +13,7 @@ from .identity import ProcessId, is_alive, send_signal
 from .spare import with_reserve
 from .sweep import BOUND, Members, Swept, dead, kill_all, sweep
 
-LAST_WORDS: Final = 0.25
+LAST_WORDS: Final = 0.5
 """Seconds that those who may outlive the others have at least, to say how they ended."""
 
 _TERM: Final = signal.SIGTERM

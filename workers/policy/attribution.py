@@ -170,9 +170,9 @@ def serving(words: Sequence[str], servers: Iterable[Server]) -> Server | None:
     """The MCP server that a command line is of: the one whose words it ends with, or holds all of.
 
     A script is started by its interpreter, which comes before its name, and a runner of packages shows the words that say something
-    (``npm exec @scope/server /data`` for ``npx -y @scope/server /data``). Of several the one with the most words.
+    (``npm exec @scope/server /data`` for ``npx -y @scope/server /data``). Of several the one whose words it ends with, then the one with most.
     """
-    best: tuple[int, Server] | None = None
+    best: tuple[tuple[bool, int], Server] | None = None
     line = [word for one in words for word in one.split()] if len(words) == 1 else list(words)
     for server in servers:
         if not server.words or not line:
@@ -183,7 +183,7 @@ def serving(words: Sequence[str], servers: Iterable[Server]) -> Server | None:
         exactly = starts and line[len(line) - len(arguments) :] == arguments
         loosely = any(len(word) > 3 for word in said) and all(word in line for word in said) and not _is_shell(line)
         if exactly or loosely:
-            score = 2 * len(arguments) + exactly
+            score = (exactly, len(arguments))
             if best is None or score > best[0]:
                 best = (score, server)
     return None if best is None else best[1]
