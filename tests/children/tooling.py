@@ -2,9 +2,16 @@
 
     tooling.py FOLDER TOOL OWN KIND [MIB...]
 
-The tool holds TOOL MiB once the file `go` is there, the leaf itself OWN MiB. KIND is ``plain``; ``deaf``: tool and shell ignore SIGTERM;
-``asked``: the tool writes the file `asked` at SIGTERM and ends; ``late``: the same, and the leaf waits for that file; ``loop``: the shell runs
-it again and again. The shell writes to `ended` how the tool ended. Each further number is that of a tool of its own, of so many MiB. Nothing lives longer than a minute.
+The tool holds TOOL MiB once the file `go` is there, the leaf itself OWN MiB. KIND is
+
+    plain   nothing special
+    deaf    tool and shell ignore SIGTERM
+    asked   the tool writes the file `asked` at SIGTERM and ends
+    late    the same, and the leaf waits for that file
+    loop    the shell runs the tool again and again
+
+The shell writes to `ended` how the tool ended. Each further number is that of a tool of its own, of so many MiB. Nothing lives longer than
+a minute.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def test_an_mcp_server_that_leaks_is_ended_and_the_program_starts_it_anew(build:
 
 
 def test_the_program_itself_is_restarted(api: Api, tmp_path: Path) -> None:
-    """What its tool holds is not why it is at critical: the tool ends with its turn, then the leaf is restarted, and the reason says why."""
+    """What its tool holds is not why it is at critical: the tool ends with its turn, then the leaf is restarted; the reason says why."""
     due: Tables = {
         "thresholds": {"warning": "10MiB", "critical": "20MiB", "emergency": "8GiB"},
         "restart": {"max_attempts": 1, "ineffective_window": 0},

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from supervisor import ChildExited, Handle, OrphansSwept, ProcessId, RunningCommand, identify, is_alive, lineage
+from supervisor import ChildExited, Handle, ProcessId, RunningCommand, identify, is_alive, lineage
 from workers.config import MonitoringConfig
 from workers.config.model import Isolation, LeafRestart
 from workers.control import GuardianControl

@@ -58,6 +58,17 @@ def test_what_grows_between_turns_is_nobodys() -> None:
     assert account.idle_bytes == 50 * MIB and [one.grew_bytes // MIB for one in account.turns] == [10, 5]
 
 
+def test_prompts_that_waited_are_turns_of_their_own() -> None:
+    """The next one begins as the last one ends, before anybody has looked."""
+    account = looked(began(Account(), 0.0), {PROGRAM: MIB})
+    account = looked(began(account, 4.0), {PROGRAM: 3 * MIB})
+    account = looked(ended(account, 6.0), {PROGRAM: 4 * MIB})
+    assert [(one.seconds, one.grew_bytes // MIB) for one in account.turns] == [(4.0, 2), (2.0, 1)]
+    account = began(ended(began(account, 7.0), 8.0), 9.0)
+    account = looked(ended(looked(account, {PROGRAM: 4 * MIB}), 10.0), {PROGRAM: 4 * MIB})
+    assert [one.seconds for one in account.turns[2:]] == [1.0, 1.0] and account.began is None
+
+
 def test_a_turn_that_was_over_before_anybody_looked() -> None:
     """What has come since is put down to it."""
     account = looked(began(Account(), 0.0), {PROGRAM: MIB})

@@ -147,7 +147,7 @@ def test_what_is_not_the_tools_fault_is_a_restart() -> None:
 @pytest.mark.parametrize(("change", "asks"), [({"end_tools": False}, "Restart"), ({"dry_run": True}, "WouldRestart")])
 def test_it_can_be_turned_off(change: dict[str, bool], asks: str) -> None:
     """Then the leaf is restarted, tools and all; a dry run says that it would be."""
-    leaf = Leaf(attrs.evolve(POLICY, **change))  # type: ignore[arg-type]
+    leaf = Leaf(attrs.evolve(POLICY, **change))
     kinds = leaf.samples(3, 80, tool(150))
     assert asks in kinds and "EndTools" not in kinds
     on = Leaf(attrs.evolve(POLICY, end_tools=False))

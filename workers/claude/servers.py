@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ..policy.attribution import Server, named
 from .continuation import Continuation
+from .hook_pipe import PIPE
 
 LARGEST: Final = 4 << 20
 """Bytes of a configuration that are read; what is larger names nobody."""
@@ -45,9 +46,9 @@ class ClaudeProcesses:
         return tuple(found.values())
 
     def is_program(self, words: tuple[str, ...]) -> bool:
-        """Whether a command line is Claude Code's, whatever it is told to do; builds on Node show nothing but their name."""
-        if not words:
-            return False
+        """Whether a command line is Claude Code's or a hook's of ours; builds on Node show nothing but their name."""
+        if not words or any(PIPE in word for word in words):
+            return bool(words)
         return named(words) in ("claude", "claude.exe") or any("claude-code" in word.split("/") for word in words[:3])
 
     def _settings(self) -> Iterator[dict[str, Any]]:

@@ -12,17 +12,20 @@ import anyio.to_thread
 
 from supervisor import ChildSpec, ProcessId, task
 
+from ..health.grown import looked_at
 from ..policy import decide
 from ..state.restore import is_session
 from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
 from .on_disk import is_answered
+from .settings import PROMPTED
 from .turn import Seen, Turn, heard, looked
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from ..ledger import Leaf, Ledger
+    from ..probe.parts import LeafParts
     from .hook_pipe import HookPipe, Told
 
 
@@ -62,9 +65,18 @@ def take(ledger: Ledger, told: Told) -> None:
             continue
         if told.session_id is not None and is_session(told.session_id):
             adapter.learned(told.session_id, told.transcript)
-        if told.tool and leaf.parts is not None:
-            leaf.parts.used(told.tool)
+        if leaf.parts is not None:
+            accounted(ledger, leaf, leaf.parts, told)
         moved(ledger, leaf, adapter, heard(adapter.turn, told.event, anyio.current_time(), time.time()))
+
+
+def accounted(ledger: Ledger, leaf: Leaf, parts: LeafParts, told: Told) -> None:
+    """Keep account of what a leaf grows by: up to a call it came with the tools before that."""
+    if told.event == PROMPTED:
+        parts.prompted(anyio.current_time())
+    elif told.tool:
+        looked_at(ledger, leaf)
+        parts.used(told.tool)
 
 
 async def look(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
@@ -86,9 +98,8 @@ def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> Non
     """What is known has changed: tell the decision whether the leaf is in a turn, if that has."""
     before, adapter.turn = adapter.turn.is_busy, turn
     if leaf.parts is not None:
-        now = anyio.current_time()
-        leaf.parts.turned(turn.is_busy, now)
+        leaf.parts.turned(turn.is_busy, anyio.current_time())
         if leaf.parts.is_waiting:
-            ledger.look(leaf, now)  # what it holds between two turns is known for the price of one look
+            looked_at(ledger, leaf)
     if turn.is_busy is not before or turn.is_busy is leaf.guard.idle:
         ledger.tell(leaf, decide.IdleChanged(not turn.is_busy))

@@ -20,11 +20,23 @@ LISTED = 5
 """Parts that a line names."""
 
 
+def looked_at(ledger: Ledger, leaf: Leaf) -> Attribution | None:
+    """A look, or the latest where that was a moment ago; None of a leaf that does not run, or that nobody can see."""
+    if leaf.parts is None or leaf.sample is None or not leaf.guard.alive:
+        return None
+    with suppress(CallError, OSError):  # its supervisor is not up, or there are no descriptors
+        handle = ledger.above(leaf).handle(leaf.path[-1])
+        if isinstance(handle, RunningCommand):
+            normal = leaf.level is MemoryState.NORMAL
+            return leaf.parts.look(handle, anyio.current_time(), sample=leaf.sample, before=leaf.sample, was_normal=normal)
+    return None
+
+
 def grown(ledger: Ledger, leaf: Leaf) -> dict[str, Any]:
     """``memory_by``, part by part with what it holds, and ``growth``: by turns, by tools and by parts; nothing of a leaf without parts."""
     if leaf.parts is None:
         return {}
-    found = _looked(ledger, leaf)
+    found = looked_at(ledger, leaf)
     by = (
         []
         if found is None
@@ -58,24 +70,12 @@ def told(account: Account) -> dict[str, Any]:
 
 def line(ledger: Ledger, leaf: Leaf) -> str:
     """Who holds what, and what grew, in a line; empty of a leaf of which there is nothing to say."""
-    found = None if leaf.parts is None else _looked(ledger, leaf)
+    found = None if leaf.parts is None else looked_at(ledger, leaf)
     if found is None or not found.parts:
         return ""
     largest = sorted(found.parts, key=lambda part: -part.held_bytes)[:LISTED]
     held = ", ".join(f"{part.role.in_words()} {format_bytes(part.held_bytes)}" for part in largest)
     return f"{leaf.name}: {held}{found.words and f'; it {found.words}'}"
-
-
-def _looked(ledger: Ledger, leaf: Leaf) -> Attribution | None:
-    """A look, or the latest where that was a moment ago; None of a leaf that does not run, or that nobody can see."""
-    if leaf.parts is None or leaf.sample is None or not leaf.guard.alive:
-        return None
-    with suppress(CallError, OSError):  # its supervisor is not up, or there are no descriptors
-        handle = ledger.above(leaf).handle(leaf.path[-1])
-        if isinstance(handle, RunningCommand) and handle.members():
-            normal = leaf.level is MemoryState.NORMAL
-            return leaf.parts.look(handle, anyio.current_time(), sample=leaf.sample, before=leaf.sample, was_normal=normal)
-    return None
 
 
 def _named(role: Role) -> dict[str, str]:

@@ -78,6 +78,7 @@ class Account(Value):
         latest: The tool that was called last in it; empty before the first.
         opening: Whether the look at its begin is still to come.
         closing: When the turn ended, if it has and the look that closes it is still to come.
+        again: When the next one began, if it has before that look.
     """
 
     turns: tuple[TurnGrowth, ...] = ()
@@ -94,6 +95,7 @@ class Account(Value):
     latest: str = ""
     opening: bool = False
     closing: float | None = None
+    again: float | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -113,9 +115,9 @@ class Account(Value):
 
 
 def began(account: Account, now: float) -> Account:
-    """A turn has begun. One that has ended and was not looked at since goes on."""
+    """A turn has begun, and with that one that was under way is over."""
     if account.began is not None:
-        return account if account.closing is None else evolve(account, closing=None)
+        return evolve(account, closing=now if account.closing is None else account.closing, again=now)
     return evolve(account, began=now, grown=(), calls=(), fresh=(), latest="", opening=True, closing=None)
 
 
@@ -126,6 +128,8 @@ def used(account: Account, tool: str) -> Account:
 
 def ended(account: Account, now: float) -> Account:
     """The turn has ended."""
+    if account.again is not None:
+        return evolve(account, again=None)  # one of which nothing was seen
     return account if account.began is None or account.closing is not None else evolve(account, closing=now)
 
 
@@ -170,9 +174,9 @@ def _closed(account: Account, at: float) -> Account:
     grew = sum(amount for _, amount in account.grown)
     by = tuple((role, amount) for role, amount in _ordered(dict(account.grown)) if amount)[:ROLES]
     turn = TurnGrowth(account.count + 1, max(0.0, at - account.began), grew, by, account.calls)
-    return evolve(
-        account, turns=(*account.turns, turn)[-TURNS:], count=account.count + 1, began=None, closing=None, grown=(), calls=(), latest=""
-    )
+    turns = (*account.turns, turn)[-TURNS:]
+    cleared = {"grown": (), "calls": (), "latest": "", "closing": None, "again": None}
+    return evolve(account, turns=turns, count=account.count + 1, began=account.again, **cleared)
 
 
 def _put_down(account: Account, grew: int) -> tuple[ToolGrowth, ...]:

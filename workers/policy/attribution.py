@@ -170,7 +170,8 @@ def serving(words: Sequence[str], servers: Iterable[Server]) -> Server | None:
     """The MCP server that a command line is of: the one whose words it ends with, or holds all of.
 
     A script is started by its interpreter, which comes before its name, and a runner of packages shows the words that say something
-    (``npm exec @scope/server /data`` for ``npx -y @scope/server /data``). Of several the one whose words it ends with, then the one with most.
+    (``npm exec @scope/server /data`` for ``npx -y @scope/server /data``). Of several the one whose words it ends with, then the one with
+    most.
     """
     best: tuple[tuple[bool, int], Server] | None = None
     line = [word for one in words for word in one.split()] if len(words) == 1 else list(words)

@@ -85,9 +85,15 @@ class LeafParts:
         if tool in SHELLS:
             self._shell = tool
 
+    def prompted(self, now: float) -> None:
+        """A prompt is answered from now on: a turn of its own, also where the last one has just ended."""
+        self.account = accounts.began(self.account, now)
+
     def turned(self, busy: bool, now: float) -> None:
-        """A turn has begun or ended."""
-        self.account = accounts.began(self.account, now) if busy else accounts.ended(self.account, now)
+        """Whether a turn is under way now; said again, it changes nothing."""
+        known = self.account.again is not None or (self.account.began is not None and self.account.closing is None)
+        if busy is not known:
+            self.account = accounts.began(self.account, now) if busy else accounts.ended(self.account, now)
 
     def renewed(self) -> None:
         """A new life begins: its settings may name other servers, and nothing of it has grown yet."""
@@ -116,6 +122,8 @@ class LeafParts:
         if was_normal or self._before is None:
             self._before = {} if before is None else {one.process: one.bytes for one in before.processes}
         found, sizes = self._seen(tree, sample)
+        if tree.process_id not in found:
+            return self.latest or Attribution()  # it has just ended
         parts = attribution.parts(found, sizes, self._before)
         self.account = accounts.looked(self.account, attribution.by_role(parts))
         self._known = found
