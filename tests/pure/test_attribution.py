@@ -77,7 +77,7 @@ def test_a_tool_keeps_its_name_while_another_is_called() -> None:
     ("words", "name"),
     [
         (("npx", "-y", "@scope/chroma-mcp", "/data"), "chroma"),
-        (("node", "/home/me/.npm/bin/chroma", "@scope/chroma-mcp", "/data"), "chroma"),
+        (("node", "/opt/npm/bin/chroma", "@scope/chroma-mcp", "/data"), "chroma"),
         (("/opt/files-server", "--root", "/x"), "files"),
         (("python3", "/opt/files-server", "--root", "/x"), "files"),
         (("/opt/files-server", "--root", "/y"), None),

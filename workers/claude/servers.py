@@ -18,6 +18,9 @@ LARGEST: Final = 4 << 20
 SERVERS: Final = 200
 """Servers that are told apart."""
 
+LONGEST: Final = 100
+"""Characters of a server's name."""
+
 _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -42,7 +45,7 @@ class ClaudeProcesses:
             servers = settings.get("mcpServers")
             for name, server in servers.items() if isinstance(servers, dict) else ():
                 if isinstance(server, dict) and name not in found and len(found) < SERVERS and (words := self._words(server)):
-                    found[name] = Server(name, words)
+                    found[name] = Server(name[:LONGEST], words)
         return tuple(found.values())
 
     def is_program(self, words: tuple[str, ...]) -> bool:

@@ -102,7 +102,14 @@ class LeafParts:
         self.latest = None
 
     def look(
-        self, tree: Tree, now: float, *, sample: MemorySample, before: MemorySample | None = None, was_normal: bool = False
+        self,
+        tree: Tree,
+        now: float,
+        *,
+        sample: MemorySample,
+        before: MemorySample | None = None,
+        was_normal: bool = False,
+        at_once: bool = False,
     ) -> Attribution:
         """Look at the parts; the latest look where that was a moment ago.
 
@@ -111,12 +118,13 @@ class LeafParts:
             now: Monotonic seconds.
             sample: What has just been read; its sizes count where the system tells no others.
             before: The sample before that.
+            at_once: Whether a look of a moment ago will not do, because much depends on it.
             was_normal: Whether memory was normal at that time: then growth is measured from there, until it is normal again.
 
         Raises:
             OSError: Out of descriptors.
         """
-        if now < self._next and self.latest is not None and not self.is_waiting:
+        if now < self._next and self.latest is not None and not self.is_waiting and not at_once:
             return self.latest
         began = time.perf_counter()
         if was_normal or self._before is None:
