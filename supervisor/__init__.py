@@ -164,11 +164,14 @@ if TYPE_CHECKING:
     from .host.cgroup.run import RunCgroups as RunCgroups
     from .host.cgroup.support import cgroup_support as cgroup_support
     from .host.descriptors import raise_descriptor_limit as raise_descriptor_limit
+    from .host.ending import end_processes as end_processes
     from .host.identity import ProcessId as ProcessId
     from .host.identity import identify as identify
     from .host.identity import is_alive as is_alive
     from .host.identity import send_signal as send_signal
     from .host.lending import hung_up as hung_up
+    from .host.lineage import Lineage as Lineage
+    from .host.lineage import lineage as lineage
     from .host.marker import run_token as run_token
     from .host.proctree import descendants as descendants
     from .host.proctree import marked as marked
@@ -278,8 +281,10 @@ _MODULES = {
     "host.cgroup.run": "RunCgroups",
     "host.cgroup.support": "cgroup_support",
     "host.descriptors": "raise_descriptor_limit",
+    "host.ending": "end_processes",
     "host.identity": "ProcessId identify is_alive send_signal",
     "host.lending": "hung_up",
+    "host.lineage": "Lineage lineage",
     "host.marker": "run_token",
     "host.proctree": "descendants marked walk",
     "host.reaper": "own_all_sessions",

@@ -100,6 +100,8 @@ class GuardianControl(ControlExtension):
         notes = [*run.notes, *(["dry run: nothing is restarted or captured"] if run.dry_run else [])]
         notes += [] if self._ledger.watches else ["memory is not watched: the configuration says so"]
         host = standing(self._ledger)
+        if any(leaf.parts is not None for leaf in self._ledger.leaves):
+            notes += self._grown()
         notes += [f"the host is {host['health'] or 'short of memory'}: {'; '.join(host['reasons'])}"] if host["reasons"] else []
         return {
             "file": run.file,
@@ -108,7 +110,7 @@ class GuardianControl(ControlExtension):
             "dry_run": run.dry_run,
             "notes": notes,
             "host": host,
-            "agents": {leaf.name: {"path": list(leaf.path), **self._told(leaf)} for leaf in self._ledger.leaves},
+            "agents": {leaf.name: {"path": list(leaf.path), **self._told(leaf), **self._parts(leaf)} for leaf in self._ledger.leaves},
         }
 
     def about(self, path: tuple[str, ...]) -> Mapping[str, Any]:
@@ -279,6 +281,19 @@ class GuardianControl(ControlExtension):
         if above is not None:
             told |= {"restarts_left": above.restarts_left, "cycles_left": above.cycles_left, "intensity": above.intensity}
         return told
+
+    def _parts(self, leaf: Leaf) -> dict[str, Any]:
+        from .health.grown import grown  # here: most leaves have no parts
+
+        return {} if leaf.parts is None else grown(self._ledger, leaf)
+
+    def _grown(self) -> list[str]:
+        """Who holds what, of the leaves above normal, and of the only one."""
+        from .health.grown import line
+
+        leaves = self._ledger.leaves
+        told = [leaf for leaf in leaves if len(leaves) == 1 or leaf.level is not MemoryState.NORMAL]
+        return [said for leaf in told[:LISTED] if (said := line(self._ledger, leaf))]
 
     def _next(self, leaf: Leaf) -> str | None:
         """What happens next to a leaf, for a person; None where the tree knows better."""

@@ -73,6 +73,30 @@ class LeafReleased(Event):
 
 
 @attrs.frozen(repr=False, eq=False)
+class ToolEnded(Event):
+    """A part of the leaf's tree was ended because it held the memory that made a restart due; the leaf itself goes on.
+
+    `role` is ``tool`` or ``mcp``, `what` its name (``name`` in the event stream), `pid` that of its first process; `held_bytes` is what it
+    had, `freed_bytes` how much of that is given back. `how` is ``terminated`` when all of it ended at SIGTERM, ``killed`` when some of it
+    had to be, ``left`` when some of it could not be.
+    """
+
+    name: ClassVar[str] = "tool_ended"
+    role: str = ""
+    what: str = ""
+    pid: int = 0
+    held_bytes: int = 0
+    freed_bytes: int = 0
+    how: str = ""
+    reason: str = ""
+
+    def as_data(self) -> dict[str, Any]:
+        """Its fields, under the names of the event stream."""
+        sizes = {"held_bytes": self.held_bytes, "freed_bytes": self.freed_bytes}
+        return {"role": self.role, "name": self.what, "pid": self.pid, **sizes, "how": self.how, "reason": self.reason}
+
+
+@attrs.frozen(repr=False, eq=False)
 class MemoryLevelChanged(Event):
     """The level of the leaf's whole tree changed. What is foreseen is told as in `MemoryWarning`."""
 

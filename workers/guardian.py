@@ -213,6 +213,7 @@ def policy_of(run: GuardianRun, agent: Agent) -> decide.Policy:
         prediction_horizon=monitoring.prediction_horizon,
         stability_period=restarts.stability_period,
         ineffective_window=restarts.ineffective_window,
+        end_tools=restarts.end_tools,
     )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .degradation.adapter import LeafAdapter
     from .probe.hold import LeafHold
+    from .probe.parts import LeafParts
     from .state.protection import ProtectionRecord
     from .state.runs import RunClaim
 
@@ -77,6 +78,7 @@ class Leaf(Entity):
         state_file: Where its latest snapshot is.
         session: The conversation of its present life, where whoever tells it of its mode knows it; None: it is looked for.
         transcript: The file of that conversation, likewise.
+        parts: What is known of the parts of its tree; None where nothing is known of what they are.
         record: Where what restart protection has spent is kept for the next run; None where it is not.
         spent: What it had spent at `spent_at`, monotonic.
         kept: What was written down last.
@@ -118,6 +120,7 @@ class Leaf(Entity):
     state_file: str | None = None
     session: str | None = None
     transcript: str | None = None
+    parts: LeafParts | None = None
     record: ProtectionRecord | None = None
     spent: RestartHistory = RestartHistory()
     spent_at: float = -math.inf

@@ -63,6 +63,7 @@ from .event import (
     RestartRefused,
     RunFinished,
     StateCaptured,
+    ToolEnded,
 )
 from .event_config import ConfigurationChanged, ConfigurationRejected
 from .event_conversation import ConversationStarted, HooksChanged
@@ -168,6 +169,7 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         TranscriptDamaged: Level.ERROR,
         TranscriptLarge: Level.WARNING,
         TranscriptRepaired: Level.WARNING,
+        ToolEnded: lambda event: Level.ERROR if event.how == "left" else Level.WARNING,
     }
 )
 """How much each type of event wants to be noticed."""

@@ -43,6 +43,7 @@ from .event import (
     RestartRefused,
     RunFinished,
     StateCaptured,
+    ToolEnded,
 )
 from .ledger import Leaf, Ledger
 from .policy.health import Health
@@ -132,6 +133,13 @@ def _released(event: LeafReleased) -> Line:
     return Line(f"goes on: {event.reason}")
 
 
+def _tool(event: ToolEnded) -> Line:
+    what = f"{'MCP server' if event.role == 'mcp' else 'tool'} {event.what}".rstrip()
+    how = {"terminated": "ended", "killed": "killed"}.get(event.how, "could NOT be ended")
+    who = f"{what} (process {event.pid}) was {how}" if event.how != "left" else f"{what} (process {event.pid}) {how}"
+    return Line(f"{who}, the session goes on: {event.reason}; {format_bytes(event.freed_bytes)} freed", Tone.WARNING)
+
+
 def _health(event: HealthChanged) -> Line:
     tone = {Health.HEALTHY: Tone.GOOD, Health.DEGRADED: Tone.WARNING, Health.UNHEALTHY: Tone.BAD}[event.new]
     why = f": {'; '.join(event.reasons)}" if event.reasons else ""
@@ -174,6 +182,7 @@ WORDS: dict[type[Event], Words] = {
     MonitoringDegraded: _sight,
     LeafHeld: _held,
     LeafReleased: _released,
+    ToolEnded: _tool,
 }
 
 

@@ -12,6 +12,8 @@ from .identity import ProcessId
 if TYPE_CHECKING:
     import psutil
 
+    from .lineage import Lineage
+
 
 def identify(pid: int) -> ProcessId | None:
     """See `identity.identify`."""
@@ -60,6 +62,22 @@ def group_of(pid: int) -> int | None:
     try:
         return os.getpgid(pid)
     except (ProcessLookupError, PermissionError):
+        return None
+
+
+def lineage(process: ProcessId) -> Lineage | None:
+    """See `lineage.lineage`."""
+    import psutil
+
+    from .lineage import Lineage
+
+    try:
+        found = psutil.Process(process.pid)
+        if _process_id(found) != process or not _runs(found):
+            return None
+        session = 0 if sys.platform == "win32" else os.getsid(process.pid)
+        return Lineage(process, found.ppid(), session, tuple(found.cmdline()))
+    except (psutil.Error, OSError):
         return None
 
 

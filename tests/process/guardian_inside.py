@@ -88,10 +88,14 @@ async def inside(
     sink: Callable[[Record], object] = lambda record: None,
     others: dict[str, tuple[str, ...]] | None = None,
     isolation: Isolation = Isolation.TASK,
+    **restarts: Any,
 ) -> AsyncIterator[Inside]:
-    """Run an actor, or another command, and other actors by name, under the guardian in this process; stopped in order at the end."""
+    """Run an actor, or another command, and other actors by name, under the guardian in this process; stopped in order at the end.
+
+    Keywords that are none of these are keys of ``[restart]``.
+    """
     command = CommandConfig(argv=argv or acting(folder, *script), working_directory=str(folder), restart=restart)
-    policy = RestartPolicy(initial_cooldown=0.0, max_cooldown=0.0, graceful_timeout=5.0, force_kill_timeout=5.0)
+    policy = RestartPolicy(**{"initial_cooldown": 0.0, "max_cooldown": 0.0, "graceful_timeout": 5.0, "force_kill_timeout": 5.0, **restarts})
     workers = WorkersConfig(isolation)
     config = MemoryGuardianConfig(command=command, restart_policy=policy, monitoring=monitoring, workers=workers)
     commands = {"actor": command}

@@ -216,11 +216,17 @@ def pipe(tmp_path: Path) -> Iterator[HookPipe]:
 
 
 def fire(settings: dict[str, Any], event: str, **data: object) -> None:
-    """Run the hooks of an event as the program does."""
-    for group in settings["hooks"][event]:
+    """Run the hooks of an event as the program does, for a tool those that match its name."""
+    for group in matching(settings, event, str(data.get("tool_name", ""))):
         for hook in group["hooks"]:
             done = subprocess.run(["sh", "-c", hook["command"]], input=json.dumps(data) + "\n", capture_output=True, text=True, timeout=10)
             assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def matching(settings: dict[str, Any], event: str, tool: str = "") -> list[dict[str, Any]]:
+    """The groups of an event's hooks that a tool's name matches; by a word that is the name, or by an expression."""
+    groups: list[dict[str, Any]] = settings["hooks"][event]
+    return [group for group in groups if (matcher := group.get("matcher")) is None or re.fullmatch(matcher, tool)]
 
 
 def test_hooks_say_what_happens(pipe: HookPipe) -> None:
@@ -229,7 +235,7 @@ def test_hooks_say_what_happens(pipe: HookPipe) -> None:
     quoting = 'said "background_tasks":[{ '
     fire(settings, STARTED, session_id=ASKED, transcript_path="/t/x.jsonl", more="it's")
     fire(settings, PROMPTED, prompt="x" * 100_000)
-    fire(settings, USED, tool_input={"command": "true"})
+    fire(settings, USED, tool_name="TodoWrite", tool_input={"command": "true"})
     fire(settings, STOPPED, last_assistant_message=quoting, background_tasks=[])
     # as the program writes it, without blanks
     tasks = json.dumps({"background_tasks": [{"id": "b"}]}, separators=(",", ":"))
@@ -240,6 +246,18 @@ def test_hooks_say_what_happens(pipe: HookPipe) -> None:
         (event, 7, 3) for event in (STARTED, PROMPTED, USED, STOPPED, BACKGROUND)
     ]
     assert pipe.take() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("Bash", "Bash"), ("Read", "Read"), ("mcp__x__y", "mcp"), ("TodoWrite", ""), ("BashOutput", ""), ("Mcp", ""), ("x mcp__", "")],
+)
+def test_which_tool_is_called(pipe: HookPipe, name: str, said: str) -> None:
+    """One hook for each call, and no more, whatever the tool's name; what it is told is not read for that."""
+    settings = with_hooks((), "/", str(pipe.path), "1 1")
+    assert len(matching(settings, USED, name)) == 1
+    fire(settings, USED, tool_name=name, tool_input={"command": "x" * 100_000})
+    assert pipe.take() == [Told(1, 1, USED, tool=said)]
 
 
 def test_where_a_conversation_is(pipe: HookPipe) -> None:
@@ -288,7 +306,7 @@ def test_modes_are_enforced(pipe: HookPipe, tmp_path: Path, mode: str | None, to
     def run(group: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["sh", "-c", group["hooks"][0]["command"]], input="{}", capture_output=True, text=True, timeout=10)
 
-    guard = next(group for group in settings["hooks"][USED] if group["matcher"] != "*")
+    guard = settings["hooks"][USED][-1]
     # as the program looks: anywhere in the name
     assert all(re.search(guard["matcher"], tool) for tool in ("Bash", "NotebookEdit", "Monitor", "mcp__x__y"))
     assert not any(re.search(guard["matcher"], tool) for tool in ("Read", "TodoWrite", "BashOutput", "Agent"))

@@ -94,7 +94,7 @@ def test_a_guard_refuses_on_any_doubt_and_waits_for_nothing(doubt: str, tmp_path
         mode.write_bytes(
             {"garbage": b"\xff\0normal\n" * 1000, "two words": b"normal read_only\n", "blank line first": b"\nnormal\n"}[doubt]
         )
-    guard = with_hooks((), "/", "/p", "1 1", str(mode))["hooks"][USED][1]["hooks"][0]
+    guard = with_hooks((), "/", "/p", "1 1", str(mode))["hooks"][USED][-1]["hooks"][0]
     done = subprocess.run(["sh", "-c", guard["command"]], input="{}", capture_output=True, text=True, timeout=10)
     assert done.returncode == 2 and "cannot be read" in done.stderr and guard["timeout"] == GUARD_LIMIT
 

@@ -16,7 +16,7 @@ import pytest
 
 from supervisor import ChildStarted, Event, EventsLost, Record
 from workers.config import HooksConfig
-from workers.event import DegradationChanged, HealthChanged, HostMemoryChanged, NotificationFailed
+from workers.event import DegradationChanged, HealthChanged, HostMemoryChanged, NotificationFailed, ToolEnded
 from workers.notification.channel import QUEUE, Channel, serving
 from workers.notification.desktop import command_for, desktop, is_worth
 from workers.notification.hook import hook
@@ -337,4 +337,4 @@ async def test_what_is_worth_a_notification() -> None:
     assert is_worth(HealthChanged(path, Health.UNHEALTHY, Health.HEALTHY)) and not is_worth(HealthChanged(path, new=Health.DEGRADED))
     assert is_worth(HostMemoryChanged(path, MemoryState.NORMAL, MemoryState.CRITICAL))
     assert not is_worth(HostMemoryChanged(path, MemoryState.EMERGENCY, MemoryState.CRITICAL))
-    assert not is_worth(ChildStarted(path))
+    assert is_worth(ToolEnded(path)) and not is_worth(ChildStarted(path))

@@ -54,6 +54,8 @@ SHOWN = {
     "restart.stability_period": f"{TIMES}::test_a_life_counts_as_stable_after_its_period",
     "restart.ineffective_window": f"{TIMES}::test_memory_that_is_back_within_the_window_is_a_failure",
     "restart.continue_prompt": "e2e/test_claude_code.py::test_who_works_on_one_task_is_told_to_go_on_with_it",
+    "restart.end_tools": "process/test_tools_ended.py::test_it_can_be_turned_off",
+    "restart.tool_timeout": "process/test_tools_ended.py::test_a_tool_without_time_is_killed",
     "monitoring.normal_interval": f"{TIMES}::test_the_interval_of_each_level",
     "monitoring.warning_interval": f"{TIMES}::test_the_interval_of_each_level",
     "monitoring.critical_interval": f"{TIMES}::test_the_interval_of_each_level",

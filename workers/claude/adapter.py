@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 import attrs
@@ -30,6 +30,8 @@ from .settings import SettingsUnreadable, managed_files, off_switch, with_hooks
 from .switches import Switches
 from .turn import Turn
 
+if TYPE_CHECKING:
+    from ..probe.parts import LeafParts
 RECOVERY: Final = 120.0
 """Seconds that the repair of a transcript may take before the start of its life has failed."""
 
@@ -49,6 +51,7 @@ class ClaudeAdapter:
         on_session: Called with each conversation that it comes to be in.
         recovery: Looks after its conversation between its lives; None for nobody.
         hear: Takes in what hooks have said up to now.
+        parts: Keeps account of what the parts of its tree grow by; None where nobody does.
 
     Attributes:
         turn: What is known of its turns.
@@ -71,6 +74,7 @@ class ClaudeAdapter:
         on_session: Callable[[str | None], object] = lambda session_id: None,
         recovery: Recovery | None = None,
         hear: Callable[[], object] = lambda: None,
+        parts: LeafParts | None = None,
     ) -> None:
         self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
         self._mode, self._settings, self._pipe = mode, settings, pipe
@@ -79,6 +83,7 @@ class ClaudeAdapter:
         self.unheard, self._hear, self._switches = unheard, hear, Switches()
         self.recovery = recovery
         self._resuming: Resuming | None = None
+        self._parts = parts
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -146,6 +151,8 @@ class ClaudeAdapter:
         self.generation, self.turn = generation, Turn(is_busy=arguments.is_one_turn and not unheard, next_look=0.0 if unheard else None)
         self.unheard, self._is_given, self.began = unheard, bool(settings), time.time()
         self._on_session(life.session_id)
+        if self._parts is not None:
+            self._parts.renewed()
         return life.argv, ConversationStarted((), life.how, life.session_id, cut, unheard)
 
     def said(self, unheard: str) -> tuple[Event, ...]:

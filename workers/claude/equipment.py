@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..config import LeafRestart
+from ..probe.parts import LeafParts
 from ..state.files import StateWriteFailed, private_directory, project_key
 from ..state.lock import Lock, try_lock
 from .adapter import ClaudeAdapter
@@ -16,6 +17,7 @@ from .continuation import Continuation
 from .hook_pipe import HookPipe
 from .recognition import recognised
 from .recovery import Recovery
+from .servers import ClaudeProcesses
 
 if TYPE_CHECKING:
     from ..config import GuardianRun
@@ -63,6 +65,8 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     heard = not unheard and directory is not None and owner.hooks is not None
     continuation = Continuation(command, environ, agent.command.working_directory, lock, resumed)
     store = partial(_store, run) if run.config.persist_state else None
+    if ledger.watches:
+        leaf.parts = LeafParts(ClaudeProcesses(continuation, environ))
     return ClaudeAdapter(
         leaf.adapter,
         continuation,
@@ -75,6 +79,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         on_session=partial(_in_conversation, leaf),
         recovery=Recovery(continuation, store, project_key(agent.command.working_directory)),
         hear=partial(_hear, owner, ledger),
+        parts=leaf.parts,
     )
 
 

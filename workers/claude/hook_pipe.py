@@ -13,7 +13,7 @@ import attrs
 
 from supervisor import Value
 
-from .settings import STARTED
+from .settings import STARTED, TOLD, USED
 
 PIPE: Final = "claude.hooks"
 _BLOCK: Final = 64 * 1024
@@ -30,6 +30,7 @@ class Told(Value):
         event: Which hook.
         session_id: The conversation, when it has begun.
         transcript: Its file, likewise.
+        tool: Which tool is called, if the hook says so; empty if not.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Told(Value):
     event: str
     session_id: str | None = None
     transcript: str | None = None
+    tool: str = ""
 
 
 class HookPipe:
@@ -88,6 +90,9 @@ def heard(line: bytes) -> Told | None:
     if not (number.isdigit() and generation.isdigit() and event.isalpha() and len(number) + len(generation) < 40):
         return None
     told = Told(int(number), int(generation), event.decode())
+    if told.event == USED:
+        tool = more.decode(errors="replace")
+        return attrs.evolve(told, tool=tool) if tool in TOLD else told
     if told.event != STARTED:
         return told
     try:

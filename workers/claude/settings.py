@@ -23,6 +23,20 @@ CHANGING: Final = f"^(?:{_CHANGE})$"
 """The tools that can change something, for a search: without its ends it would find TodoWrite, too. What a subagent uses is looked at like
 that as well; those that only read, and those that only start subagents, are not among them."""
 
+MCP: Final = "mcp"
+"""What our hook calls a tool of any MCP server."""
+
+TOOLS: Final = (
+    *("Bash", "PowerShell", "Monitor", "Task", "Agent", "Read", "Write", "Edit", "MultiEdit", "NotebookEdit"),
+    *("Glob", "Grep", "WebFetch", "WebSearch", "Skill", "Workflow", "ToolSearch"),
+)
+"""Tools whose name our hook says; each has a hook of its own, because to read the name from what a hook is told takes longer."""
+
+TOLD: Final = frozenset((*TOOLS, MCP))
+"""All that it may say of a tool; of one that is not among them it says that there is one."""
+
+_OTHERS: Final = f"^(?!({'|'.join(TOOLS)})$|mcp__).*$"
+
 _WHY: Final = "because its memory is high and it could not be restarted"
 _READ_ONLY: Final = (
     f"memory-guardian: this session is read-only for now, {_WHY}: no tool may change anything. Go on with what only reads, or say what is "
@@ -165,7 +179,10 @@ def hooks(pipe: str, life: str, mode: str | None = None) -> dict[str, list[dict[
         say[PROMPTED] = f"{_cases(mode, {'emergency': _refuse(_EMERGENCY), 'warning|read_only': _tell(_WARNING)})}; {say[PROMPTED]}"
     made: dict[str, list[dict[str, Any]]] = {}
     for event, command in say.items():
-        made[event] = [_group(command, "*" if event == USED else None)]
+        made[event] = [_group(command, _OTHERS if event == USED else None)]
+    # one of them alone runs for each call
+    for word, matcher in (*((tool, tool) for tool in TOOLS), (MCP, "mcp__.*")):
+        made[USED].append(_group(f"printf '%s\\n' {shlex.quote(f'{begin}{USED} {word}')} {to}", matcher))
     if mode is not None:
         allowed = {"normal|warning": "exit 0", "read_only|emergency": _refuse(_READ_ONLY), "*": _refuse(_DOUBT)}
         made[USED].append(_group(_cases(mode, allowed), CHANGING, GUARD_LIMIT))

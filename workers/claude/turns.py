@@ -12,19 +12,21 @@ import anyio.to_thread
 from supervisor import CallError, ChildSpec, ProcessId, RunningCommand, evolve, task
 
 from ..event_conversation import HooksChanged
+from ..health.grown import looked_at
 from ..policy import decide
 from ..state.restore import is_session
 from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
 from .behind import subagent_works, tool_runs
 from .on_disk import is_answered, is_open
-from .settings import BACKGROUND, STOPPED
+from .settings import BACKGROUND, PROMPTED, STOPPED
 from .turn import QUIET, Seen, Turn, heard, looked, seen_alone
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from ..ledger import Leaf, Ledger
+    from ..probe.parts import LeafParts
     from .hook_pipe import HookPipe, Told
 
 
@@ -75,6 +77,8 @@ def take(ledger: Ledger, told: Told) -> None:
             adapter.learned(told.session_id, told.transcript)
         if told.event in (STOPPED, BACKGROUND):
             adapter.answered()
+        if leaf.parts is not None:
+            accounted(ledger, leaf, leaf.parts, told)
         moved(ledger, leaf, adapter, heard(adapter.turn, told.event, anyio.current_time(), time.time()))
 
 
@@ -84,6 +88,15 @@ async def switched(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
         ledger.emit(HooksChanged(leaf.path, adapter.unheard, generation=adapter.generation))
     if adapter.unheard and adapter.turn.next_look is None:
         adapter.turn = evolve(adapter.turn, next_look=anyio.current_time())
+
+
+def accounted(ledger: Ledger, leaf: Leaf, parts: LeafParts, told: Told) -> None:
+    """Keep account of what a leaf grows by: up to a call it came with the tools before that."""
+    if told.event == PROMPTED:
+        parts.prompted(anyio.current_time())
+    elif told.tool:
+        looked_at(ledger, leaf)
+        parts.used(told.tool)
 
 
 async def look(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
@@ -122,5 +135,9 @@ def root_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
 def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> None:
     """What is known has changed: tell the decision whether the leaf is in a turn, if that has."""
     before, adapter.turn = adapter.turn.is_busy, turn
+    if leaf.parts is not None:
+        leaf.parts.turned(turn.is_busy, anyio.current_time())
+        if leaf.parts.is_waiting:
+            looked_at(ledger, leaf)
     if turn.is_busy is not before or turn.is_busy is leaf.guard.idle:
         ledger.tell(leaf, decide.IdleChanged(not turn.is_busy))

@@ -138,6 +138,8 @@ class RestartPolicy(ConfigSection):
     stability_period: float = config_key(seconds(), 30.0)
     ineffective_window: float = config_key(seconds(), 300.0)
     continue_prompt: str = config_key(text(), "")
+    end_tools: bool = config_key(boolean(), True)
+    tool_timeout: float = config_key(seconds(), 5.0)
 
     def clashes(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """The first cooldown is no longer than the longest."""

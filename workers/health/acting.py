@@ -78,6 +78,10 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
             hold(ledger, leaf, effect)
         case effects.Release(reason=reason):
             release(ledger, leaf, reason)
+        case effects.EndTools():
+            from .tools import end_tools  # here: most leaves have no tools
+
+            tasks.start_soon(end_tools, ledger, leaf, effect)
         case effects.Stop(reason=reason):
             tasks.start_soon(stop, ledger, leaf, reason)
 

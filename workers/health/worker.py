@@ -29,6 +29,8 @@ async def health(ledger: Ledger, *, task_status: TaskStatus[None]) -> None:
             if leaf.guard.phase in (decide.Phase.ASKED, decide.Phase.RESTARTING):
                 # whoever carried it out went with this worker's last life
                 decided(ledger, leaf, decide.RestartBroken("the health worker was restarted meanwhile"), tasks)
+            if leaf.guard.ending.under_way:
+                decided(ledger, leaf, decide.ToolsEnded(), tasks)
         tasks.start_soon(serve_requests, ledger, tasks)
         task_status.started()
         wakes = wakes_of(ledger)

@@ -11,7 +11,7 @@ from typing import Final
 
 from supervisor import Event, Record
 
-from ..event import DegradationChanged, HealthChanged, HostMemoryChanged
+from ..event import DegradationChanged, HealthChanged, HostMemoryChanged, ToolEnded
 from ..policy.health import Health
 from ..policy.ladder import DegradationMode
 from ..policy.pressure import MemoryState
@@ -68,6 +68,8 @@ def is_worth(event: Event) -> bool:
             return Health.UNHEALTHY in (before, after)
         case HostMemoryChanged(old=milder, new=worse):
             return worse.rank > milder.rank and worse.reaches(MemoryState.CRITICAL)
+        case ToolEnded():
+            return True
         case _:
             return False
 

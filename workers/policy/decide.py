@@ -12,7 +12,7 @@ from typing import Final
 
 from supervisor import evolve
 
-from . import blindness, holding
+from . import blindness, ending, holding
 from .effects import (
     Blinded,
     Completed,
@@ -46,6 +46,7 @@ from .news import (
     RestartWithdrawn,
     Sampled,
     Tick,
+    ToolsEnded,
     Unread,
 )
 from .outlook import Outlook, in_words, look_ahead
@@ -75,6 +76,7 @@ __all__ = [
     "RestartWithdrawn",
     "Sampled",
     "Tick",
+    "ToolsEnded",
     "Unread",
     "is_void",
     "next_wake",
@@ -125,7 +127,8 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
             guard = evolve(guard, outlook=guard.outlook.anew())
         case _:
             pass
-    guard = holding.step(blindness.noted(guard, event, now), event, now, effects)
+    guard = ending.step(blindness.noted(guard, event, now), event, now, effects)
+    guard = holding.step(guard, event, now, effects)
     return _act(guard, now, effects), tuple(effects)
 
 
@@ -316,6 +319,8 @@ def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
 
 
 def _wants_restart(guard: Guard) -> bool:
+    if guard.ending.under_way:
+        return False  # what it is due for may be gone in a moment
     return guard.alive and guard.phase is Phase.WATCHING and guard.due_since is not None and not _is_reported(guard)
 
 
@@ -351,7 +356,8 @@ def _ask(guard: Guard, effects: list[Effect]) -> Guard:
         why = f" over {guard.critical_run} samples"
     else:
         why = f": {in_words(guard.outlook)}"
-    reason = guard.pressed or f"memory is at {_mib(total)}, {level.value} ({bound}){why}"
+    grew = "" if guard.attribution is None or not guard.attribution.words else f"; {guard.attribution.words}"
+    reason = guard.pressed or f"memory is at {_mib(total)}, {level.value} ({bound}){why}{grew}"
     return _request(guard, reason, urgent, total, effects)
 
 

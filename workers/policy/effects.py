@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from supervisor import Value
 
 from .ladder import DegradationMode
 from .pressure import MemoryState, Thresholds
+
+if TYPE_CHECKING:
+    from .attribution import Part
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -141,6 +146,17 @@ class Stop(Value):
     reason: str
 
 
+@attrs.frozen(repr=False, eq=False)
+class EndTools(Value):
+    """End these parts of the tree in place of a restart; `urgent`: at once, without asking them first."""
+
+    parts: tuple[Part, ...]
+    reason: str
+    urgent: bool
+    level: MemoryState
+    total_bytes: int
+
+
 Effect = (
     LevelChanged
     | ThresholdExceeded
@@ -159,4 +175,5 @@ Effect = (
     | Hold
     | Release
     | Stop
+    | EndTools
 )

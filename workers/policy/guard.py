@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from supervisor import Value
 
+from .ending import UNENDED, Ending
 from .errors import InvalidPolicy
 from .holding import UNHELD, Holding
 from .ladder import DegradationMode, Ladder
 from .outlook import Outlook
 from .pressure import MemoryState, Pressure, Thresholds
 from .probation import Probation
+
+if TYPE_CHECKING:
+    from .attribution import Attribution
 
 _DURATIONS: Final = (
     "critical_grace",
@@ -42,6 +46,7 @@ class Policy(Value):
         ineffective_window: Seconds within which that life may not be critical again.
         prediction_horizon: Seconds ahead: a restart is due as well when critical, or emergency at level critical, is foreseen within
             them; 0 foresees nothing.
+        end_tools: Whether a runaway tool is ended in place of restarting the leaf.
 
     Raises:
         InvalidPolicy: A field is out of range.
@@ -56,6 +61,7 @@ class Policy(Value):
     stability_period: float = 30.0
     ineffective_window: float = 300.0
     prediction_horizon: float = 120.0
+    end_tools: bool = True
 
     def __attrs_post_init__(self) -> None:
         if type(self.critical_samples) is not int or self.critical_samples < 1:
@@ -102,6 +108,8 @@ class Guard(Value):
         outlook: What is foreseen of this life.
         blind_since: Since when this life cannot be seen; None when it can.
         holding: What is remembered of holding it.
+        ending: What is remembered of ending its tools.
+        attribution: Which part of its tree holds its memory, as of the last sample; None where nobody looked.
     """
 
     policy: Policy
@@ -125,6 +133,8 @@ class Guard(Value):
     outlook: Outlook = Outlook()
     blind_since: float | None = None
     holding: Holding = UNHELD
+    ending: Ending = UNENDED
+    attribution: Attribution | None = None
 
     @property
     def level(self) -> MemoryState:

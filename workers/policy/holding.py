@@ -47,6 +47,10 @@ def step(guard: Guard, event: Event, now: float, effects: list[Effect]) -> Guard
     match event:
         case _ if not guard.alive or isinstance(event, LeafStarted):
             held = UNHELD  # a hold ends with the life
+        case Sampled() if event.generation == guard.generation and guard.ending.under_way:
+            if held.until is not None:  # who is frozen cannot end; and there will be an emergency again, or none
+                effects.append(Release("a tool is ended in its place"))
+                held = UNHELD
         case Sampled() if event.generation == guard.generation:
             held = _sampled(guard, event, now, effects)
             if held.until is not None and guard.holding.until is None and _is_refused(guard, now):

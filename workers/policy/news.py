@@ -11,6 +11,7 @@ from supervisor import Value
 from .pressure import Thresholds
 
 if TYPE_CHECKING:
+    from .attribution import Attribution
     from .guard import Policy
 
 
@@ -21,12 +22,14 @@ class Sampled(Value):
     Attributes:
         held: Whether the kernel has paused the leaf at the limit that was set for it.
         host_available: Bytes that the host can still give; None when nobody has looked.
+        attribution: Which part of the tree holds them; None when nobody has looked.
     """
 
     total_bytes: int
     generation: int
     held: bool = False
     host_available: int | None = None
+    attribution: Attribution | None = None
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -106,6 +109,11 @@ class RestartBroken(Value):
 
 
 @attrs.frozen(repr=False, eq=False)
+class ToolsEnded(Value):
+    """The tools that an `EndTools` named are gone, as far as the kernel can end them."""
+
+
+@attrs.frozen(repr=False, eq=False)
 class Prepared(Value):
     """The capture that a `Prepare` asked for has ended. A failure changes nothing: the restart itself captures again."""
 
@@ -139,6 +147,7 @@ Event = (
     | RestartDone
     | RestartBroken
     | Prepared
+    | ToolsEnded
     | Reconfigured
     | Tick
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import attrs
 
-from supervisor import CallError, Entity, ProcessId
+from supervisor import CallError, Entity, ProcessId, RunningCommand
 
 from ..event import CaptureFailed, MonitoringDegraded
 from ..ledger import Leaf, Ledger
@@ -24,7 +24,9 @@ from .hold import LeafHold
 from .host import available_bytes
 
 if TYPE_CHECKING:
+    from ..policy.attribution import Attribution
     from .choice import ReaderChange
+    from .parts import LeafParts
     from .ports import Cgroup
     from .reader import MemorySample, ProcessMemory
 
@@ -112,15 +114,30 @@ class LedgerLife(Entity):
                 self.members = members
                 self.command.remember(members)
                 recorded(self.ledger, leaf, members)
+        attribution = None
+        if leaf.parts is not None and (taken.total_bytes >= leaf.thresholds.warning_bytes or leaf.parts.is_waiting or leaf.level.rank):
+            attribution = self._looked(leaf.parts, taken)
         leaf.saw(taken)
         paused = paused or (hold is not None and hold.is_paused)
         available = None
         if taken.total_bytes >= leaf.thresholds.emergency_bytes or leaf.level is MemoryState.EMERGENCY:
             available = available_bytes()
-        self.ledger.tell(leaf, decide.Sampled(taken.total_bytes, self.generation, paused, available))
+        self.ledger.tell(leaf, decide.Sampled(taken.total_bytes, self.generation, paused, available, attribution))
         if hold is not None and not hold.is_armed and taken.total_bytes < leaf.thresholds.emergency_bytes:
             with suppress(OSError):  # a limit that cannot be set leaves the rest as it is
                 hold.arm(leaf.thresholds)
+
+    def _looked(self, parts: LeafParts, taken: MemorySample) -> Attribution | None:
+        """The parts of its tree, where that is ours; None where nobody can tell them now: the level counts without."""
+        leaf = self.leaf
+        if not isinstance(self.command, RunningCommand):
+            return None
+        normal, emergency = leaf.level is MemoryState.NORMAL, leaf.level is MemoryState.EMERGENCY
+        at_once = not emergency and taken.total_bytes >= leaf.thresholds.emergency_bytes
+        try:
+            return parts.look(self.command, taken.at, sample=taken, before=leaf.sample, was_normal=normal, at_once=at_once)
+        except OSError:
+            return None  # no descriptors
 
     def changed(self, change: ReaderChange) -> None:
         """See `Life.changed`."""

@@ -1,0 +1,189 @@
+"""A tool that grows is ended, and the leaf that started it goes on; with real processes and real memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor import ChildExited, Handle, ProcessId, RunningCommand, identify, is_alive, lineage
+from workers.config import MonitoringConfig
+from workers.config.model import Isolation, LeafRestart
+from workers.control import GuardianControl
+from workers.event import LeafHeld, MemoryLevelChanged, RestartInitiated, RestartRefused, ToolEnded
+from workers.policy.attribution import Server
+from workers.policy.pressure import MemoryState, Thresholds
+from workers.probe.parts import LeafParts
+
+from ..support import eventually
+from .guardian_inside import MIB, Inside, inside
+
+pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="parts are told apart by sessions, read from /proc")]
+
+CHILD = Path(__file__).resolve().parent.parent / "children" / "tooling.py"
+LOW = Thresholds(40 * MIB, 60 * MIB, 900 * MIB)
+RACE = Thresholds(40 * MIB, 60 * MIB, 80 * MIB)
+OFTEN = MonitoringConfig(
+    normal_interval=0.05, warning_interval=0.05, critical_interval=0.05, emergency_interval=0.05, prediction_horizon=0.0
+)
+
+
+class Known:
+    """What is known of the program: its servers, if any."""
+
+    def servers(self) -> tuple[Server, ...]:
+        """None."""
+        return ()
+
+    def is_program(self, words: tuple[str, ...]) -> bool:
+        """Only the root."""
+        return False
+
+
+@asynccontextmanager
+async def tooling(folder: Path, tool: int, own: int = 0, kind: str = "plain", *more: int, **given: Any) -> AsyncIterator[Inside]:
+    """Run the leaf with its tool, up to where the tool may begin to grow."""
+    argv = (sys.executable, "-S", "-E", str(CHILD), str(folder), str(tool), str(own), kind, *map(str, more))
+    async with inside(folder, argv=argv, **{"thresholds": LOW, "monitoring": OFTEN, **given}) as run:
+        run.leaf.parts = LeafParts(Known())
+        await eventually(lambda: run.leaf.samples > 0 and run.leaf.level is MemoryState.NORMAL, 20, what="its first sample")
+        run.touch("go")
+        yield run
+
+
+def handle(run: Inside) -> RunningCommand:
+    found: Handle | None = run.ledger.above(run.leaf).handle("leaf")
+    assert isinstance(found, RunningCommand)
+    return found
+
+
+async def settled(run: Inside) -> None:
+    """Its memory is normal again, and it lives as it did."""
+    await eventually(lambda: run.leaf.level is MemoryState.NORMAL, 20, what="normal")
+    assert run.of(RestartInitiated) == [] and run.of(ChildExited, "leaf") == [] and len(run.pids()) == 1
+
+
+@pytest.mark.parametrize("isolation", Isolation)
+async def test_the_tool_is_ended_and_the_leaf_goes_on(tmp_path: Path, isolation: Isolation) -> None:
+    """The shell that started it says how, all of its memory is given back, and nothing is restarted."""
+    async with tooling(tmp_path, 90, isolation=isolation) as run:
+        ended = await run.wait(ToolEnded)
+        await eventually((tmp_path / "ended").exists)
+        await settled(run)
+        assert (tmp_path / "ended").read_text() == "143\n"
+        assert (ended.role, ended.what, ended.how) == ("tool", "sh", "terminated") and ended.generation == 1
+        assert ended.freed_bytes == ended.held_bytes >= 30 * MIB
+        assert "critical" in ended.reason and "in tool sh" in ended.reason
+        assert len(handle(run).members()) == 1
+
+
+async def test_a_tool_has_its_time(tmp_path: Path) -> None:
+    """It may do what it does at SIGTERM; with a ``tool_timeout`` of 0 it is killed at once."""
+    async with tooling(tmp_path, 90, 0, "asked", tool_timeout=20.0) as run:
+        assert (await run.wait(ToolEnded)).how == "terminated"
+        assert (tmp_path / "asked").exists()
+        await settled(run)
+
+
+async def test_a_tool_without_time_is_killed(tmp_path: Path) -> None:
+    """It hears nothing of it; its shell has a moment to say what it saw."""
+    async with tooling(tmp_path, 90, 0, "asked", tool_timeout=0.0) as run:
+        assert (await run.wait(ToolEnded)).how == "killed"
+        await settled(run)
+        assert not (tmp_path / "asked").exists()
+        assert not (tmp_path / "ended").exists() or (tmp_path / "ended").read_text() in ("", "137\n")
+
+
+@pytest.mark.parametrize("kind", ["deaf", "loop"])
+async def test_a_tool_that_does_not_end_is_killed(tmp_path: Path, kind: str) -> None:
+    """It ignores SIGTERM, or is started again: all of it is killed after its time, the shell included."""
+    async with tooling(tmp_path, 90, 0, kind, tool_timeout=0.5) as run:
+        ended = await run.wait(ToolEnded)
+        await settled(run)
+        assert (ended.how, ended.what) == ("killed", "sh") and len(handle(run).members()) == 1
+
+
+async def test_an_emergency_kills_at_once_and_holds_nobody(tmp_path: Path) -> None:
+    """Where a restart is refused as well; whatever is configured for calmer times."""
+    async with tooling(tmp_path, 120, thresholds=RACE, restart=LeafRestart.NEVER, tool_timeout=30.0) as run:
+        ended = await run.wait(ToolEnded)
+        await settled(run)
+        assert ended.how == "killed" and "emergency" in ended.reason
+        assert run.of(LeafHeld) == [] and run.of(RestartRefused) == []
+
+
+async def test_it_can_be_turned_off(tmp_path: Path) -> None:
+    """With ``end_tools = false`` the leaf is restarted, and what grew is in the reason."""
+    async with tooling(tmp_path, 90, end_tools=False) as run:
+        initiated = await run.wait(RestartInitiated)
+        assert run.of(ToolEnded) == [] and "in tool sh" in initiated.reason and "grew" in initiated.reason
+
+
+async def test_the_program_itself_is_restarted(tmp_path: Path) -> None:
+    """It grew more than its tool; that ends with it, as ever."""
+    async with tooling(tmp_path, 20, 90) as run:
+        initiated = await run.wait(RestartInitiated)
+        assert run.of(ToolEnded) == [] and "in the program itself" in initiated.reason
+        await eventually(lambda: len(run.pids()) == 2, 20)
+
+
+async def test_when_it_does_not_help_the_leaf_is_restarted(tmp_path: Path) -> None:
+    """The program grows while its tool ends: it is at critical all the same, and now that is its own."""
+    async with tooling(tmp_path, 90, 90, "late") as run:
+        assert (await run.wait(ToolEnded)).how == "terminated"
+        initiated = await run.wait(RestartInitiated)
+        assert len(run.of(ToolEnded)) == 1 and "in the program itself" in initiated.reason
+
+
+async def test_all_tools_that_it_takes_are_ended(tmp_path: Path) -> None:
+    """Three of the same size: without two of them it is well, so one goes on."""
+    async with tooling(tmp_path, 30, 0, "plain", 30, 30) as run:
+        await run.wait(ToolEnded)
+        await eventually(lambda: not run.leaf.level.reaches(MemoryState.CRITICAL) and not run.leaf.guard.ending.under_way, 20)
+        assert run.of(RestartInitiated) == [] and 1 <= len(run.of(ToolEnded)) <= 2
+        assert {event.how for event in run.of(ToolEnded)} == {"terminated"} and len(handle(run).members()) >= 3
+
+
+async def test_who_grows_can_be_asked(tmp_path: Path) -> None:
+    """By part with what each holds, and in a line; of a leaf without parts nothing is said."""
+    async with tooling(tmp_path, 30) as run:
+        control = GuardianControl(run.ledger)
+
+        def by() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = control.facts()["agents"]["actor"]["memory_by"]
+            return found
+
+        await eventually(lambda: any(part["role"] == "tool" and part["bytes"] >= 30 * MIB for part in by()), 20)
+        assert [(part["role"], part["name"], part["processes"]) for part in by()] == [("tool", "sh", 2), ("program", "", 1)]
+        assert any(note.startswith("actor: tool sh 3") and "the program itself" in note for note in control.facts()["notes"])
+        run.leaf.parts = None
+        assert "memory_by" not in control.facts()["agents"]["actor"]
+
+
+async def test_nothing_is_looked_at_while_memory_is_normal(tmp_path: Path) -> None:
+    """A look costs more than a sample: an idle leaf is not asked for its parts."""
+
+    class Unwanted(LeafParts):
+        def look(self, *given: Any, **more: Any) -> Any:
+            raise AssertionError("a look at a leaf that is normal")
+
+    async with inside(tmp_path, "grow:5", "stay", monitoring=OFTEN, thresholds=LOW) as run:
+        run.leaf.parts = Unwanted(Known())
+        samples = run.leaf.samples
+        await eventually(lambda: run.leaf.samples >= samples + 20, 20)
+        assert run.leaf.level is MemoryState.NORMAL and run.of(MemoryLevelChanged) == [] and run.of(ChildExited) == []
+
+
+def test_where_a_process_comes_from() -> None:
+    """Its parent, its session and its words; nothing of one that is another than it was."""
+    import os
+
+    own = identify(os.getpid())
+    assert own is not None
+    line = lineage(own)
+    assert line is not None and (line.parent, line.session) == (os.getppid(), os.getsid(0)) and any("python" in word for word in line.words)
+    assert lineage(ProcessId(own.pid, own.created + 1)) is None and is_alive(own)

@@ -1,0 +1,243 @@
+"""A runaway tool is ended in place of a restart, whether a turn is under way or not; once that does not help, the restart follows."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from supervisor import ProcessId
+from workers.policy import effects as fx
+from workers.policy.attribution import PROGRAM, Attribution, Kind, Part, Role
+from workers.policy.decide import (
+    Event,
+    Guard,
+    IdleChanged,
+    LeafExited,
+    LeafStarted,
+    Policy,
+    Reconfigured,
+    RestartDone,
+    RestartPostponed,
+    RestartRefused,
+    Sampled,
+    Tick,
+    ToolsEnded,
+    next_wake,
+    step,
+    watch,
+)
+from workers.policy.ending import TRIES
+from workers.policy.pressure import Thresholds
+
+MIB = 1 << 20
+LIMITS = Thresholds(100 * MIB, 200 * MIB, 300 * MIB, leave_ratio=0.1)
+POLICY = Policy(critical_samples=3, critical_grace=60.0, hold_for=2.0)
+
+
+def tool(held: int, pid: int = 20, kind: Kind = Kind.TOOL) -> Part:
+    head = ProcessId(pid, pid)
+    return Part(Role(kind, "Bash"), head, (head,), held * MIB, held * MIB)
+
+
+class Leaf:
+    """Feeds events to a guard and keeps what it asks for."""
+
+    def __init__(self, policy: Policy = POLICY) -> None:
+        self.guard: Guard = watch(policy, LIMITS)
+        self.now = 0.0
+        self.send(LeafStarted(1))
+
+    def send(self, event: Event, *, after: float = 0.1) -> list[str]:
+        self.now += after
+        self.guard, effects = step(self.guard, event, self.now)
+        self.effects = effects
+        return [type(effect).__name__ for effect in effects]
+
+    def sample(self, program: int, *tools: Part, words: str = "", held: bool = False) -> list[str]:
+        own = ProcessId(10, 10)
+        parts = (Part(PROGRAM, own, (own,), program * MIB, 0), *tools)
+        total = sum(part.held_bytes for part in parts)
+        return self.send(Sampled(total, self.guard.generation or 0, held, None, Attribution(parts, words)))
+
+    def samples(self, count: int, program: int, *tools: Part) -> list[str]:
+        return [kind for _ in range(count) for kind in self.sample(program, *tools)]
+
+
+@pytest.mark.parametrize("idle", [True, False])
+@pytest.mark.parametrize("kind", [Kind.TOOL, Kind.MCP])
+def test_when_a_restart_is_due_the_tool_is_ended(idle: bool, kind: Kind) -> None:
+    """At the sample that would have made it due, whether a turn is under way or not; then nothing else is asked for until that is done."""
+    leaf = Leaf()
+    leaf.send(IdleChanged(idle))
+    assert "EndTools" not in leaf.samples(2, 80, tool(150, kind=kind))
+    assert leaf.sample(80, tool(150, kind=kind)) == ["EndTools"]
+    (wanted,) = leaf.effects
+    assert isinstance(wanted, fx.EndTools) and not wanted.urgent and [part.held_bytes for part in wanted.parts] == [150 * MIB]
+    assert leaf.samples(5, 80, tool(160, kind=kind)) == [] and leaf.send(Tick(), after=200.0) == [] and next_wake(leaf.guard) is None
+    assert leaf.send(ToolsEnded()) == []
+    assert leaf.sample(80) == ["LevelChanged"] and leaf.samples(5, 80) == []
+
+
+def test_an_emergency_waits_for_no_samples() -> None:
+    """It is urgent, and the leaf is not held: whoever is frozen cannot end. Restarts that are refused are no matter."""
+    leaf = Leaf()
+    assert leaf.sample(80, tool(240)) == ["LevelChanged", "ThresholdExceeded", "EndTools", "Prepare"]
+    (wanted,) = (effect for effect in leaf.effects if isinstance(effect, fx.EndTools))
+    assert wanted.urgent and "Hold" not in leaf.samples(3, 80, tool(300))
+
+    refused = Leaf()
+    refused.samples(3, 250)
+    refused.send(RestartRefused("no", None))
+    assert "EndTools" in refused.sample(80, tool(240))
+
+
+def test_who_is_held_is_released_so_that_the_tool_can_end() -> None:
+    """It was held because no tool was known to be the reason; now one is."""
+    leaf = Leaf()
+    assert "Hold" in leaf.sample(310)
+    leaf.send(RestartPostponed(900.0))
+    assert leaf.sample(80, tool(240)) == ["EndTools", "Release"]
+    assert leaf.guard.holding.until is None
+    leaf.send(ToolsEnded())
+    assert "Hold" in leaf.sample(310), "the next emergency"
+
+
+def test_when_it_does_not_help_the_restart_follows() -> None:
+    """What is at critical after it is the program's own, and is sustained again."""
+    leaf = Leaf()
+    leaf.samples(3, 80, tool(150))
+    leaf.send(ToolsEnded())
+    assert leaf.samples(2, 250) == [] and leaf.sample(250) == ["Restart"]
+
+
+def test_a_tool_that_cannot_be_ended_is_not_ended_again() -> None:
+    """It is still there afterwards: the restart sweeps the whole tree."""
+    leaf = Leaf()
+    assert "EndTools" in leaf.sample(80, tool(240))
+    leaf.send(ToolsEnded())
+    assert "Restart" in leaf.sample(80, tool(240))
+
+
+def test_one_tool_after_the_other() -> None:
+    """Each is another one; not without end while the leaf is never below critical in between."""
+    leaf = Leaf()
+    for number in range(TRIES):
+        assert "EndTools" in leaf.sample(80, tool(240, pid=30 + number)), number
+        leaf.send(ToolsEnded())
+    assert "Restart" in leaf.sample(80, tool(240, pid=99))
+
+    calm = Leaf()
+    for number in range(2 * TRIES):
+        assert "EndTools" in calm.sample(80, tool(240, pid=30 + number)), number
+        calm.send(ToolsEnded())
+        calm.sample(80)
+
+
+def test_what_is_not_the_tools_fault_is_a_restart() -> None:
+    """The program is at critical without it; and without anybody who could tell nothing is ended."""
+    leaf = Leaf()
+    assert "Restart" in leaf.samples(3, 210, tool(40))
+    blind = Leaf()
+    assert "Restart" in [kind for _ in range(3) for kind in blind.send(Sampled(230 * MIB, 1))]
+
+
+@pytest.mark.parametrize(("change", "asks"), [({"end_tools": False}, "Restart"), ({"dry_run": True}, "WouldRestart")])
+def test_it_can_be_turned_off(change: dict[str, bool], asks: str) -> None:
+    """Then the leaf is restarted, tools and all; a dry run says that it would be."""
+    leaf = Leaf(attrs.evolve(POLICY, **change))
+    kinds = leaf.samples(3, 80, tool(150))
+    assert asks in kinds and "EndTools" not in kinds
+    on = Leaf(attrs.evolve(POLICY, end_tools=False))
+    on.send(Reconfigured(policy=POLICY))
+    assert "EndTools" in on.samples(3, 80, tool(150))
+
+
+def test_a_reason_says_what_grew() -> None:
+    """In the words of whoever keeps account of it."""
+    leaf = Leaf()
+    for _ in range(3):
+        leaf.sample(250, words="grew 3.1 GiB in 4 turns")
+    (asked,) = leaf.effects
+    assert isinstance(asked, fx.Restart) and asked.reason.endswith("over 3 samples; grew 3.1 GiB in 4 turns")
+
+
+def test_a_new_life_has_tried_nothing() -> None:
+    """What was ended in the life before is forgotten with it, also when that ended meanwhile."""
+    leaf = Leaf()
+    leaf.sample(80, tool(240))
+    leaf.send(LeafExited(1))
+    assert not leaf.guard.ending.under_way and leaf.guard.attribution is None
+    leaf.send(LeafStarted(2))
+    assert leaf.send(ToolsEnded()) == [] and "EndTools" in leaf.sample(80, tool(240))
+
+
+class Endings(RuleBasedStateMachine):
+    """Any order of samples and answers: a tool is never ended twice, never while a restart is under way, and the other way round."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.leaf = Leaf(attrs.evolve(POLICY, prediction_horizon=0.0))
+        self.ended: set[ProcessId] = set()
+        self.under_way = self.asked = False
+
+    def take(self, kinds: list[str]) -> None:
+        for effect in self.leaf.effects:
+            if isinstance(effect, fx.EndTools):
+                assert not self.under_way and not self.asked and effect.level.rank >= 2
+                heads = {part.head for part in effect.parts}
+                assert not heads & self.ended
+                self.ended |= heads
+                self.under_way = True
+            elif isinstance(effect, fx.Restart):
+                assert not self.under_way and not self.asked
+                self.asked = True
+            elif isinstance(effect, fx.Hold):
+                assert not self.under_way
+        assert self.leaf.guard.ending.under_way is self.under_way
+
+    @rule(
+        program=st.sampled_from([50, 120, 210, 320]), held=st.lists(st.sampled_from([10, 100, 250]), max_size=3), first=st.integers(20, 24)
+    )
+    def sample(self, program: int, held: list[int], first: int) -> None:
+        if program < 200 and not held:
+            self.ended.clear()
+        tools = [tool(size, pid=first + index) for index, size in enumerate(held)]
+        total = program + sum(held)
+        if total < 180:
+            self.ended.clear()  # out of critical: a tool of that number would be another one
+        self.take(self.leaf.sample(program, *tools))
+
+    @rule(idle=st.booleans())
+    def turn(self, idle: bool) -> None:
+        self.take(self.leaf.send(IdleChanged(idle)))
+
+    @rule(pause=st.sampled_from([0.5, 30.0, 100.0]))
+    def time(self, pause: float) -> None:
+        self.take(self.leaf.send(Tick(), after=pause))
+
+    @rule()
+    def tools_are_gone(self) -> None:
+        self.under_way = False
+        self.take(self.leaf.send(ToolsEnded()))
+
+    @rule()
+    def restarted(self) -> None:
+        if self.asked:
+            self.asked = self.under_way = False
+            self.ended.clear()
+            generation = (self.leaf.guard.generation or 0) + 1
+            for event in (LeafExited(generation - 1), LeafStarted(generation), RestartDone(generation)):
+                self.take(self.leaf.send(event))
+
+    @rule()
+    def refused(self) -> None:
+        if self.asked:
+            self.asked = False
+            self.take(self.leaf.send(RestartRefused("no", 50.0)))
+
+
+TestEndings = Endings.TestCase
+TestEndings.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

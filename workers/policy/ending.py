@@ -1,0 +1,90 @@
+"""Ending a runaway tool in place of restarting the leaf, where that is what helps: the session goes on, and its turn with it.
+
+A restart for the leaf's own memory is due, at critical or worse, and the parts that `attribution.culprits` finds are why: they are ended,
+whether a turn is under way or not (that is what saves the turn), and whatever restart protection says. If the leaf is at critical
+after that all the same, what is left is looked at once more; where nothing to be ended is found, the restart follows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from supervisor import Value, evolve
+
+from .effects import Effect, EndTools
+from .news import Event, LeafExited, LeafStarted, Sampled, ToolsEnded
+from .pressure import MemoryState
+from .text import mib
+
+if TYPE_CHECKING:
+    from supervisor import ProcessId
+
+    from .attribution import Attribution, Part
+    from .guard import Guard
+
+TRIES: Final = 3
+"""How often tools are ended without the leaf having been below critical in between."""
+
+
+@attrs.frozen(repr=False, eq=False)
+class Ending(Value):
+    """What is remembered of it.
+
+    Attributes:
+        under_way: Whether tools are being ended.
+        tried: The heads of those that were ended since the leaf was below critical.
+        tries: How often that was.
+    """
+
+    under_way: bool = False
+    tried: tuple[ProcessId, ...] = ()
+    tries: int = 0
+
+
+UNENDED: Final = Ending()
+"""Of a leaf none of whose tools was ended; one object, so that it is cheap to see that nothing has changed."""
+
+
+def step(guard: Guard, event: Event, now: float, effects: list[Effect]) -> Guard:
+    """Take an event that the decision has taken; before holding, which is for what no tool is the reason of."""
+    state = guard.ending
+    match event:
+        case LeafStarted() | LeafExited() if not guard.alive or guard.pressure.fresh:
+            return guard if state is UNENDED and guard.attribution is None else evolve(guard, ending=UNENDED, attribution=None)
+        case Sampled() if event.generation == guard.generation and guard.alive:
+            if guard.attribution is not event.attribution:
+                guard = evolve(guard, attribution=event.attribution)
+            if state.under_way:
+                return guard
+            if not guard.level.reaches(MemoryState.CRITICAL):
+                return guard if state is UNENDED else evolve(guard, ending=UNENDED)
+            return guard if guard.attribution is None else _sampled(guard, guard.attribution, event.total_bytes, effects)
+        case ToolsEnded() if state.under_way:
+            # what made a restart due is gone or is not: the next samples say
+            due = guard.due_since if guard.pressed else None
+            return evolve(guard, ending=evolve(state, under_way=False), critical_run=0, due_since=due, outlook=guard.outlook.anew())
+        case _:
+            return guard
+
+
+def _sampled(guard: Guard, attribution: Attribution, total_bytes: int, effects: list[Effect]) -> Guard:
+    state, policy = guard.ending, guard.policy
+    if guard.is_under_way or not guard.needs_restart or not policy.end_tools or policy.dry_run or state.tries >= TRIES:
+        return guard
+    from .attribution import culprits  # here: most leaves have no tools
+
+    left = tuple(part for part in attribution.parts if part.head not in state.tried)
+    chosen = culprits(left, total_bytes, guard.pressure.thresholds)
+    if not chosen:
+        return guard
+    urgent = guard.level is MemoryState.EMERGENCY
+    effects.append(EndTools(chosen, _reason(chosen, total_bytes, guard.level), urgent, guard.level, total_bytes))
+    tried = (*state.tried, *(part.head for part in chosen))
+    return evolve(guard, ending=Ending(under_way=True, tried=tried, tries=state.tries + 1))
+
+
+def _reason(chosen: tuple[Part, ...], total_bytes: int, level: MemoryState) -> str:
+    held = sum(part.held_bytes for part in chosen)
+    return f"memory is at {mib(total_bytes)}, {level.value}, {mib(held)} of it in {', '.join(part.role.in_words() for part in chosen)}"
