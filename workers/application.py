@@ -75,11 +75,19 @@ class GuardianApplication:
         from supervisor import Renderer
 
         from .event_config import ConfigurationChanged, ConfigurationRejected
-        from .event_conversation import ConversationStarted, HooksChanged
+        from .event_conversation import ConversationCut, ConversationStarted, HooksChanged
         from .event_state import StateRestored, StatesPruned
         from .words import WORDS, subject
 
-        kinds = (ConfigurationChanged, ConfigurationRejected, ConversationStarted, HooksChanged, StateRestored, StatesPruned)
+        kinds = (
+            ConfigurationChanged,
+            ConfigurationRejected,
+            ConversationCut,
+            ConversationStarted,
+            HooksChanged,
+            StateRestored,
+            StatesPruned,
+        )
         seldom: dict[type[Event], Words] = {kind: kind.words for kind in kinds}
         return Renderer({**WORDS, **seldom}, subject=subject)
 

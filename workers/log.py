@@ -65,7 +65,7 @@ from .event import (
     StateCaptured,
 )
 from .event_config import ConfigurationChanged, ConfigurationRejected
-from .event_conversation import ConversationStarted, HooksChanged
+from .event_conversation import ConversationCut, ConversationStarted, HooksChanged
 from .event_state import StateRestored, StatesPruned
 from .policy.health import Health
 from .policy.ladder import DegradationMode
@@ -130,6 +130,7 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         ConfigurationChanged: Level.INFO,
         ConfigurationRejected: Level.ERROR,
         ControlUnavailable: Level.WARNING,
+        ConversationCut: Level.WARNING,
         ConversationStarted: lambda event: Level.WARNING if event.cut or event.unheard else Level.INFO,
         DegradationChanged: lambda event: _MODE[event.new],
         EventsLost: Level.WARNING,
@@ -172,7 +173,7 @@ _MORE: Final[Mapping[type[Event], Words]] = MappingProxyType(
         **TREE_WORDS,
         **{kind: words for kind, words in WORDS.items() if kind not in TREE_WORDS},
         **{kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected, ControlUnavailable, StateRestored, StatesPruned)},
-        **{kind: kind.words for kind in (ConversationStarted, HooksChanged)},
+        **{kind: kind.words for kind in (ConversationCut, ConversationStarted, HooksChanged)},
         MemoryThresholdExceeded: lambda event: Line(
             f"memory {format_bytes(event.total_bytes)} has passed {event.level.value}, {format_bytes(event.threshold_bytes)}"
         ),

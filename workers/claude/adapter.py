@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import attrs
 
 from supervisor import ChildType, Exit, Handle, Launch, Ticket, Value
@@ -19,12 +20,15 @@ from ..degradation.adapter import AdapterFailed, LeafAdapter, Made
 from ..event_conversation import ConversationStarted
 from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
-from .continuation import Continuation
+from .continuation import Continuation, Life
 from .exits import judged
+from .notices import Notice, TurnCut
 from .on_disk import is_answered
+from .piped import PipedPrompt
 from .settings import SettingsUnreadable, managed_files, off_switch, with_hooks
+from .stream import ClaudeStream
 from .switches import Switches
-from .turn import Turn
+from .turn import NEXT, Turn, starting
 
 
 class ClaudeAdapter:
@@ -40,10 +44,12 @@ class ClaudeAdapter:
         go_on: Says what it is told to go on with a turn that was cut; empty for nothing.
         unheard: Why there are no hooks; empty when there are.
         on_session: Called with each conversation that it comes to be in.
-        hear: Takes in what hooks have said up to now.
+        listen: Takes in what hooks have said by now.
+        stream: What is said to it in lines; None where its input is its own.
+        piped: The prompt that it is told through its input; None likewise.
 
     Attributes:
-        turn: What is known of its turns.
+        turn: What is known of its turns, by hooks and looks.
         generation: Of its present life.
         unheard: Why hooks do not tell of its present life; empty when they do.
         began: When that began, in seconds since the epoch.
@@ -61,13 +67,27 @@ class ClaudeAdapter:
         go_on: Callable[[], str] = lambda: "",
         unheard: str = "",
         on_session: Callable[[str | None], object] = lambda session_id: None,
-        hear: Callable[[], object] = lambda: None,
+        listen: Callable[[], object] = lambda: None,
+        stream: ClaudeStream | None = None,
+        piped: PipedPrompt | None = None,
     ) -> None:
         self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
+        self.stream, self.piped = stream, piped
+        self._listen, self._was_cut = listen, False
         self._mode, self._settings, self._pipe = mode, settings, pipe
         self._is_given, self.began = False, 0.0
         self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
-        self.unheard, self._hear, self._switches = unheard, hear, Switches()
+        self.unheard, self._switches = unheard, Switches()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is in a turn, or comes up."""
+        return self.turn.is_busy or (self.stream is not None and self.stream.is_busy)
+
+    @property
+    def waiting(self) -> float:
+        """Seconds within which a prompt that waits in it begins its next turn; of lines none ever waits."""
+        return NEXT if self.stream is None else 0.0
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -104,13 +124,14 @@ class ClaudeAdapter:
             with suppress(OSError):
                 self._settings.unlink()
 
-    def next(self, generation: int) -> tuple[tuple[str, ...], ConversationStarted]:
-        """The command of the next life, and what there is to say of it. Blocks for a few reads and one write.
+    def next(self, generation: int) -> tuple[Life, ConversationStarted]:
+        """The next life, and what there is to say of it. Blocks for a few reads and one write.
 
         Raises:
             InUse: Somebody else is in the conversation that the command asks for.
         """
-        cut = self._is_cut()
+        cut = self._was_cut if self.stream is not None else self._is_cut()
+        self._was_cut = False
         unheard = self._unheard
         settings: tuple[str, ...] = ()
         if not self.continuation.command.arguments.runs_hooks:
@@ -122,10 +143,11 @@ class ClaudeAdapter:
                 unheard = str(error)
         life = self.continuation.next(settings, cut, self._go_on())
         arguments = self.continuation.command.arguments
-        self.generation, self.turn = generation, Turn(is_busy=arguments.is_one_turn and not unheard, next_look=0.0 if unheard else None)
+        is_prompted = arguments.is_one_turn or (bool(arguments.prompt) and life.is_anew) or life.is_told
+        self.generation, self.turn = generation, Turn(next_look=0.0) if unheard else starting(is_prompted, anyio.current_time())
         self.unheard, self._is_given, self.began = unheard, bool(settings), time.time()
         self._on_session(life.session_id)
-        return life.argv, ConversationStarted((), life.how, life.session_id, cut, unheard)
+        return life, ConversationStarted((), life.how, life.session_id, cut, unheard)
 
     def learned(self, session_id: str, transcript: str | None) -> None:
         """The program says which conversation it is in."""
@@ -134,20 +156,40 @@ class ClaudeAdapter:
 
     def judged(self, exit: Exit) -> Exit:
         """An end of it, for what it is."""
-        turn = self._heard()
-        in_turn = turn.is_busy and turn.ended_at is None and not turn.waits_for and not self.unheard
+        self._listen()
+        in_turn = self.turn.is_in_turn and not self.unheard
+        if self.stream is not None:
+            self.stream.catch_up()
+            in_turn = self.stream.is_in_turn
         return judged(exit, in_turn=in_turn, is_crash_only=self._crash_only)
 
     def _is_cut(self) -> bool:
         """Whether the life that has ended was in a turn, or in tasks that go on behind one."""
-        turn = self._heard()
-        over = turn.ended_at is not None and not turn.waits_for
-        return turn.is_busy and not (over and is_answered(self.continuation.path(), turn.began))
+        self._listen()  # a program waits for its hooks, so what they have said is there
+        turn = self.turn
+        if turn.is_in_turn or turn.waits_for:
+            return True
+        return turn.ended_at is not None and not is_answered(self.continuation.path(), turn.began)
 
-    def _heard(self) -> Turn:
-        """What is known of its turns at its end: a program waits for its hooks, so what they have said is there."""
-        self._hear()
-        return self.turn
+    def begin(self, life: Life, made: Made, ticket: Ticket) -> Handle:
+        """Start a life, with the input that it gets.
+
+        Raises:
+            OSError: As of the command.
+        """
+
+        def with_pipes(stdin: int, stdout: int) -> Launch:
+            return made(life.argv, self.judged, stdin=stdin, stdout=stdout)
+
+        if self.stream is not None:
+            return self.stream.begin(with_pipes, ticket, how=life.how, session_id=life.session_id)
+        if self.piped is not None:
+            return self.piped.begin(lambda stdin: made(life.argv, self.judged, stdin=stdin), ticket, anew=life.is_anew)
+        return made(life.argv, self.judged).launch(ticket)
+
+    def noticed(self, notice: Notice) -> None:
+        """Take note of what happens to its lines."""
+        self._was_cut = self._was_cut or isinstance(notice, TurnCut)
 
     def _settings_files(self) -> tuple[Path, ...]:
         return (*managed_files(), *self.continuation.settings_files())
@@ -189,8 +231,8 @@ class ClaudeLaunch(Value):
             InUse: Somebody else is in the conversation that the command asks for.
             OSError: As of the command.
         """
-        argv, said = self.adapter.next(ticket.generation)
-        handle = self.made(argv, self.adapter.judged).launch(ticket)
+        life, said = self.adapter.next(ticket.generation)
+        handle = self.adapter.begin(life, self.made, ticket)
         ticket.emit(attrs.evolve(said, path=ticket.path, generation=ticket.generation))
         return handle
 

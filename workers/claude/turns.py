@@ -18,6 +18,7 @@ from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
 from .behind import subagent_works, tool_runs
 from .on_disk import is_answered, is_open
+from .settings import PROMPTED, STOPPED
 from .turn import QUIET, Seen, Turn, heard, looked, seen_alone
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ async def look(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     seen = await anyio.to_thread.run_sync(_seen, adapter, turn, root, sampled, time.time())
     if adapter.turn is not turn:  # something was heard meanwhile
         return
-    moved(ledger, leaf, adapter, seen_alone(turn, seen, now) if adapter.unheard else looked(turn, seen, now))
+    moved(ledger, leaf, adapter, seen_alone(turn, seen, now) if adapter.unheard else looked(turn, seen, now, waiting=adapter.waiting))
 
 
 def _seen(adapter: ClaudeAdapter, turn: Turn, root: ProcessId | None, sampled: tuple[ProcessId, ...], wall: float) -> Seen:
@@ -118,6 +119,15 @@ def root_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
 
 def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> None:
     """What is known has changed: tell the decision whether the leaf is in a turn, if that has."""
-    before, adapter.turn = adapter.turn.is_busy, turn
-    if turn.is_busy is not before or turn.is_busy is leaf.guard.idle:
-        ledger.tell(leaf, decide.IdleChanged(not turn.is_busy))
+    before, adapter.turn = adapter.is_busy, turn
+    if adapter.is_busy is not before or adapter.is_busy is leaf.guard.idle:
+        ledger.tell(leaf, decide.IdleChanged(not adapter.is_busy))
+
+
+def noticed(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe | None, busy: bool) -> None:
+    """The lines of a leaf say that a turn begins or ends; without hooks nobody looks whether its answer is written."""
+    turn, stream = adapter.turn, adapter.stream
+    if pipe is not None and (busy or turn.up_by is None) and not (busy and stream is not None and not stream.is_in_turn):
+        turn = heard(turn, PROMPTED if busy else STOPPED, anyio.current_time(), time.time())
+        pipe.stir()
+    moved(ledger, leaf, adapter, turn)
