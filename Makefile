@@ -25,7 +25,7 @@ $(call current,$(VENV))
 $(call current,$(LOWEST))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-lowest check bench oracle chaos mutation clean
+.PHONY: help run test test-lowest check bench oracle chaos endurance mutation clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -61,6 +61,10 @@ oracle: $(VENV)/.ready-dev ## Compare with the real Erlang supervisor; SEED=7 CO
 
 chaos: $(VENV)/.ready-dev ## Random faults to random trees of real processes, for ten minutes; ARGS="--seed 7 --seconds 60"
 	$(PY) -m tests.chaos $(ARGS)
+
+endurance: $(VENV)/.ready-dev ## An hour of work of Claude Code with a server that leaks, a turn each ten seconds, and fifty restarts; in some ten minutes
+	@tools/install-optional.sh claude
+	CLAUDE_TURNS=360 CLAUDE_RESTARTS=50 $(PY) -m pytest tests/e2e/test_claude_long.py -s -v --durations=0 $(ARGS)
 
 mutation: $(VENV)/.ready-dev ## Change the pure core in every small way, and see whether its tests notice
 	$(PY) tools/mutation.py $(ARGS)

@@ -173,6 +173,8 @@ if TYPE_CHECKING:
     from .host.lineage import Lineage as Lineage
     from .host.lineage import lineage as lineage
     from .host.marker import run_token as run_token
+    from .host.outputs import OwnStream as OwnStream
+    from .host.own_input import OwnInput as OwnInput
     from .host.proctree import descendants as descendants
     from .host.proctree import marked as marked
     from .host.proctree import walk as walk
@@ -286,6 +288,8 @@ _MODULES = {
     "host.lending": "hung_up",
     "host.lineage": "Lineage lineage",
     "host.marker": "run_token",
+    "host.outputs": "OwnStream",
+    "host.own_input": "OwnInput",
     "host.proctree": "descendants marked walk",
     "host.reaper": "own_all_sessions",
     "host.sentry_choice": "SentryInUse sentry_in_use",

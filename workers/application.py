@@ -75,14 +75,15 @@ class GuardianApplication:
         from supervisor import Renderer
 
         from .event_config import ConfigurationChanged, ConfigurationRejected
-        from .event_conversation import ConversationStarted, HooksChanged
+        from .event_conversation import ConversationCut, ConversationStarted, HooksChanged
         from .event_state import StateRestored, StatesPruned
         from .event_transcript import ConversationLost, TranscriptDamaged, TranscriptLarge, TranscriptRepaired
         from .words import WORDS, subject
 
         kinds = (
-            *(ConfigurationChanged, ConfigurationRejected, ConversationStarted, HooksChanged, StateRestored, StatesPruned),
-            *(ConversationLost, TranscriptDamaged, TranscriptLarge, TranscriptRepaired),
+            *(ConfigurationChanged, ConfigurationRejected, StateRestored, StatesPruned),
+            *(ConversationCut, ConversationLost, ConversationStarted, HooksChanged),
+            *(TranscriptDamaged, TranscriptLarge, TranscriptRepaired),
         )
         seldom: dict[type[Event], Words] = {kind: kind.words for kind in kinds}
         return Renderer({**WORDS, **seldom}, subject=subject)

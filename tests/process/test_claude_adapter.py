@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from supervisor import Exit, ExitKind, ProcessId, identify
@@ -28,7 +27,7 @@ from workers.policy.ladder import DegradationMode
 
 from .test_claude_leaf import ANSWER, OURS, PROMPT, Stage
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes and locks of POSIX")
+pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform == "win32", reason="named pipes and locks of POSIX")]
 LATE = {"timestamp": "2099-01-02T03:04:05.000Z"}
 DONE = Exit(ExitKind.NORMAL, "exit code 0", code=0)
 
@@ -46,7 +45,7 @@ class Room:
         continuation = Continuation(command, environ, str(self.stage.project), self.stage.lock, new_id=lambda: OURS)
         file = FileAdapter(self.mode, lambda: None)
         self.adapter = ClaudeAdapter(
-            file, continuation, settings=folder / "s.json", pipe=self.pipe.path, number=1, is_crash_only=False, hear=self.hear
+            file, continuation, settings=folder / "s.json", pipe=self.pipe.path, number=1, is_crash_only=False, listen=self.hear
         )
 
     def hear(self) -> None:
@@ -73,7 +72,7 @@ def room(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Room]:
     room.pipe.close()
 
 
-def test_an_end_is_judged_by_all_that_hooks_have_said(room: Room) -> None:
+async def test_an_end_is_judged_by_all_that_hooks_have_said(room: Room) -> None:
     """What waits in the pipe counts: a program that ends right after its turn has ended well, one that ends within it has not."""
     room.adapter.next(1)
     assert room.adapter.judged(DONE).kind is ExitKind.ABNORMAL
@@ -85,7 +84,7 @@ def test_an_end_is_judged_by_all_that_hooks_have_said(room: Room) -> None:
     assert room.adapter.judged(DONE) is DONE
 
 
-def test_what_counts_as_cut(room: Room) -> None:
+async def test_what_counts_as_cut(room: Room) -> None:
     """A turn that has not ended, or whose answer is not on disk, or behind which tasks went on."""
 
     def cut(*said: str) -> bool:
@@ -100,31 +99,31 @@ def test_what_counts_as_cut(room: Room) -> None:
 
 
 @pytest.mark.parametrize("room", ["--continue", "--safe-mode"], indirect=True)
-def test_a_mode_that_nothing_enforces_is_told(room: Room) -> None:
+async def test_a_mode_that_nothing_enforces_is_told(room: Room) -> None:
     """Hooks that are off, from the start or since, are why; a mode that restricts nothing needs none."""
     is_safe = room.adapter.continuation.command.arguments.has("--safe-mode")
     said = room.adapter.next(1)[1]
     assert bool(said.unheard) is is_safe
     if not is_safe:
         assert not room.adapter.switched()
-        anyio.run(room.adapter.degrade, DegradationMode.READ_ONLY, "why")
+        await room.adapter.degrade(DegradationMode.READ_ONLY, "why")
         room.settings('{"disableAllHooks": true}')
         assert room.adapter.switched() and not room.adapter.switched() and "disableAllHooks" in room.adapter.unheard
     for mode in (DegradationMode.READ_ONLY, DegradationMode.EMERGENCY):
         with pytest.raises(AdapterFailed) as failed:
-            anyio.run(room.adapter.degrade, mode, "why")
+            await room.adapter.degrade(mode, "why")
         assert (failed.value.channel, failed.value.reason) == ("hooks", room.adapter.unheard)
         assert room.mode.read_text() == f"{mode.value}\n"
-    anyio.run(room.adapter.degrade, DegradationMode.NORMAL, "why")
+    await room.adapter.degrade(DegradationMode.NORMAL, "why")
     room.settings("{}")
     assert room.adapter.switched() is not is_safe and bool(room.adapter.unheard) is is_safe
 
 
-def test_hooks_that_were_off_at_the_start_stay_off(room: Room) -> None:
+async def test_hooks_that_were_off_at_the_start_stay_off(room: Room) -> None:
     """A life that was given none has none, whatever its settings say later; the next one has."""
     room.settings('{"disableAllHooks": true}')
-    argv, said = room.adapter.next(1)
-    assert "disableAllHooks" in said.unheard and "--settings" not in argv
+    life, said = room.adapter.next(1)
+    assert "disableAllHooks" in said.unheard and "--settings" not in life.argv
     room.settings("{}")
     assert not room.adapter.switched() and room.adapter.unheard == said.unheard
     assert room.adapter.next(2)[1].unheard == ""

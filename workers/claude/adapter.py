@@ -21,14 +21,17 @@ from ..degradation.adapter import AdapterFailed, LeafAdapter, Made
 from ..event_conversation import ConversationStarted, How
 from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
-from .continuation import Continuation
+from .continuation import Continuation, Life
 from .exits import judged
+from .notices import Notice, TurnCut
 from .on_disk import is_answered
+from .piped import PipedPrompt
 from .recovery import Case, Recovery, failed
 from .resuming import Resuming
 from .settings import SettingsUnreadable, managed_files, off_switch, with_hooks
+from .stream import ClaudeStream
 from .switches import Switches
-from .turn import Turn
+from .turn import NEXT, Turn, starting
 
 if TYPE_CHECKING:
     from ..probe.parts import LeafParts
@@ -50,11 +53,13 @@ class ClaudeAdapter:
         unheard: Why there are no hooks; empty when there are.
         on_session: Called with each conversation that it comes to be in.
         recovery: Looks after its conversation between its lives; None for nobody.
-        hear: Takes in what hooks have said up to now.
         parts: Keeps account of what the parts of its tree grow by; None where nobody does.
+        listen: Takes in what hooks have said by now.
+        stream: What is said to it in lines; None where its input is its own.
+        piped: The prompt that it is told through its input; None likewise.
 
     Attributes:
-        turn: What is known of its turns.
+        turn: What is known of its turns, by hooks and looks.
         generation: Of its present life.
         unheard: Why hooks do not tell of its present life; empty when they do.
         began: When that began, in seconds since the epoch.
@@ -73,17 +78,31 @@ class ClaudeAdapter:
         unheard: str = "",
         on_session: Callable[[str | None], object] = lambda session_id: None,
         recovery: Recovery | None = None,
-        hear: Callable[[], object] = lambda: None,
         parts: LeafParts | None = None,
+        listen: Callable[[], object] = lambda: None,
+        stream: ClaudeStream | None = None,
+        piped: PipedPrompt | None = None,
     ) -> None:
         self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
+        self.stream, self.piped = stream, piped
+        self._listen, self._was_cut = listen, False
         self._mode, self._settings, self._pipe = mode, settings, pipe
         self._is_given, self.began = False, 0.0
         self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
-        self.unheard, self._hear, self._switches = unheard, hear, Switches()
+        self.unheard, self._switches = unheard, Switches()
         self.recovery = recovery
         self._resuming: Resuming | None = None
         self._parts = parts
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is in a turn, or comes up."""
+        return self.turn.is_busy or (self.stream is not None and self.stream.is_busy)
+
+    @property
+    def waiting(self) -> float:
+        """Seconds within which a prompt that waits in it begins its next turn; of lines none ever waits."""
+        return NEXT if self.stream is None else 0.0
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -93,7 +112,7 @@ class ClaudeAdapter:
     def launch(self, argv: tuple[str, ...], made: Made) -> Launch:
         """See `LeafAdapter.launch`; another command than before takes effect with the next life, one that is no Claude Code as it is."""
         if not self.continuation.follows(argv):
-            return made(argv, None)
+            return made(argv, None, stdin=None if self.stream is None and self.piped is None else "null")
         return ClaudeLaunch(self, argv, made)
 
     async def degrade(self, mode: DegradationMode, reason: str) -> None:
@@ -126,13 +145,14 @@ class ClaudeAdapter:
         """What a life is told as it begins its conversation."""
         return None if self._settings is None else self._settings.with_suffix(f"{os.extsep}told")
 
-    def next(self, generation: int) -> tuple[tuple[str, ...], ConversationStarted]:
-        """The command of the next life, and what there is to say of it. Blocks for a few reads and one write.
+    def next(self, generation: int) -> tuple[Life, ConversationStarted]:
+        """The next life, and what there is to say of it. Blocks for a few reads and one write.
 
         Raises:
             InUse: Somebody else is in the conversation that the command asks for.
         """
-        cut = self._is_cut()
+        cut = self._was_cut if self.stream is not None else self._is_cut()
+        self._was_cut = False
         unheard = self._unheard
         settings: tuple[str, ...] = ()
         if not self.continuation.command.arguments.runs_hooks:
@@ -148,12 +168,13 @@ class ClaudeAdapter:
         if life.how is How.RESUMED and life.session_id is not None:
             self._resuming = Resuming(life.session_id, not unheard, self.continuation.path())
         arguments = self.continuation.command.arguments
-        self.generation, self.turn = generation, Turn(is_busy=arguments.is_one_turn and not unheard, next_look=0.0 if unheard else None)
+        is_prompted = arguments.is_one_turn or (bool(arguments.prompt) and life.is_anew) or life.is_told
+        self.generation, self.turn = generation, Turn(next_look=0.0) if unheard else starting(is_prompted, anyio.current_time())
         self.unheard, self._is_given, self.began = unheard, bool(settings), time.time()
         self._on_session(life.session_id)
         if self._parts is not None:
             self._parts.renewed()
-        return life.argv, ConversationStarted((), life.how, life.session_id, cut, unheard)
+        return life, ConversationStarted((), life.how, life.session_id, cut, unheard)
 
     def said(self, unheard: str) -> tuple[Event, ...]:
         """What there is to say of the conversation with the life that was started; once."""
@@ -179,8 +200,11 @@ class ClaudeAdapter:
 
     def judged(self, exit: Exit) -> Exit:
         """An end of it, for what it is."""
-        turn = self._heard()
-        in_turn = turn.is_busy and turn.ended_at is None and not turn.waits_for and not self.unheard
+        self._listen()
+        in_turn = self.turn.is_in_turn and not self.unheard
+        if self.stream is not None:
+            self.stream.catch_up()
+            in_turn = self.stream.is_in_turn
         exit = judged(exit, in_turn=in_turn, is_crash_only=self._crash_only)
         resuming, self._resuming = self._resuming, None
         if self.recovery is None or resuming is None or not resuming.is_refused(exit):
@@ -191,14 +215,34 @@ class ClaudeAdapter:
 
     def _is_cut(self) -> bool:
         """Whether the life that has ended was in a turn, or in tasks that go on behind one."""
-        turn = self._heard()
-        over = turn.ended_at is not None and not turn.waits_for
-        return turn.is_busy and not (over and is_answered(self.continuation.path(), turn.began))
+        self._listen()  # a program waits for its hooks, so what they have said is there
+        turn = self.turn
+        if turn.is_in_turn or turn.waits_for:
+            return True
+        return turn.ended_at is not None and not is_answered(self.continuation.path(), turn.began)
 
-    def _heard(self) -> Turn:
-        """What is known of its turns at its end: a program waits for its hooks, so what they have said is there."""
-        self._hear()
-        return self.turn
+    def begin(self, life: Life, made: Made, ticket: Ticket) -> Handle:
+        """Start a life, with the input that it gets.
+
+        Raises:
+            OSError: As of the command.
+        """
+
+        def with_pipes(stdin: int, stdout: int) -> Launch:
+            return made(life.argv, self.judged, stdin=stdin, stdout=stdout)
+
+        arguments = self.continuation.command.arguments
+        if self.stream is not None and arguments.streams:
+            return self.stream.begin(with_pipes, ticket, how=life.how, session_id=life.session_id)
+        if self.piped is not None and arguments.is_one_turn:
+            return self.piped.begin(lambda stdin: made(life.argv, self.judged, stdin=stdin), ticket, anew=life.is_anew)
+        # what comes through our own input is read for another command than this one has become
+        reads = self.stream is None and self.piped is None
+        return made(life.argv, self.judged, stdin=None if reads else "null").launch(ticket)
+
+    def noticed(self, notice: Notice) -> None:
+        """Take note of what happens to its lines."""
+        self._was_cut = self._was_cut or isinstance(notice, TurnCut)
 
     def _settings_files(self) -> tuple[Path, ...]:
         return (*managed_files(), *self.continuation.settings_files())
@@ -258,8 +302,8 @@ class ClaudeLaunch(Value):
 
     def begin(self, ticket: Ticket) -> Handle:
         """Start one life whose conversation was looked at. See `launch`."""
-        argv, begun = self.adapter.next(ticket.generation)
-        handle = self.made(argv, self.adapter.judged).launch(ticket)
+        life, begun = self.adapter.next(ticket.generation)
+        handle = self.adapter.begin(life, self.made, ticket)
         self.adapter.runs(handle)
         for said in (*self.adapter.said(begun.unheard), begun):
             ticket.emit(attrs.evolve(said, path=ticket.path, generation=ticket.generation))

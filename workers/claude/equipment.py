@@ -15,9 +15,12 @@ from ..state.lock import Lock, try_lock
 from .adapter import ClaudeAdapter
 from .continuation import Continuation
 from .hook_pipe import HookPipe
+from .notices import BusyChanged, Notice
+from .piped import PipedPrompt, is_piped
 from .recognition import recognised
 from .recovery import Recovery
 from .servers import ClaudeProcesses
+from .stream import ClaudeStream
 
 if TYPE_CHECKING:
     from ..config import GuardianRun
@@ -32,9 +35,14 @@ _numbers = count(1)
 
 
 class HasHooks(Protocol):
-    """Who has the pipe of all agents of a run."""
+    """Who has the pipe of all agents of a run.
+
+    Attributes:
+        relays: Whether somebody passes on the run's own standard input and output.
+    """
 
     hooks: HookPipe | None
+    relays: bool
 
 
 def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None) -> ClaudeAdapter | None:
@@ -67,7 +75,14 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     store = partial(_store, run) if run.config.persist_state else None
     if ledger.watches:
         leaf.parts = LeafParts(ClaudeProcesses(continuation, environ))
-    return ClaudeAdapter(
+    stream, piped = None, None
+    if owner.relays and leaf.has_terminal and leaf.configured is not None and not run.detached and is_piped():
+        if command.arguments.streams:
+            stream = ClaudeStream(closes=True)
+        elif command.arguments.is_one_turn:
+            piped = PipedPrompt()
+    pipe = owner.hooks if heard else None
+    adapter = ClaudeAdapter(
         leaf.adapter,
         continuation,
         settings=directory / f"{leaf.name}{os.extsep}settings" if heard and directory is not None else None,
@@ -78,9 +93,31 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         unheard=unheard,
         on_session=partial(_in_conversation, leaf),
         recovery=Recovery(continuation, store, project_key(agent.command.working_directory)),
-        hear=partial(_hear, owner, ledger),
         parts=leaf.parts,
+        listen=partial(_listen, ledger, pipe),
+        stream=stream,
+        piped=piped,
     )
+    leaf.is_busy = lambda: adapter.is_busy
+    if stream is not None:
+        leaf.on_due = stream.hold
+        stream.on_notice = partial(_noticed, ledger, leaf, adapter, pipe)
+    return adapter
+
+
+def _listen(ledger: Ledger, pipe: HookPipe | None) -> None:
+    from .turns import take
+
+    for told in pipe.take() if pipe is not None and pipe.fd >= 0 else ():
+        take(ledger, told)
+
+
+def _noticed(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe | None, notice: Notice) -> None:
+    from .turns import noticed
+
+    adapter.noticed(notice)
+    if isinstance(notice, BusyChanged) and leaf.guard.alive:
+        noticed(ledger, leaf, adapter, pipe, notice.busy)
 
 
 def _store(run: GuardianRun, keys: bool) -> StateStore:
@@ -100,13 +137,6 @@ def _store(run: GuardianRun, keys: bool) -> StateStore:
 
 def _in_conversation(leaf: Leaf, session_id: str | None) -> None:
     leaf.session = session_id
-
-
-def _hear(owner: HasHooks, ledger: Ledger) -> None:
-    from .turns import take  # which imports what this equips
-
-    for told in () if owner.hooks is None or owner.hooks.fd < 0 else owner.hooks.take():
-        take(ledger, told)
 
 
 class _Unlocked:

@@ -106,7 +106,7 @@ async def look(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     seen = await anyio.to_thread.run_sync(_seen, adapter, turn, root, sampled, time.time())
     if adapter.turn is not turn:  # something was heard meanwhile
         return
-    moved(ledger, leaf, adapter, seen_alone(turn, seen, now) if adapter.unheard else looked(turn, seen, now))
+    moved(ledger, leaf, adapter, seen_alone(turn, seen, now) if adapter.unheard else looked(turn, seen, now, waiting=adapter.waiting))
 
 
 def _seen(adapter: ClaudeAdapter, turn: Turn, root: ProcessId | None, sampled: tuple[ProcessId, ...], wall: float) -> Seen:
@@ -134,10 +134,19 @@ def root_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
 
 def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> None:
     """What is known has changed: tell the decision whether the leaf is in a turn, if that has."""
-    before, adapter.turn = adapter.turn.is_busy, turn
+    before, adapter.turn = adapter.is_busy, turn
     if leaf.parts is not None:
-        leaf.parts.turned(turn.is_busy, anyio.current_time())
+        leaf.parts.turned(adapter.is_busy, anyio.current_time())
         if leaf.parts.is_waiting:
             looked_at(ledger, leaf)
-    if turn.is_busy is not before or turn.is_busy is leaf.guard.idle:
-        ledger.tell(leaf, decide.IdleChanged(not turn.is_busy))
+    if adapter.is_busy is not before or adapter.is_busy is leaf.guard.idle:
+        ledger.tell(leaf, decide.IdleChanged(not adapter.is_busy))
+
+
+def noticed(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe | None, busy: bool) -> None:
+    """The lines of a leaf say that a turn begins or ends; without hooks nobody looks whether its answer is written."""
+    turn, stream = adapter.turn, adapter.stream
+    if pipe is not None and (busy or turn.up_by is None) and not (busy and stream is not None and not stream.is_in_turn):
+        turn = heard(turn, PROMPTED if busy else STOPPED, anyio.current_time(), time.time())
+        pipe.stir()
+    moved(ledger, leaf, adapter, turn)
