@@ -1,4 +1,4 @@
-"""An MCP server over standard input and output with one tool, which writes its pid into a file; with ``stubborn`` nothing but SIGKILL ends it.
+"""An MCP server with one tool that writes its pid into a file; with ``stubborn`` nothing but SIGKILL ends it.
 
 mcp_server.py FILE [stubborn]
 """
