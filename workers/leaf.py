@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -81,6 +82,9 @@ class Leaf(Entity):
         spent: What it had spent at `spent_at`, monotonic.
         kept: What was written down last.
         unkept: Whether that could not be written down the last time.
+        show: Shows whoever uses it how it is; called whenever that may have changed. None where nobody is shown anything.
+        is_typed: Whether somebody has just pressed keys that may be half a prompt; None where nobody can.
+        typed: Whether it counts as busy for that alone.
     """
 
     agent: Agent
@@ -123,6 +127,9 @@ class Leaf(Entity):
     spent_at: float = -math.inf
     kept: RestartHistory = RestartHistory()
     unkept: bool = False
+    show: Callable[[], object] | None = None
+    is_typed: Callable[[], bool] | None = None
+    typed: bool = False
 
     @property
     def name(self) -> str:
@@ -138,6 +145,11 @@ class Leaf(Entity):
     def thresholds(self) -> Thresholds:
         """Where its levels begin."""
         return self.guard.pressure.thresholds
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether it is in the middle of a turn."""
+        return self.guard.alive and not self.guard.idle and not self.typed
 
     @property
     def is_fresh(self) -> bool:

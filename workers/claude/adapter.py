@@ -18,9 +18,11 @@ from ..degradation.adapter import LeafAdapter, Made
 from ..event_conversation import ConversationStarted
 from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
+from . import banner
 from .continuation import Continuation
 from .exits import judged
 from .settings import SettingsUnreadable, off_switch, with_hooks
+from .shown import Shown
 from .turn import Turn
 
 
@@ -37,6 +39,8 @@ class ClaudeAdapter:
         go_on: Says what it is told to go on with a turn that was cut; empty for nothing.
         unheard: Why there are no hooks; empty when there are.
         on_session: Called with each conversation that it comes to be in.
+        shown: Shows a person at its terminal how it is; None where nobody sits there.
+        why: Says why the life before is over.
 
     Attributes:
         turn: What is known of its turns.
@@ -55,10 +59,13 @@ class ClaudeAdapter:
         go_on: Callable[[], str] = lambda: "",
         unheard: str = "",
         on_session: Callable[[str | None], object] = lambda session_id: None,
+        shown: Shown | None = None,
+        why: Callable[[], str] = lambda: "",
     ) -> None:
         self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
         self._mode, self._settings, self._pipe = mode, settings, pipe
         self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
+        self._shown, self._why = shown, why
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -79,6 +86,8 @@ class ClaudeAdapter:
     def close(self) -> None:
         """See `LeafAdapter.close`."""
         self.continuation.close()
+        if self._shown is not None:
+            self._shown.close()
         if self._mode is not None:
             self._mode.close()
         if self._settings is not None:
@@ -105,12 +114,20 @@ class ClaudeAdapter:
         arguments = self.continuation.command.arguments
         self.generation, self.turn = generation, Turn(is_busy=arguments.is_one_turn and not unheard)
         self._on_session(life.session_id)
+        if self._is_shown and settings and generation > 1:
+            assert self._shown is not None
+            self._shown.tell(banner.notice(self._why(), life.how, cut=cut, goes_on=bool(self._go_on())))
         return life.argv, ConversationStarted((), life.how, life.session_id, cut, unheard)
 
     def learned(self, session_id: str, transcript: str | None) -> None:
         """The program says which conversation it is in."""
         if self.continuation.learned(session_id, transcript):
             self._on_session(session_id)
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether somebody has just pressed keys that may be half a prompt."""
+        return self._is_shown and self._shown is not None and self._shown.is_typed()
 
     def judged(self, exit: Exit) -> Exit:
         """An end of it, for what it is."""
@@ -124,8 +141,15 @@ class ClaudeAdapter:
         settings = with_hooks(
             given, self.continuation.directory, os.fspath(self._pipe), f"{self.number} {generation}", self.environment.get(MODE_FILE)
         )
+        if self._is_shown:
+            assert self._shown is not None
+            settings = self._shown.equipped(settings, self.continuation)
         write_atomic(self._settings, json.dumps(settings).encode(), durable=False)
         return (os.fspath(self._settings),)
+
+    @property
+    def _is_shown(self) -> bool:
+        return self._shown is not None and not self.continuation.command.arguments.has("--print")
 
 
 @attrs.frozen(repr=False, eq=False)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..config import LeafRestart
+from ..event import NotificationFailed
 from ..state.files import StateWriteFailed, private_directory
 from ..state.lock import Lock, try_lock
 from .adapter import ClaudeAdapter
+from .banner import why
 from .continuation import Continuation
 from .hook_pipe import HookPipe
 from .recognition import recognised
+from .shown import Shown
 
 if TYPE_CHECKING:
     from ..leaf import Leaf
@@ -58,7 +62,10 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     resumed = None if run.resumed is None or leaf.configured is None else run.resumed.session_id
     lock = partial(locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(locked, directory)
     heard = not unheard and directory is not None and owner.hooks is not None
-    return ClaudeAdapter(
+    shown = None
+    if heard and directory is not None and leaf.has_terminal and sys.platform != "win32":
+        shown = Shown(leaf, directory, partial(_unshown, ledger, leaf))
+    adapter = ClaudeAdapter(
         leaf.adapter,
         Continuation(command, environ, agent.command.working_directory, lock, resumed),
         settings=directory / f"{leaf.name}{os.extsep}settings" if heard and directory is not None else None,
@@ -68,11 +75,20 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         go_on=lambda: leaf.agent.restart_policy.continue_prompt,
         unheard=unheard,
         on_session=partial(_in_conversation, leaf),
+        shown=shown,
+        why=partial(why, leaf),
     )
+    if shown is not None:
+        leaf.show, leaf.is_typed = shown.refresh, lambda: adapter.is_typed
+    return adapter
 
 
 def _in_conversation(leaf: Leaf, session_id: str | None) -> None:
     leaf.session = session_id
+
+
+def _unshown(ledger: Ledger, leaf: Leaf, reason: str) -> None:
+    ledger.emit(NotificationFailed(leaf.path, "status_line", reason, generation=leaf.guard.generation))
 
 
 class _Unlocked:

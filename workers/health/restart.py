@@ -72,21 +72,31 @@ def admissible(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> int | Non
     return None
 
 
-async def requested(ledger: Ledger, request: RestartRequest, turn: Turn) -> None:
+async def requested(ledger: Ledger, request: RestartRequest) -> None:
     """Restart a leaf because somebody asks for it: under the same protection, with the same capture and judgement. Never raises.
 
-    It waits for its turn as the others do. What protection says is an answer to whoever asks, and no reason to degrade.
+    It waits for the end of the turn that the leaf is in, as one for its memory does, and then for its own turn among the others. What
+    protection says is an answer to whoever asks, and no reason to degrade.
 
     **Cancellation:** as of `restart`.
     """
     leaf = request.leaf
+    request.error = RestartRefused(leaf.path[:-1], leaf.path[-1], "the worker that would do it was restarted meanwhile", None)
     try:
         if leaf.not_owned:
             raise RestartRefused(leaf.path[:-1], leaf.path[-1], leaf.not_owned, None)
-        with turn:
-            # what is refused waits for no turn, and is looked at again when that has come
+        # what is refused waits for nothing, and is looked at again when its time has come
+        if not request.at_once and leaf.in_turn and is_admissible(ledger, leaf):
+            patience = leaf.guard.policy.critical_grace
+            reason = f"{request.reason}: at the end of the turn"
+            ledger.emit(RestartDeferred(leaf.path, reason, True, patience, generation=leaf.guard.generation))
+            await ledger.turn_over(leaf)
+        assert ledger.turns is not None
+        with ledger.turns.join(leaf) as turn:
+            ledger.turns.grant()
             if not is_admissible(ledger, leaf) or not await turn.come() or not is_admissible(ledger, leaf):
                 await ledger.above(leaf).cycle_child(leaf.path[-1], reason=request.reason)  # which raises what there is to say
+                request.error = None
                 return
             total = None if leaf.guard.blind else leaf.guard.pressure.total_bytes
             wanted = effects.Restart(request.reason, False, leaf.guard.level, total)
