@@ -23,7 +23,7 @@ LONGEST: Final = 240
 
 _MODES: Final = {
     DegradationMode.WARNING: "",
-    DegradationMode.READ_ONLY: "read-only, no tool may change anything",
+    DegradationMode.READ_ONLY: "read-only",
     DegradationMode.EMERGENCY: "no new prompts",
 }
 _ON: Final = {
@@ -34,26 +34,36 @@ _ON: Final = {
 }
 
 
-def line(leaf: Leaf, now: float, clock: Callable[[float], str]) -> str:
-    """How a leaf is, where that is not well: its memory, what will be done about it and when, its mode and why; else empty.
+def line(
+    guard: decide.Guard,
+    now: float,
+    clock: Callable[[float], str],
+    *,
+    mode: DegradationMode = DegradationMode.NORMAL,
+    reason: str = "",
+    typed: bool = False,
+) -> str:
+    """How a leaf is, where that is not well: its mode, its memory, what will be done about it and when, and why; else empty.
 
     Args:
-        leaf: The leaf.
+        guard: The decision about it.
         now: The time, monotonic.
         clock: Tells a person which time it will be in so many seconds: the line is read later than it is written.
+        mode: Its mode.
+        reason: Why that is so.
+        typed: Whether it counts as busy because keys are pressed.
     """
-    guard = leaf.guard
-    said = []
+    mode_said = _MODES.get(mode, "")
+    said = [mode_said] if mode_said else []
+    coming = _coming(guard, now, clock, typed=typed) if guard.alive else ""
     if guard.alive and guard.blind:
         said.append("its memory cannot be read")
     elif guard.alive and (guard.level is not MemoryState.NORMAL or guard.due_since is not None):
-        said.append(_memory(guard))
-    if guard.alive and (coming := _coming(leaf, now, clock)):
+        said.append(f"{_memory(guard)}{coming and f': {coming}'}")
+    elif coming:
         said.append(coming)
-    if leaf.mode is not DegradationMode.NORMAL:
-        mode = _MODES[leaf.mode]
-        # a warning for its memory says again what was said already
-        said += [f"{mode} ({leaf.mode_reason})"] if mode and leaf.mode_reason else [mode] if mode else []
+    if mode_said and reason:
+        said.append(reason)  # last, because a narrow terminal cuts it off
     return _short(f"{NAME}: {'; '.join(said)}") if said else ""
 
 
@@ -64,9 +74,8 @@ def _memory(guard: decide.Guard) -> str:
     return f"memory {total} of {format_bytes(pressure.thresholds.critical_bytes)}{soon and f', {soon}'}"
 
 
-def _coming(leaf: Leaf, now: float, clock: Callable[[float], str]) -> str:
+def _coming(guard: decide.Guard, now: float, clock: Callable[[float], str], *, typed: bool) -> str:
     """What happens next to a leaf whose restart is due."""
-    guard = leaf.guard
     if guard.is_under_way and guard.phase is not decide.Phase.JUDGING:
         return "it is being restarted"
     if guard.due_since is None or guard.policy.dry_run:
@@ -79,8 +88,8 @@ def _coming(leaf: Leaf, now: float, clock: Callable[[float], str]) -> str:
     latest = clock(at - now)
     if guard.not_before is not None and at <= guard.not_before:
         return f"restart at {latest}"
-    when = "when no key has been pressed for a while" if leaf.typed else "at the end of this turn"
-    return f"restart {when}, at {latest} at the latest"
+    when = "when no more keys are pressed" if typed else "at the end of this turn"
+    return f"restart {when}, by {latest}"
 
 
 def notice(why: str, how: How, *, cut: bool, goes_on: bool) -> str:
@@ -92,7 +101,7 @@ def notice(why: str, how: How, *, cut: bool, goes_on: bool) -> str:
         cut: Whether that one ended in the middle of a turn.
         goes_on: Whether this one is told to go on with it.
     """
-    said = [f"{NAME}: {textwrap.shorten(why, LONGEST, placeholder=' ...')}.", _ON[how]]
+    said = [f"{_short(f'{NAME}: {why}')}.", _ON[how]]
     if cut and goes_on:
         said.append("The turn that was under way was cut, and is gone on with.")
     elif cut:
@@ -108,4 +117,5 @@ def why(leaf: Leaf) -> str:
 
 
 def _short(text: str) -> str:
-    return textwrap.shorten(text, LONGEST, placeholder=" ...")
+    """A text as one line that is safe on a terminal: what it quotes may hold anything."""
+    return textwrap.shorten("".join(char if char.isprintable() else " " for char in text), LONGEST, placeholder=" ...")

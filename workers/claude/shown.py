@@ -50,7 +50,8 @@ class Shown:
 
     def refresh(self) -> None:
         """Show how the leaf is now, if that is something else than before. Blocks for one write of a small file."""
-        line = banner.line(self._leaf, anyio.current_time(), _clock)
+        leaf, now = self._leaf, anyio.current_time()
+        line = banner.line(leaf.guard, now, _clock, mode=leaf.mode, reason=leaf.mode_reason, typed=leaf.typed)
         if line == self._line:
             return
         self._line = line
