@@ -119,6 +119,8 @@ class GuardianControl(ControlExtension):
         if leaf is None:
             return {}
         told, coming = self._told(leaf), self._next(leaf)
+        if leaf.in_turn:
+            told["restart_waits"] = f"the end of its turn, {duration(leaf.guard.policy.critical_grace)} at most"
         return told if coming is None else {**told, "next": coming}
 
     async def idle(self) -> None:
@@ -126,14 +128,21 @@ class GuardianControl(ControlExtension):
         await self._ledger.idle()
 
     async def restart(self, path: tuple[str, ...], reason: str) -> bool:
-        """Restart a leaf as the guardian does: state is captured first, and the new life is judged."""
+        """Restart a leaf as the guardian does: its turn ends and state is captured first, and the new life is judged."""
+        return await self._restarted(path, reason, at_once=False)
+
+    async def restart_now(self, path: tuple[str, ...], reason: str) -> bool:
+        """The same in the middle of a turn."""
+        return await self._restarted(path, reason, at_once=True)
+
+    async def _restarted(self, path: tuple[str, ...], reason: str, *, at_once: bool) -> bool:
         leaf = self._ledger.leaf_at(path) or next((leaf for leaf in self._ledger.leaves if leaf.path[:-1] == path), None)
         if leaf is None:
             return False
         if not self._is_up("watch", "health"):
             self._ledger.emit(CaptureFailed(leaf.path, reason, "the workers that would do it are down", generation=leaf.guard.generation))
             return False
-        request = RestartRequest(leaf, reason)
+        request = RestartRequest(leaf, reason, at_once=at_once)
         self._ledger.restarts.put(request)
         await request.done.wait()
         if request.error is not None:

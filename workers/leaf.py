@@ -87,6 +87,9 @@ class Leaf(Entity):
         is_busy: Whether its present life is known to be in a turn, or to come up.
         asked: Whether somebody asks for its restart, which waits for the end of its turn.
         on_due: Called with whether a restart is due, for whoever can put off its next turn; None where nobody can.
+        show: Shows whoever uses it how it is; called whenever that may have changed. None where nobody is shown anything.
+        is_typed: Whether somebody has just pressed keys that may be half a prompt; None where nobody can.
+        typed: Whether it counts as busy for that alone.
     """
 
     agent: Agent
@@ -133,6 +136,9 @@ class Leaf(Entity):
     is_busy: Callable[[], bool] = lambda: False
     asked: bool = False
     on_due: Callable[[bool], object] | None = None
+    show: Callable[[], object] | None = None
+    is_typed: Callable[[], bool] | None = None
+    typed: bool = False
 
     @property
     def name(self) -> str:
@@ -148,6 +154,11 @@ class Leaf(Entity):
     def thresholds(self) -> Thresholds:
         """Where its levels begin."""
         return self.guard.pressure.thresholds
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether it is in the middle of a turn."""
+        return self.guard.alive and (self.is_busy() or (not self.guard.idle and not self.typed))
 
     @property
     def is_fresh(self) -> bool:

@@ -35,7 +35,7 @@ from .leaf import Leaf as Leaf
 from .leaf import RestartNote as RestartNote
 from .policy import decide
 from .policy.ladder import LONGEST, Activity, Cause, permits
-from .policy.pressure import Intervals, interval
+from .policy.pressure import Intervals, MemoryState, interval
 from .probe.doze import Doze
 from .requests import CaptureRequest as CaptureRequest
 from .requests import Channel
@@ -180,13 +180,14 @@ class Ledger:
         while any(leaf.guard.alive and not leaf.guard.idle for leaf in self.leaves):
             await self._turned.wait()
 
-    async def idle_leaf(self, leaf: Leaf) -> None:
-        """Wait until a leaf is in the middle of no turn.
+    async def turn_over(self, leaf: Leaf) -> None:
+        """Wait for the end of the turn that a leaf is in, for `critical_grace` seconds at most, and not while its memory is an emergency.
 
         **Cancellation:** at any time, without effect.
         """
-        while leaf.guard.alive and (leaf.is_busy() or not leaf.guard.idle):
-            await self._turned.wait()
+        with anyio.move_on_after(leaf.guard.policy.critical_grace):
+            while leaf.in_turn and leaf.level is not MemoryState.EMERGENCY:
+                await self._turned.wait()
 
     def child(self, leaf: Leaf) -> ChildInfo | None:
         """The supervisor's row about a leaf; None when there is none."""

@@ -51,12 +51,13 @@ class RestartRequest:
     Attributes:
         leaf: Which one.
         reason: Why, for the events.
+        at_once: Whether it does not wait for the end of a turn.
         done: Set when it is over or came to nothing.
         error: Why it came to nothing; None when it did not.
     """
 
-    def __init__(self, leaf: Leaf, reason: str) -> None:
-        self.leaf, self.reason = leaf, reason
+    def __init__(self, leaf: Leaf, reason: str, *, at_once: bool = False) -> None:
+        self.leaf, self.reason, self.at_once = leaf, reason, at_once
         self.done = anyio.Event()
         self.error: Exception | None = None
 

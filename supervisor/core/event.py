@@ -131,7 +131,7 @@ class ChildUnresponsive(ChildEvent):
 
 @attrs.frozen(repr=False, eq=False)
 class RestartDeferred(ChildEvent):
-    """A restart waits for the end of a cooldown; `remaining` seconds from now. Waiting is no attempt, so `budget_left` stays."""
+    """A restart waits for the end of a cooldown or a turn, `remaining` seconds at most. Waiting is no attempt, so `budget_left` stays."""
 
     name: ClassVar[str] = "restart_deferred"
     reason: str = ""

@@ -21,6 +21,7 @@ from ..degradation.adapter import AdapterFailed, LeafAdapter, Made
 from ..event_conversation import ConversationStarted, How
 from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
+from . import banner
 from .continuation import Continuation, Life
 from .exits import judged
 from .notices import Notice, TurnCut
@@ -29,6 +30,7 @@ from .piped import PipedPrompt
 from .recovery import Case, Recovery, failed
 from .resuming import Resuming
 from .settings import SettingsUnreadable, managed_files, off_switch, with_hooks
+from .shown import Shown
 from .stream import ClaudeStream
 from .switches import Switches
 from .turn import NEXT, Turn, starting
@@ -57,6 +59,8 @@ class ClaudeAdapter:
         listen: Takes in what hooks have said by now.
         stream: What is said to it in lines; None where its input is its own.
         piped: The prompt that it is told through its input; None likewise.
+        shown: Shows a person at its terminal how it is; None where nobody sits there.
+        why: Says why the life before is over.
 
     Attributes:
         turn: What is known of its turns, by hooks and looks.
@@ -82,6 +86,8 @@ class ClaudeAdapter:
         listen: Callable[[], object] = lambda: None,
         stream: ClaudeStream | None = None,
         piped: PipedPrompt | None = None,
+        shown: Shown | None = None,
+        why: Callable[[], str] = lambda: "",
     ) -> None:
         self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
         self.stream, self.piped = stream, piped
@@ -92,7 +98,7 @@ class ClaudeAdapter:
         self.unheard, self._switches = unheard, Switches()
         self.recovery = recovery
         self._resuming: Resuming | None = None
-        self._parts = parts
+        self._parts, self._shown, self._why = parts, shown, why
 
     @property
     def is_busy(self) -> bool:
@@ -133,6 +139,8 @@ class ClaudeAdapter:
     def close(self) -> None:
         """See `LeafAdapter.close`."""
         self.continuation.close()
+        if self._shown is not None:
+            self._shown.close()
         if self._mode is not None:
             self._mode.close()
         for file in (self._settings, self._told, None if self._told is None else self._told.with_name(f"{self._told.name}.once")):
@@ -174,6 +182,9 @@ class ClaudeAdapter:
         self._on_session(life.session_id)
         if self._parts is not None:
             self._parts.renewed()
+        if self._is_shown and settings and generation > 1:
+            assert self._shown is not None
+            self._shown.tell(banner.notice(self._why(), life.how, cut=cut, goes_on=bool(self._go_on())))
         return life, ConversationStarted((), life.how, life.session_id, cut, unheard)
 
     def said(self, unheard: str) -> tuple[Event, ...]:
@@ -197,6 +208,11 @@ class ClaudeAdapter:
         """A turn of its conversation has been answered."""
         if self.recovery is not None:
             self.recovery.talked()
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether somebody has just pressed keys that may be half a prompt."""
+        return self._is_shown and self._shown is not None and self._shown.is_typed()
 
     def judged(self, exit: Exit) -> Exit:
         """An end of it, for what it is."""
@@ -256,6 +272,9 @@ class ClaudeAdapter:
         settings = with_hooks(
             given, self.continuation.directory, os.fspath(self._pipe), f"{self.number} {generation}", self.environment.get(MODE_FILE), told
         )
+        if self._is_shown:
+            assert self._shown is not None
+            settings = self._shown.equipped(settings, self.continuation)
         write_atomic(self._settings, json.dumps(settings).encode(), durable=False)
         return (os.fspath(self._settings),)
 
@@ -266,6 +285,10 @@ class ClaudeAdapter:
             return None
         write_atomic(self._told, told.encode(), durable=False)
         return os.fspath(self._told)
+
+    @property
+    def _is_shown(self) -> bool:
+        return self._shown is not None and not self.continuation.command.arguments.has("--print")
 
 
 @attrs.frozen(repr=False, eq=False)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..config import LeafRestart
+from ..event import NotificationFailed
 from ..probe.parts import LeafParts
 from ..state.files import StateWriteFailed, private_directory, project_key
 from ..state.lock import Lock, try_lock
 from .adapter import ClaudeAdapter
+from .banner import why
 from .continuation import Continuation
 from .hook_pipe import HookPipe
 from .notices import BusyChanged, Notice
@@ -20,6 +23,7 @@ from .piped import PipedPrompt, is_piped
 from .recognition import recognised
 from .recovery import Recovery
 from .servers import ClaudeProcesses
+from .shown import Shown
 from .stream import ClaudeStream
 
 if TYPE_CHECKING:
@@ -82,6 +86,9 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         elif command.arguments.is_one_turn:
             piped = PipedPrompt()
     pipe = owner.hooks if heard else None
+    shown = None
+    if heard and directory is not None and leaf.has_terminal and sys.platform != "win32":
+        shown = Shown(leaf, directory, partial(_unshown, ledger, leaf))
     adapter = ClaudeAdapter(
         leaf.adapter,
         continuation,
@@ -97,7 +104,11 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         listen=partial(_listen, ledger, pipe),
         stream=stream,
         piped=piped,
+        shown=shown,
+        why=partial(why, leaf),
     )
+    if shown is not None:
+        leaf.show, leaf.is_typed = shown.refresh, lambda: adapter.is_typed
     leaf.is_busy = lambda: adapter.is_busy
     if stream is not None:
         leaf.on_due = stream.hold
@@ -137,6 +148,10 @@ def _store(run: GuardianRun, keys: bool) -> StateStore:
 
 def _in_conversation(leaf: Leaf, session_id: str | None) -> None:
     leaf.session = session_id
+
+
+def _unshown(ledger: Ledger, leaf: Leaf, reason: str) -> None:
+    ledger.emit(NotificationFailed(leaf.path, "status_line", reason, generation=leaf.guard.generation))
 
 
 class _Unlocked:

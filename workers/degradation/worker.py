@@ -70,6 +70,8 @@ async def moved(ledger: Ledger, leaf: Leaf, change: ModeChange | None, reason: s
         reason = f"{reason}; still: {left[0]}"
     leaf.mode_reason = reason
     ledger.emit(DegradationChanged(leaf.path, change.old, change.new, reason, generation=leaf.guard.generation))
+    if leaf.show is not None:
+        leaf.show()
     await enforced(ledger, leaf)
 
 

@@ -72,23 +72,29 @@ def admissible(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> int | Non
     return None
 
 
-async def requested(ledger: Ledger, request: RestartRequest, turn: Turn) -> None:
+async def requested(ledger: Ledger, request: RestartRequest) -> None:
     """Restart a leaf because somebody asks for it: under the same protection, with the same capture and judgement. Never raises.
 
-    It waits for its turn as the others do. What protection says is an answer to whoever asks, and no reason to degrade.
+    It waits for the end of the turn that the leaf is in, as one for its memory does, and then for its own turn among the others. What
+    protection says is an answer to whoever asks, and no reason to degrade.
 
     **Cancellation:** as of `restart`.
     """
     leaf = request.leaf
+    request.error = RestartRefused(leaf.path[:-1], leaf.path[-1], "the worker that would do it was restarted meanwhile", None)
     try:
         if leaf.not_owned:
             raise RestartRefused(leaf.path[:-1], leaf.path[-1], leaf.not_owned, None)
-        with turn:
-            # what is refused waits for no turn, and is looked at again when that has come
+        # what is refused waits for nothing, and is looked at again when its time has come
+        if not request.at_once and is_admissible(ledger, leaf):
+            await between_turns(ledger, leaf, request.reason)
+        assert ledger.turns is not None
+        with ledger.turns.join(leaf) as turn:
+            ledger.turns.grant()
             if not is_admissible(ledger, leaf) or not await turn.come() or not is_admissible(ledger, leaf):
                 await ledger.above(leaf).cycle_child(leaf.path[-1], reason=request.reason)  # which raises what there is to say
+                request.error = None
                 return
-            await between_turns(ledger, leaf)
             total = None if leaf.guard.blind else leaf.guard.pressure.total_bytes
             wanted = effects.Restart(request.reason, False, leaf.guard.level, total)
             leaf.restart_reason = request.reason
@@ -102,17 +108,17 @@ async def requested(ledger: Ledger, request: RestartRequest, turn: Turn) -> None
         request.done.set()
 
 
-async def between_turns(ledger: Ledger, leaf: Leaf) -> None:
-    """Wait for the end of the turn, up to `critical_grace`, where somebody can put off the next one; else a restart would cut it.
+async def between_turns(ledger: Ledger, leaf: Leaf, reason: str) -> None:
+    """Wait for the end of the turn that a leaf is in, and have no other one begin where somebody can see to that.
 
     **Cancellation:** at any time; whoever asked takes back what was asked.
     """
-    if leaf.on_due is None:
-        return
     leaf.asked = True
     leaf.put_off(anyio.current_time())
-    with anyio.move_on_after(ledger.run.config.monitoring.critical_grace):
-        await ledger.idle_leaf(leaf)
+    if leaf.in_turn:
+        patience, why = leaf.guard.policy.critical_grace, f"{reason}: at the end of the turn"
+        ledger.emit(RestartDeferred(leaf.path, why, True, patience, generation=leaf.guard.generation))
+        await ledger.turn_over(leaf)
 
 
 def is_admissible(ledger: Ledger, leaf: Leaf) -> bool:

@@ -65,6 +65,19 @@ def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -
     """Take one event about one leaf, and do what follows from it; nothing follows for one that is no longer there."""
     if leaf.gone:
         return
+    if leaf.is_typed is None:
+        fold(ledger, leaf, event, tasks)
+    else:
+        from .keys import heeded  # here: of most leaves nobody sits at a terminal
+
+        for one in heeded(leaf, event):
+            fold(ledger, leaf, one, tasks)
+    if leaf.show is not None:
+        leaf.show()
+
+
+def fold(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -> None:
+    """Have the decision take an event, and do what follows from it."""
     now = anyio.current_time()
     leaf.guard, wanted = decide.step(leaf.guard, event, now)
     if leaf.on_due is not None:
@@ -102,6 +115,4 @@ async def serve_requests(ledger: Ledger, tasks: TaskGroup) -> None:
         request = await ledger.restarts.get()
         from .restart import requested  # here: as for `perform`
 
-        assert ledger.turns is not None
-        tasks.start_soon(requested, ledger, request, ledger.turns.join(request.leaf))
-        ledger.turns.grant()
+        tasks.start_soon(requested, ledger, request)

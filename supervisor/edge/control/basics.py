@@ -67,7 +67,11 @@ class Basics:
                 connected=True,
             ),
             "resolve": ControlMethod(self._resolved, {"path": ControlParameter(child_path())}),
-            "restart": ControlMethod(self._restart, {"path": ControlParameter(child_path()), "reason": reason}, changes=True),
+            "restart": ControlMethod(
+                self._restart,
+                {"path": ControlParameter(child_path()), "reason": reason, "now": ControlParameter(boolean(), False)},
+                changes=True,
+            ),
             "stop": ControlMethod(
                 self._stopped,
                 {"path": ControlParameter(child_path(), None), "when_idle": ControlParameter(boolean(), False)},
@@ -148,14 +152,14 @@ class Basics:
 
     # ------------------------------------------------------------ asking for changes
 
-    async def _restart(self, path: tuple[str, ...], reason: str) -> dict[str, Any]:
+    async def _restart(self, path: tuple[str, ...], reason: str, now: bool) -> dict[str, Any]:
         path = self.resolve(path)
         if len(path) == 1:
             raise ControlRefused(REFUSED, f"{path[0]} is the whole run, which only a new start begins again; stop ends it")
         above = self._tree.supervisor(*path[1:-1])
         if above.which_child(path[-1]).state == "undefined":
             await above.restart_child(path[-1])
-        elif not await self._extension.restart(path, reason):
+        elif not await (self._extension.restart_now if now else self._extension.restart)(path, reason):
             await above.cycle_child(path[-1], reason=reason)
         return self._row(path)
 

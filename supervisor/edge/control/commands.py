@@ -199,16 +199,28 @@ def _events(context: CommandContext, options: argparse.Namespace) -> int:
 def _add_restart_options(parser: argparse.ArgumentParser) -> None:
     a_child(parser)
     parser.add_argument("--reason", metavar="TEXT", help="why, for the events")
+    parser.add_argument("--now", action="store_true", help="do not wait for the end of the turn that it is in")
 
 
 def _restart(context: CommandContext, options: argparse.Namespace) -> int:
     path = needed(options, "path", "the child to restart")
     with context.connect(options.guardian, path) as client:
-        more = {} if options.reason is None else {"reason": options.reason}
+        more: dict[str, Any] = {} if options.reason is None else {"reason": options.reason}
+        if options.now:
+            more["now"] = True
+        elif (waits := _row(client.call("status")["tree"], client.call("resolve", path=path)).get("restart_waits")) is not None:
+            complain(f"{context.program}: {path} is busy: the restart waits for {waits}; --now would not")
         row = client.call("restart", timeout=None, path=path, **more)
     pid = "" if row["pid"] is None else f", pid {row['pid']}"
     context.tell(options, row, f"{'/'.join(row['path'])} is {row['state']}: life {row['generation']}{pid}")
     return 0
+
+
+def _row(tree: Mapping[str, Any], path: list[str]) -> Mapping[str, Any]:
+    """What ``status`` says of one child; nothing where it has come or gone meanwhile."""
+    if tree["path"] == path:
+        return tree
+    return next((found for child in tree.get("children", ()) if (found := _row(child, path))), {})
 
 
 def _add_stop_options(parser: argparse.ArgumentParser) -> None:
@@ -238,7 +250,7 @@ COMMANDS: Final[Mapping[str, ControlCommand]] = {
         "[NAME] [--follow] [--since N] [--json]", "Say what has happened in a run, and what happens.", _add_events_options, _events
     ),
     "restart": ControlCommand(
-        "PATH [--reason TEXT]", "Restart a child in order, as far as restart protection admits it.", _add_restart_options, _restart
+        "PATH [--reason TEXT] [--now]", "Restart a child in order, as far as restart protection admits it.", _add_restart_options, _restart
     ),
     "stop": ControlCommand(
         "[PATH] [--when-idle]", "Stop a child, or without PATH the whole run, and wait until it is stopped.", _add_stop_options, _stop

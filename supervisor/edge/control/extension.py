@@ -55,7 +55,7 @@ class ControlExtension:
         """
 
     async def restart(self, path: tuple[str, ...], reason: str) -> bool:
-        """Restart a child in the application's own way.
+        """Restart a child in the application's own way, which may wait until that interrupts nobody: `about` says so as ``restart_waits``.
 
         Returns:
             False when it has none for this child: its supervisor is asked then.
@@ -67,3 +67,14 @@ class ControlExtension:
         **Cancellation:** leaves the wait; what was asked for still happens.
         """
         return False
+
+    async def restart_now(self, path: tuple[str, ...], reason: str) -> bool:
+        """The same without waiting for anybody. See `restart`; this one does what that does.
+
+        Raises:
+            ControlRefused: It may not be restarted now.
+            CallError: As of `SupervisorRef.cycle_child`.
+
+        **Cancellation:** as of `restart`.
+        """
+        return await self.restart(path, reason)
