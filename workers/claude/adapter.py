@@ -20,6 +20,7 @@ from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
 from .continuation import Continuation
 from .exits import judged
+from .hook_events import Allowance
 from .settings import SettingsUnreadable, off_switch, with_hooks
 from .turn import Turn
 
@@ -36,10 +37,12 @@ class ClaudeAdapter:
         is_crash_only: Whether only its crashes are failures.
         go_on: Says what it is told to go on with a turn that was cut; empty for nothing.
         unheard: Why there are no hooks; empty when there are.
+        tools: Whether its hooks say which tool is used.
         on_session: Called with each conversation that it comes to be in.
 
     Attributes:
         turn: What is known of its turns.
+        allowance: How many of its hooks may become events.
         generation: Of its present life.
     """
 
@@ -54,10 +57,12 @@ class ClaudeAdapter:
         is_crash_only: bool,
         go_on: Callable[[], str] = lambda: "",
         unheard: str = "",
+        tools: bool = False,
         on_session: Callable[[str | None], object] = lambda session_id: None,
     ) -> None:
         self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
-        self._mode, self._settings, self._pipe = mode, settings, pipe
+        self._mode, self._settings, self._pipe, self._tools = mode, settings, pipe, tools
+        self.allowance = Allowance()
         self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
 
     @property
@@ -121,9 +126,8 @@ class ClaudeAdapter:
         if (switched := off_switch(self.continuation.settings_files())) is not None:
             raise SettingsUnreadable(switched)
         given = self.continuation.command.arguments.values("--settings")
-        settings = with_hooks(
-            given, self.continuation.directory, os.fspath(self._pipe), f"{self.number} {generation}", self.environment.get(MODE_FILE)
-        )
+        life, mode = f"{self.number} {generation}", self.environment.get(MODE_FILE)
+        settings = with_hooks(given, self.continuation.directory, os.fspath(self._pipe), life, mode, tools=self._tools)
         write_atomic(self._settings, json.dumps(settings).encode(), durable=False)
         return (os.fspath(self._settings),)
 

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ..config import LeafRestart
+from ..config import ClaudeEvents, LeafRestart
 from ..state.files import StateWriteFailed, private_directory
 from ..state.lock import Lock, try_lock
 from .adapter import ClaudeAdapter
@@ -67,6 +67,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         is_crash_only=agent.command.restart is LeafRestart.CRASH,
         go_on=lambda: leaf.agent.restart_policy.continue_prompt,
         unheard=unheard,
+        tools=run.config.hooks.claude_code is ClaudeEvents.TOOLS,
         on_session=partial(_in_conversation, leaf),
     )
 

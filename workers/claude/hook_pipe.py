@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -13,11 +14,12 @@ import attrs
 
 from supervisor import Value
 
-from .settings import STARTED
+from .settings import STARTED, USED
 
 PIPE: Final = "claude.hooks"
 _BLOCK: Final = 64 * 1024
 _LONGEST: Final = 64 * 1024
+_TOOL: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,200}")
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -30,6 +32,7 @@ class Told(Value):
         event: Which hook.
         session_id: The conversation, when it has begun.
         transcript: Its file, likewise.
+        tool: The tool that is about to be used, where the hook says that.
     """
 
     number: int
@@ -37,6 +40,7 @@ class Told(Value):
     event: str
     session_id: str | None = None
     transcript: str | None = None
+    tool: str | None = None
 
 
 class HookPipe:
@@ -88,6 +92,8 @@ def heard(line: bytes) -> Told | None:
     if not (number.isdigit() and generation.isdigit() and event.isalpha() and len(number) + len(generation) < 40):
         return None
     told = Told(int(number), int(generation), event.decode())
+    if told.event == USED:
+        return attrs.evolve(told, tool=more.decode()) if _TOOL.fullmatch(more) else told
     if told.event != STARTED:
         return told
     try:

@@ -38,6 +38,9 @@ _WARNING: Final = (
 LIMIT: Final = 5
 """Seconds that a hook of ours may take; it takes the start of a shell."""
 
+_HEAD: Final = 4096
+_TOOL: Final = '\'"tool_name":"\''
+
 LARGEST: Final = 4 << 20
 """Bytes of settings that are read."""
 
@@ -46,7 +49,9 @@ class SettingsUnreadable(Exception):
     """The user's own settings, which cannot be merged with ours."""
 
 
-def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mode: str | None = None) -> dict[str, Any]:
+def with_hooks(
+    given: tuple[str, ...], directory: str, pipe: str, life: str, mode: str | None = None, *, tools: bool = False
+) -> dict[str, Any]:
     """What a life is to be given as settings.
 
     Args:
@@ -55,6 +60,7 @@ def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mod
         pipe: Where our hooks write.
         life: The words that their lines begin with.
         mode: The file with the leaf's mode, which our hooks enforce; None where there is none.
+        tools: Whether they say which tool is used.
 
     Raises:
         SettingsUnreadable: What was given is not what the program could read, or has it run no hooks.
@@ -65,7 +71,7 @@ def with_hooks(given: tuple[str, ...], directory: str, pipe: str, life: str, mod
     theirs = settings.get("hooks", {})
     if not isinstance(theirs, dict) or not all(isinstance(groups, list) for groups in theirs.values()):
         raise SettingsUnreadable("its hooks are no lists by event")
-    ours = hooks(pipe, life, mode)
+    ours = hooks(pipe, life, mode, tools=tools)
     merged = {**theirs, **{event: [*theirs.get(event, []), *groups] for event, groups in ours.items()}}
     return {**settings, "hooks": merged}
 
@@ -105,7 +111,7 @@ def off_switch(places: Iterable[Path]) -> str | None:
     return None
 
 
-def hooks(pipe: str, life: str, mode: str | None = None) -> dict[str, list[dict[str, Any]]]:
+def hooks(pipe: str, life: str, mode: str | None = None, *, tools: bool = False) -> dict[str, list[dict[str, Any]]]:
     """Our hooks, by event: each a few words for a shell that starts nothing but what is built into it, except where it reads.
 
     Opened for reading and writing, a named pipe never waits for somebody to read it. What fails while telling is not the agent's affair:
@@ -119,6 +125,10 @@ def hooks(pipe: str, life: str, mode: str | None = None) -> dict[str, list[dict[
     # a quotation mark within a text is escaped, so this is never found in what somebody has said
     running = f"case $(cat) in *'\"background_tasks\":[{{'*) ended={BACKGROUND};; *) ended={STOPPED};; esac"
     say[STOPPED] = f"{running}; printf '%s\\n' {shlex.quote(begin)}\"$ended\" {to}"
+    if tools:
+        # its name comes before what it is given, which can be long, and a quotation mark within a text is escaped
+        named = f"told=$(head -c {_HEAD}); case $told in *{_TOOL}*) told=${{told#*{_TOOL}}}; told=${{told%%'\"'*}};; *) told=;; esac"
+        say[USED] = f"{named}; printf '%s\\n' {shlex.quote(f'{begin}{USED} ')}\"$told\" {to}"
     if mode is not None:
         # a prompt that is refused begins no turn
         say[PROMPTED] = f"{_cases(mode, {'emergency': _refuse(_EMERGENCY), 'warning|read_only': _tell(_WARNING)})}; {say[PROMPTED]}"

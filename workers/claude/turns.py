@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from supervisor import ChildSpec, ProcessId, task
+from supervisor import ChildSpec, ProcessId, evolve, task
 
 from ..policy import decide
 from ..state.restore import is_session
 from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
+from .hook_events import hook_event
 from .on_disk import is_answered
 from .turn import Seen, Turn, heard, looked
 
@@ -62,7 +63,17 @@ def take(ledger: Ledger, told: Told) -> None:
             continue
         if told.session_id is not None and is_session(told.session_id):
             adapter.learned(told.session_id, told.transcript)
+        tell(ledger, leaf, adapter, told)
         moved(ledger, leaf, adapter, heard(adapter.turn, told.event, anyio.current_time(), time.time()))
+
+
+def tell(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, told: Told) -> None:
+    """Publish what a hook said, if that is wanted."""
+    wanted, now = ledger.run.config.hooks.claude_code, anyio.current_time()
+    session_id = adapter.continuation.session_id
+    adapter.allowance, event = hook_event(wanted, adapter.allowance, told.event, told.tool, session_id, now)
+    if event is not None:
+        ledger.emit(evolve(event, path=leaf.path, generation=told.generation))
 
 
 async def look(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
