@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from supervisor import ControlCommand, Event, Finding, Redactor, Renderer, Session, Words
+    from supervisor import ControlCommand, Event, Finding, Redactor, Renderer, RunCommand, Session, Words
 
     from .config import GuardianRun
 
@@ -69,6 +69,12 @@ class GuardianApplication:
         from .control_commands import COMMANDS
 
         return COMMANDS
+
+    def run_commands(self) -> Mapping[str, RunCommand]:
+        """The command that those who come from Claude MPM know."""
+        from .mpm.guarded import GUARDED
+
+        return {"run-guarded": GUARDED}
 
     def renderer(self) -> Renderer:
         """The guardian's words for events."""

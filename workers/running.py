@@ -177,7 +177,8 @@ def told(ledger: Ledger, session: Session, console: Console) -> list[Callable[[R
     renderer = Renderer(WORDS, subject=subject, color=wants_color(session.stderr_is_terminal, os.environ))
 
     def say(record: Record) -> None:
-        line = renderer.line(record)
+        # turns are what a person sees anyway; a reader of events may want them
+        line = None if record.event.name == "claude_hook" else renderer.line(record)
         if line is not None:
             console.say(line)
 
