@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from .probe import MemorySample as MemorySample
     from .protection import RestartProtection as RestartProtection
     from .runner import MemoryAwareRunner as MemoryAwareRunner
+    from .service import AsyncGuardianService as AsyncGuardianService
+    from .service import GuardianService as GuardianService
     from .state.files import StateWriteFailed as StateWriteFailed
     from .state.keys import KeyUnavailable as KeyUnavailable
     from .state.manager import StateManager as StateManager
@@ -73,6 +75,7 @@ _MODULES = {
     "probe": "MemorySample",
     "protection": "RestartProtection",
     "runner": "MemoryAwareRunner",
+    "service": "AsyncGuardianService GuardianService",
     "state.files": "StateWriteFailed",
     "state.keys": "KeyUnavailable",
     "state.manager": "StateManager",

@@ -11,7 +11,7 @@ import attrs
 from supervisor import CommandContext, Fault, LoadedConfig, UsageError, load_config, raise_all
 
 from ..config import MemoryGuardianConfig, host_limit_bytes, resolved
-from .keys import Translation, said_by, translated
+from .keys import Said, Translation, said_by, translated
 from .reading import read_yaml
 from .toml import written
 
@@ -29,7 +29,18 @@ def imported(file: str | None, environ: Mapping[str, str]) -> tuple[Translation,
     Raises:
         UsageError: All faults, each with the line or the variable that it is about.
     """
-    said = {**({} if file is None else read_yaml(file)), **said_by(environ)}
+    return judged({**({} if file is None else read_yaml(file)), **said_by(environ)})
+
+
+def judged(said: Mapping[str, Said]) -> tuple[Translation, LoadedConfig[MemoryGuardianConfig]]:
+    """What was said, in ours and judged by our rules.
+
+    Args:
+        said: By their keys.
+
+    Raises:
+        UsageError: All faults.
+    """
     translation = translated(said)
     options = {at: (f"{one.place}: {translation.origins[at]}", one.value) for at, one in translation.values.items()}
     loaded = load_config(MemoryGuardianConfig, options=options)

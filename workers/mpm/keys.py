@@ -168,6 +168,22 @@ def said_by(environ: Mapping[str, str]) -> dict[str, Said]:
     return {VARIABLES[name][0]: Said(VARIABLES[name][1](text), name) for name, text in given if text}
 
 
+def said_in(content: Mapping[str, Any], place: str) -> dict[str, Said]:
+    """What a mapping in the shape of its file says, by its keys; a section that is none stays what it is.
+
+    Args:
+        content: Sections and keys.
+        place: What it is called in faults.
+    """
+    said: dict[str, Said] = {}
+    for name, value in content.items():
+        if name in SECTIONS and isinstance(value, Mapping):
+            said |= {f"{name}.{key}": Said(one, place) for key, one in value.items()}
+        elif value is not None or name not in SECTIONS:
+            said[str(name)] = Said(value, place)
+    return said
+
+
 def translated(said: Mapping[str, Said]) -> Translation:
     """What was said, in ours.
 
