@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -22,9 +23,9 @@ from workers.event import NotificationFailed, RestartRefused
 from workers.notification import monitor as room
 from workers.notification.channel import QUEUE, serving
 from workers.notification.monitor import MonitorChannel
-from workers.notification.place import EVENTS, MonitorPlace, is_listened_to, monitor_place
+from workers.notification.place import EVENTS, PORT, MonitorPlace, is_listened_to, monitor_place
 
-from ..support import eventually
+from ..support import ROOT, eventually
 
 pytestmark = pytest.mark.anyio
 LEAF = ("guardian", "agents", "claude", "leaf")
@@ -149,6 +150,27 @@ async def test_who_is_not_there_is_left_alone_and_told_later_what_is_missing(mon
         first, second = (body["data"]["data"] for body in monitor.bodies)
         assert (first["name"], first["details"]) == ("events_lost", {"from": 1, "to": 6})
         assert (second["name"], second["seq"]) == ("child_started", 7)
+        told.offer(record(8))  # it is gone again: the pause begins anew
+        await eventually(lambda: told.is_idle)
+        assert told._again - anyio.current_time() <= 1 and told.lost == 7
+
+
+async def test_what_found_no_room_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the word of that does not arrive: the next one says all that is missing."""
+    port = free_port()
+    told = channel(port)
+    for seq in range(1, QUEUE + 11):
+        told.offer(record(seq))
+    async with serving([told], never):
+        await eventually(lambda: told.is_idle)
+        told.offer(record(QUEUE + 11))
+        await eventually(lambda: told.is_idle)
+        assert told.lost == QUEUE + 11
+        monkeypatch.setattr(told, "_again", 0.0)
+        async with monitoring(Monitor(port=port)) as monitor:
+            told.offer(record(QUEUE + 12))
+            await eventually(lambda: len(monitor.bodies) == 2)
+    assert monitor.bodies[0]["data"]["data"]["details"] == {"from": 1, "to": QUEUE + 11}
 
 
 async def test_the_pause_grows_and_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,18 +236,22 @@ async def test_whatever_it_answers(answer: Callable[[Any], Awaitable[None]], why
     assert told.lost == 3
 
 
-async def test_the_end_waits_for_it_no_longer_than_its_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be told by then is counted as lost; nothing of the request is left."""
-    monkeypatch.setattr(MonitorChannel, "patience", 0.2)
-    async with monitoring(Monitor(silent)) as monitor:
+async def slow(stream: anyio.abc.SocketStream) -> None:
+    await anyio.sleep(0.7)
+    await took(stream)
+
+
+async def test_the_end_waits_for_it_no_longer_than_its_patience() -> None:
+    """What could not be told by then is counted as lost; nothing of the request under way is left."""
+    async with monitoring(Monitor(slow)) as monitor:
         told = channel(monitor.port)
-        with anyio.fail_after(5):
+        with anyio.fail_after(8):
             async with serving([told], never, patience=60.0):
-                for seq in range(1, 11):
+                for seq in range(1, 31):
                     told.offer(record(seq))
                 await eventually(lambda: monitor.bodies)
         await eventually(lambda: monitor.open == 0)
-    assert told.said.startswith("9 events lost")
+    assert told.said == f"{30 - len(monitor.bodies)} events lost" and len(monitor.bodies) < 8
 
 
 async def test_more_than_fits_is_lost_and_told() -> None:
@@ -256,6 +282,26 @@ async def test_one_that_was_found_is_asked_who_it_is(who: bytes, count: int) -> 
                 told.offer(record(seq))
     assert monitor.asked[0] == "GET /health HTTP/1.1" and len(monitor.asked) == 1 + count
     assert (len(monitor.bodies), emitted, told.said) == (count, [], "")
+
+
+IDLE = """
+import sys, runpy
+sys.argv = ["supervisor", "--backend", "asyncio", "--", "true"]
+try:
+    runpy.run_module("supervisor", run_name="__main__")
+except SystemExit:
+    pass
+print(sorted(name for name in sys.modules if name.startswith(("workers.mpm", "workers.notification"))))
+"""
+
+
+def test_where_no_monitor_is_nothing_of_it_is_imported() -> None:
+    """A run without one costs a look at a port."""
+    if is_listened_to(PORT):
+        pytest.skip("there is a monitor")
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", IDLE], env=environ, capture_output=True, text=True, timeout=50)
+    assert done.stdout.splitlines() == ["['workers.notification', 'workers.notification.place']"], done.stderr
 
 
 # ---------------------------------------------------------------- where it is

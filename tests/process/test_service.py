@@ -237,7 +237,8 @@ async def test_beside_an_event_loop(tmp_path: Path, anyio_backend_name: str) -> 
 FORGETFUL = """
 import sys
 from workers import GuardianService
-service = GuardianService({"process_command": ["sleep", "60"], "persist_state": False})
+words = "trap 'echo asked >asked; exit' TERM; while :; do sleep 0.1; done"
+service = GuardianService({"process_command": ["sh", "-c", words], "persist_state": False})
 assert service.start(), service.faults
 print(service.status()["process"]["pid"], flush=True)
 sys.stdin.read()
@@ -245,11 +246,11 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_program_that_forgets_to_stop_it(killed: bool) -> None:
-    """What was started ends with the program, however that ends."""
+def test_a_program_that_forgets_to_stop_it(killed: bool, tmp_path: Path) -> None:
+    """What was started ends with the program, however that ends: in order, if there is anybody left to ask it."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, "-c", FORGETFUL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
+        [sys.executable, "-c", FORGETFUL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ, cwd=tmp_path
     ) as program:
         assert program.stdout is not None and program.stdin is not None
         pid = int(program.stdout.readline())
@@ -259,3 +260,4 @@ def test_a_program_that_forgets_to_stop_it(killed: bool) -> None:
         program.stdin.close()
         program.wait(20)
     eventually_sync(lambda: not runs(pid), what="the end of what it started")
+    assert (tmp_path / "asked").exists() is not killed

@@ -50,6 +50,16 @@ def test_a_flood_is_bounded_and_counted(pauses: list[float]) -> None:
     assert events + missed + allowance.missed == len(pauses) + 300
 
 
+def test_a_pause_is_no_reserve() -> None:
+    """However long nothing came, no more come at once than the bucket holds."""
+    allowance = Allowance()
+    told = 0
+    for _ in range(1000):
+        allowance, event = hook_event(ClaudeEvents.TOOLS, allowance, USED, None, None, 1e6)
+        told += event is not None
+    assert told == BURST
+
+
 def test_one_a_second_is_never_missed() -> None:
     """What people and agents do has room."""
     allowance = Allowance()
