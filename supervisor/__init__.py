@@ -152,6 +152,7 @@ if TYPE_CHECKING:
     from .edge.render import Words as Words
     from .edge.render import block as block
     from .edge.render import wants_color as wants_color
+    from .edge.run_command import RunCommand as RunCommand
     from .edge.service import ServiceManager as ServiceManager
     from .edge.signals import StopRequest as StopRequest
     from .edge.sizes import Size as Size
@@ -274,6 +275,7 @@ _MODULES = {
     "edge.kinds": "boolean integer number seconds size text variables word words",
     "edge.render": "Console Line Renderer Summary TREE_WORDS Tone Words block wants_color",
     "edge.redactor": "Redactor",
+    "edge.run_command": "RunCommand",
     "edge.service": "ServiceManager",
     "edge.signals": "StopRequest",
     "edge.sizes": "Size format_bytes",

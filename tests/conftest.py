@@ -47,7 +47,12 @@ def _surroundings() -> Iterator[None]:
     """Nothing of the person who runs the tests reaches them: no settings of the guardian's, of git's or of make's."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("MEMORY_GUARDIAN_", "GIT_", "MAKE")) or name in {"MFLAGS", "NO_COLOR", "NOTIFY_SOCKET", "NOTIFY_FD"}:
+            if name.startswith(("MEMORY_GUARDIAN_", "CLAUDE_MPM_", "GIT_", "MAKE")) or name in {
+                "MFLAGS",
+                "NO_COLOR",
+                "NOTIFY_SOCKET",
+                "NOTIFY_FD",
+            }:
                 patch.delenv(name)
         patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
         patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .api import MemoryGuardian as MemoryGuardian
     from .api import ProcessState as ProcessState
     from .config import AgentConfig as AgentConfig
+    from .config import ClaudeEvents as ClaudeEvents
     from .config import CommandConfig as CommandConfig
     from .config import DegradationConfig as DegradationConfig
     from .config import EncryptionConfig as EncryptionConfig
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .config import MemoryGuardianConfig as MemoryGuardianConfig
     from .config import MemoryThresholds as MemoryThresholds
     from .config import MonitoringConfig as MonitoringConfig
+    from .config import MpmConfig as MpmConfig
     from .config import NotificationsConfig as NotificationsConfig
     from .config import PlatformOverrides as PlatformOverrides
     from .config import RestartPolicy as RestartPolicy
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from .probe import MemorySample as MemorySample
     from .protection import RestartProtection as RestartProtection
     from .runner import MemoryAwareRunner as MemoryAwareRunner
+    from .service import AsyncGuardianService as AsyncGuardianService
+    from .service import GuardianService as GuardianService
     from .state.files import StateWriteFailed as StateWriteFailed
     from .state.keys import KeyUnavailable as KeyUnavailable
     from .state.manager import StateManager as StateManager
@@ -59,8 +63,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "api": "MemoryGuardian ProcessState",
     "config": (
-        "AgentConfig CommandConfig DegradationConfig EncryptionConfig HealthConfig HooksConfig LeafRestart MemoryGuardianConfig "
-        "MemoryThresholds MonitoringConfig NotificationsConfig PlatformOverrides RestartPolicy StateConfig"
+        "AgentConfig ClaudeEvents CommandConfig DegradationConfig EncryptionConfig HealthConfig HooksConfig LeafRestart "
+        "MemoryGuardianConfig MemoryThresholds MonitoringConfig MpmConfig NotificationsConfig PlatformOverrides RestartPolicy StateConfig"
     ),
     "degradation.graceful": "GracefulDegradation",
     "health.metrics": "HealthMetrics",
@@ -71,6 +75,7 @@ _MODULES = {
     "probe": "MemorySample",
     "protection": "RestartProtection",
     "runner": "MemoryAwareRunner",
+    "service": "AsyncGuardianService GuardianService",
     "state.files": "StateWriteFailed",
     "state.keys": "KeyUnavailable",
     "state.manager": "StateManager",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from supervisor import ControlCommand, Event, Finding, Redactor, Renderer, Session, Words
+    from supervisor import ControlCommand, Event, Finding, Redactor, Renderer, RunCommand, Session, Words
 
     from .config import GuardianRun
 
@@ -70,19 +70,25 @@ class GuardianApplication:
 
         return COMMANDS
 
+    def run_commands(self) -> Mapping[str, RunCommand]:
+        """The command that those who come from Claude MPM know."""
+        from .mpm.guarded import GUARDED
+
+        return {"run-guarded": GUARDED}
+
     def renderer(self) -> Renderer:
         """The guardian's words for events."""
         from supervisor import Renderer
 
         from .event_config import ConfigurationChanged, ConfigurationRejected
-        from .event_conversation import ConversationCut, ConversationStarted, HooksChanged
+        from .event_conversation import ClaudeHook, ConversationCut, ConversationStarted, HooksChanged
         from .event_state import StateRestored, StatesPruned
         from .event_transcript import ConversationLost, TranscriptDamaged, TranscriptLarge, TranscriptRepaired
         from .words import WORDS, subject
 
         kinds = (
             *(ConfigurationChanged, ConfigurationRejected, StateRestored, StatesPruned),
-            *(ConversationCut, ConversationLost, ConversationStarted, HooksChanged),
+            *(ClaudeHook, ConversationCut, ConversationLost, ConversationStarted, HooksChanged),
             *(TranscriptDamaged, TranscriptLarge, TranscriptRepaired),
         )
         seldom: dict[type[Event], Words] = {kind: kind.words for kind in kinds}

@@ -158,7 +158,24 @@ def _states(context: CommandContext, options: argparse.Namespace) -> int:
     return run(context, options)
 
 
+def _import_mpm(context: CommandContext, options: argparse.Namespace) -> int:
+    from .mpm.importing import run  # here: most people have nothing to import
+
+    return run(context, options)
+
+
+def _add_import_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", nargs="?", help="memory_guardian.yaml; without one, the variables CLAUDE_MPM_... alone")
+    add_json(parser)
+
+
 COMMANDS: Final[Mapping[str, ControlCommand]] = {
+    "import-mpm": ControlCommand(
+        "[FILE] [--json]",
+        "Turn Claude MPM's memory_guardian.yaml and its variables into a configuration, which says what each key has become.",
+        _add_import_options,
+        _import_mpm,
+    ),
     "capture": ControlCommand("[PATH] [--reason TEXT]", "Capture the state of an agent now.", _add_capture_options, _capture),
     "degrade": ControlCommand(
         "PATH MODE [--reason TEXT]", "Ask for a mode of an agent; normal takes that back.", _add_degrade_options, _degrade

@@ -48,6 +48,37 @@ def _conversation(event: ConversationStarted) -> Line:
     return Line(f"{_HOW[event.how]}{named}{cut}{blind}", Tone.BAD if event.cut or event.unheard else Tone.PLAIN)
 
 
+_SAID: Final = {
+    "SessionStart": "is in its conversation",
+    "UserPromptSubmit": "begins a turn",
+    "Stop": "has ended its turn",
+}
+
+
+def _hook(event: ClaudeHook) -> Line:
+    said = f"uses {event.tool or 'a tool'}" if event.hook == "PreToolUse" else _SAID.get(event.hook, f"says {event.hook}")
+    background = ", and tasks go on in the background" if event.background else ""
+    missed = f"; {event.missed} hooks before it are not told" if event.missed else ""
+    return Line(f"{said}{background}{missed}", Tone.PLAIN)
+
+
+@attrs.frozen(repr=False, eq=False)
+class ClaudeHook(Event):
+    """A hook of Claude Code was called: `hook` is its name there.
+
+    `tool` is the tool that is about to be used, where hooks say so; `background` whether tasks go on after the end of a turn. `missed` is
+    how many hooks since the last such event are no events, because there were too many.
+    """
+
+    name: ClassVar[str] = "claude_hook"
+    words: ClassVar[Words] = staticmethod(_hook)
+    hook: str = ""
+    tool: str | None = None
+    session_id: str | None = None
+    background: bool = False
+    missed: int = 0
+
+
 @attrs.frozen(repr=False, eq=False)
 class ConversationStarted(Event):
     """A life of the leaf was started, with these words about its conversation.

@@ -117,7 +117,7 @@ class Monitoring:
             if self._given:
                 leaf.spent = self._protection.history
         self.ledger = ledger
-        channels = [] if directory is None else channels_of(ledger, directory, os.environ)
+        channels = channels_of(ledger, directory, os.environ)
         try:
             async with AsyncExitStack() as telling:
                 if channels:

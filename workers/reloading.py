@@ -24,6 +24,7 @@ FIXED: Final = {
     "hooks": "hooks",
     "notifications": "notifications",
     "encryption": "encryption.key",
+    "mpm": "mpm.monitor",
 }
 """What only a new start can change."""
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,7 @@ from supervisor import (
 from .config import GuardianRun
 from .guardian import GAVE_UP, Outcome, innermost, run_guardian
 from .ledger import Leaf, Ledger
+from .notification.place import monitor_place
 from .redactor import redacted_text
 from .roster import Roster
 from .state.files import StateWriteFailed
@@ -79,9 +81,7 @@ async def run(run: GuardianRun, session: Session) -> int:
         sinks += session.service.sinks(Renderer(WORDS, subject=subject, redact=session.redactor.text))
         if session.event_file is not None:
             sinks.append(session.event_file.write)
-        channels: list[Channel] = []
-        if directory is not None:
-            channels = channels_of(ledger, directory, os.environ)
+        channels = channels_of(ledger, directory, os.environ)
         sinks += [channel.offer for channel in channels]
         if run.resumed is not None and session.is_interactive:
             from .resuming import set_title  # most runs start from nothing
@@ -131,26 +131,40 @@ def scratch(ledger: Ledger, run_id: str, claims: ExitStack, say: Callable[[str],
     return place.path
 
 
-def channels_of(ledger: Ledger, directory: Path, environ: Mapping[str, str]) -> list[Channel]:
+def channels_of(ledger: Ledger, directory: Path | None, environ: Mapping[str, str]) -> list[Channel]:
     """What tells others of events.
 
     Args:
         ledger: Of the run.
-        directory: For their files.
-        environ: Says whether there is a desktop.
+        directory: For their files; where there is none there is Claude MPM alone.
+        environ: Says whether there is a desktop, and where Claude MPM is.
     """
     config = ledger.run.config
     channels: list[Channel] = []
-    if config.hooks.on_event:
+    if config.hooks.on_event and directory is not None:
         from .notification.hook import hook
 
         channels.append(hook(config.hooks, directory, ledger.emit))
-    if config.notifications.desktop and (sys.platform == "darwin" or environ.keys() & {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"}):
+    if (
+        config.notifications.desktop
+        and directory is not None
+        and (sys.platform == "darwin" or environ.keys() & {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"})
+    ):
         from .notification.desktop import desktop
 
         found = desktop(environ, ledger.emit, titled)
         channels += [found] if found is not None else []
+    if (place := monitor_place(config.mpm.monitor, environ)) is not None:
+        from .notification.monitor import MonitorChannel
+
+        channels.append(MonitorChannel(place, ledger.emit, partial(about, ledger)))
     return channels
+
+
+def about(ledger: Ledger, path: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """The conversation and the working directory that a path is about; None for what it has not."""
+    leaf = ledger.leaf_at(path)
+    return (None, None) if leaf is None else (leaf.session, leaf.agent.command.working_directory)
 
 
 def titled(event: Event) -> tuple[str, str]:
@@ -167,7 +181,8 @@ def told(ledger: Ledger, session: Session, console: Console) -> list[Callable[[R
     renderer = Renderer(WORDS, subject=subject, color=wants_color(session.stderr_is_terminal, os.environ))
 
     def say(record: Record) -> None:
-        line = renderer.line(record)
+        # turns are what a person sees anyway; a reader of events may want them
+        line = None if record.event.name == "claude_hook" else renderer.line(record)
         if line is not None:
             console.say(line)
 

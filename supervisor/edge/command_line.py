@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .application import Session, is_attribute, load_attribute, new_run_id
+from .loop_options import add_loop_options, loop_faults
 from .parser import Formatter, Parser, joined_values, takes_next
 from .saying import FAULT, Unwritten, complain, flushed, say, unwritten
 from .subcommands import OWN, listed
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .control.commands import ControlCommand
     from .event_file import EventFile
     from .redactor import Redactor
+    from .run_command import RunCommand
     from .seam import Application
 
 USAGE, GAVE_UP, INTERRUPTED = 2, 75, 130
@@ -40,7 +42,6 @@ SUBCOMMANDS: Final = ("run", "app", "check", "demo", "doctor")
 CONTROL: Final = ("status", "events", "restart", "stop")
 """Those that talk to a run; an application has more of its own."""
 LATER: Final = ("top",)
-BACKENDS: Final = ("trio", "asyncio")
 
 
 def main(argv: Sequence[str] | None = None, *, application: str = DEFAULT_APPLICATION, environ: Mapping[str, str] | None = None) -> int:
@@ -103,7 +104,8 @@ class _Program:
             raise UsageError([Fault(first, "not available in this version")])
         rest = before if first is None else before[1:]
         if first is not None and first not in SUBCOMMANDS:
-            return self._talk(first, rest, command)
+            other = self._run_commands().get(first) if first not in CONTROL else None
+            return self._talk(first, rest, command) if other is None else self._run_as(first, other, rest, command)
         others = {"app": self._app, "check": self._check, "demo": self._demo, "doctor": self._doctor}
         if first in others:
             return others[first](rest, command)
@@ -117,7 +119,7 @@ class _Program:
         )
         parser.after = self._listed
         parser.add_argument("--version", action="store_true", help="print the version and where this program is, and exit")
-        self._add_loop_options(parser)
+        add_loop_options(parser)
         if "--version" in words:
             from .version import version
 
@@ -131,9 +133,18 @@ class _Program:
         options.command = command
         return self._start("run", application, options, application.configure)
 
+    def _run_as(self, first: str, other: RunCommand, words: list[str], command: list[str] | None) -> int:
+        """A run with options of its own."""
+        parser = self._parser(f"{first} {other.usage}", "", other.description)
+        add_loop_options(parser)
+        other.add_options(parser)
+        options = self._parse(parser, words, command, [first])
+        options.command = command
+        return self._start("run", self._load(), options, other.configure)
+
     def _demo(self, words: list[str], command: list[str] | None) -> int:
         parser = self._parser("demo [options]", "", OWN["demo"])
-        self._add_loop_options(parser)
+        add_loop_options(parser)
         self._no_command("demo", command)
         options = self._parse(parser, words, command, ["demo"])
         application = self._load()
@@ -160,7 +171,7 @@ class _Program:
         """A subcommand that talks to a run."""
         own = self._subcommands()
         if first not in CONTROL and first not in own:
-            raise UsageError([self._no_subcommand([first, *words], command, own)])
+            raise UsageError([self._no_subcommand([first, *words], command, [*own, *self._run_commands()])])
         from .control.commands import COMMANDS, CommandContext, perform
 
         told = own[first] if first in own else COMMANDS[first]
@@ -173,18 +184,28 @@ class _Program:
         return perform(told, CommandContext(self.environ, self.name, self._loaded), options)
 
     def _subcommands(self) -> Mapping[str, ControlCommand]:
-        """Those of the application; one that cannot be loaded is no answer to a word that nobody knows."""
+        return self._offered("subcommands")
+
+    def _run_commands(self) -> Mapping[str, RunCommand]:
+        return self._offered("run_commands")
+
+    def _offered(self, what: str) -> Mapping[str, Any]:
+        """What the application offers, which may be nothing; one that cannot be loaded is no answer to a word that nobody knows."""
         try:
-            # an application may have none
-            return getattr(self._loaded(), "subcommands", dict)()
+            return getattr(self._loaded(), what, dict)()
         except UsageError:
             return {}
 
     def _listed(self, width: int) -> str:
         from .control.commands import COMMANDS
 
-        own = self._subcommands()
-        return listed(OWN, {name: one.description for name, one in {**COMMANDS, **own}.items()}, self.name, width)
+        own, others = self._subcommands(), self._run_commands()
+        return listed(
+            {**OWN, **{name: one.description for name, one in others.items()}},
+            {name: one.description for name, one in {**COMMANDS, **own}.items()},
+            self.name,
+            width,
+        )
 
     def _doctor(self, words: list[str], command: list[str] | None) -> int:
         parser = self._parser(
@@ -210,14 +231,14 @@ class _Program:
     def _app(self, words: list[str], command: list[str] | None) -> int:
         parser = self._parser("app MODULE:ATTRIBUTE [options]", "", OWN["app"])
         parser.add_argument("tree", metavar="MODULE:ATTRIBUTE", nargs="?", help="a Supervisor, or a function that returns one")
-        self._add_loop_options(parser)
+        add_loop_options(parser)
         self._no_command("app", command)
         options = self._parse(parser, words, command, ["app"])
         if options.tree is None:
             raise UsageError([f"app needs a tree: {self.name} app MODULE:ATTRIBUTE"])
         from .trees import load_tree, run_tree
 
-        faults = _loop_faults(options)
+        faults = loop_faults(options)
         tree = None
         try:
             tree = load_tree(options.tree)
@@ -229,7 +250,7 @@ class _Program:
 
     def _start(self, kind: str, application: Application, options: argparse.Namespace, configure: Callable[..., Any]) -> int:
         """Check everything, then run it."""
-        faults = _loop_faults(options)
+        faults = loop_faults(options)
         configured: Any = None
         try:
             configured = configure(options, self.environ)
@@ -312,11 +333,6 @@ class _Program:
             formatter_class=Formatter,
         )
 
-    def _add_loop_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--backend", metavar="trio|asyncio", default="trio", help="the event loop; default: trio")
-        parser.add_argument("--events", metavar="FILE", help="append all events to FILE as JSON Lines")
-        parser.add_argument("--no-control", action="store_true", help="do without the socket that status, events, restart and stop talk to")
-
     def _parse(self, parser: Parser, words: list[str], command: list[str] | None, prefix: list[str]) -> argparse.Namespace:
         options, extra = parser.parse_known_args(joined_values(words))
         if not extra:
@@ -369,19 +385,6 @@ def _open_events(path: str, redactor: Redactor) -> EventFile:
     from .event_file import EventFile
 
     return EventFile(path, redactor=redactor)
-
-
-def _loop_faults(options: argparse.Namespace) -> list[Fault]:
-    """What is wrong with the options that the launcher itself reads."""
-    faults: list[Fault] = []
-    if options.backend not in BACKENDS:
-        faults.append(Fault("--backend", f"expected trio or asyncio, got {quote(options.backend)}"))
-    if options.events is not None:
-        from .event_file import EventFile
-
-        fault = EventFile.fault(options.events)
-        faults += [fault] if fault else []
-    return faults
 
 
 def _is_terminal(fd: int) -> bool:

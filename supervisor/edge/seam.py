@@ -11,6 +11,7 @@ from .control.commands import ControlCommand
 from .finding import Check
 from .redactor import Redactor
 from .render import Renderer
+from .run_command import RunCommand
 
 
 class Application(Protocol):
@@ -55,6 +56,9 @@ class Application(Protocol):
 
     def subcommands(self) -> Mapping[str, ControlCommand]:
         """Subcommands of the application's own, which talk to a run of it, by name. May be left out where there are none."""
+
+    def run_commands(self) -> Mapping[str, RunCommand]:
+        """Other ways to say ``run``, with options of their own, by name. May be left out where there are none."""
 
     def renderer(self) -> Renderer:
         """The application's words for events that came from a run of it. May be left out where it has none."""

@@ -11,12 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor import ControlCommand, Redactor, Renderer
+from supervisor import ControlCommand, Redactor, Renderer, RunCommand
 from supervisor.edge.application import Session
 from supervisor.edge.command_line import CONTROL, LATER, SUBCOMMANDS, main, split
 from supervisor.edge.control.commands import COMMANDS
@@ -26,6 +27,7 @@ from supervisor.edge.signals import StopRequest, handled_signals
 from supervisor.edge.subcommands import OWN
 from tests.support import ROOT, Finished, Program, eventually_sync, read_events, running
 from workers import config
+from workers.application import GuardianApplication
 from workers.control_commands import COMMANDS as GUARDIAN
 
 APPLICATION = """
@@ -454,8 +456,9 @@ def test_help_names_every_subcommand() -> None:
         assert (said.returncode, said.stderr) == (0, "")
         lines = [line.split(None, 1) for line in said.stdout.partition("subcommands")[2].splitlines() if line[2:3].strip()]
         first = {line[0]: line[1] for line in lines if len(line) == 2}
-        everything = {**OWN, **{name: one.description for name, one in {**COMMANDS, **GUARDIAN}.items()}}
-        assert set(everything) == {*SUBCOMMANDS, *CONTROL, *GUARDIAN} - {"run"}
+        told: dict[str, Any] = {**COMMANDS, **GUARDIAN, **GuardianApplication().run_commands()}
+        everything = {**OWN, **{name: one.description for name, one in told.items()}}
+        assert set(everything) == {*SUBCOMMANDS, *CONTROL, *GUARDIAN, "run-guarded"} - {"run"}
         for name, description in everything.items():
             assert description.startswith(first[name]) and (columns == "40" or description == first[name])
         assert all(len(line) <= int(columns) for line in said.stdout.partition("subcommands")[2].splitlines()[:-1])
@@ -542,6 +545,9 @@ class Configured:
         return ()
 
     def subcommands(self) -> Mapping[str, ControlCommand]:
+        return {}
+
+    def run_commands(self) -> Mapping[str, RunCommand]:
         return {}
 
     def renderer(self) -> Renderer:

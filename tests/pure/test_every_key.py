@@ -86,6 +86,8 @@ SHOWN = {
     "hooks.concurrency": f"{REAL}::test_so_many_hooks_run_at_once",
     "hooks.summarizer": "e2e/test_states_summary.py::test_a_command_of_the_users_in_place_of_ours",
     "hooks.summarizer_timeout": "e2e/test_states_summary.py::test_one_that_takes_too_long_is_ended",
+    "hooks.claude_code": "pure/test_claude_hook_events.py::test_which_are_events",
+    "mpm.monitor": "process/test_monitor.py::test_where_it_is_said_to_be",
     "notifications.desktop": f"{TOLD}::test_the_desktop_is_told",
     "encryption.key": "process/test_state_worker.py::test_what_is_captured_is_encrypted_where_that_is_configured",
     "state.max_age_days": f"{STATES}::test_every_limit_is_the_configured_one",

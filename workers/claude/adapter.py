@@ -24,6 +24,7 @@ from ..state.files import StateWriteFailed, write_atomic
 from . import banner
 from .continuation import Continuation, Life
 from .exits import judged
+from .hook_events import Allowance
 from .notices import Notice, TurnCut
 from .on_disk import is_answered
 from .piped import PipedPrompt
@@ -53,6 +54,7 @@ class ClaudeAdapter:
         is_crash_only: Whether only its crashes are failures.
         go_on: Says what it is told to go on with a turn that was cut; empty for nothing.
         unheard: Why there are no hooks; empty when there are.
+        tools: Whether its hooks say which tool is used.
         on_session: Called with each conversation that it comes to be in.
         recovery: Looks after its conversation between its lives; None for nobody.
         parts: Keeps account of what the parts of its tree grow by; None where nobody does.
@@ -63,6 +65,7 @@ class ClaudeAdapter:
         why: Says why the life before is over.
 
     Attributes:
+        allowance: How many of its hooks may become events.
         turn: What is known of its turns, by hooks and looks.
         generation: Of its present life.
         unheard: Why hooks do not tell of its present life; empty when they do.
@@ -80,6 +83,7 @@ class ClaudeAdapter:
         is_crash_only: bool,
         go_on: Callable[[], str] = lambda: "",
         unheard: str = "",
+        tools: bool = False,
         on_session: Callable[[str | None], object] = lambda session_id: None,
         recovery: Recovery | None = None,
         parts: LeafParts | None = None,
@@ -92,7 +96,8 @@ class ClaudeAdapter:
         self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
         self.stream, self.piped = stream, piped
         self._listen, self._was_cut = listen, False
-        self._mode, self._settings, self._pipe = mode, settings, pipe
+        self._mode, self._settings, self._pipe, self._tools = mode, settings, pipe, tools
+        self.allowance = Allowance()
         self._is_given, self.began = False, 0.0
         self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
         self.unheard, self._switches = unheard, Switches()
@@ -269,9 +274,8 @@ class ClaudeAdapter:
             raise SettingsUnreadable(switched)
         given = self.continuation.command.settings
         told = self._tell()
-        settings = with_hooks(
-            given, self.continuation.directory, os.fspath(self._pipe), f"{self.number} {generation}", self.environment.get(MODE_FILE), told
-        )
+        life, mode = f"{self.number} {generation}", self.environment.get(MODE_FILE)
+        settings = with_hooks(given, self.continuation.directory, os.fspath(self._pipe), life, mode, told, tools=self._tools)
         if self._is_shown:
             assert self._shown is not None
             settings = self._shown.equipped(settings, self.continuation)

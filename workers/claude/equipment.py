@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ..config import LeafRestart
+from ..config import ClaudeEvents, LeafRestart
 from ..event import NotificationFailed
 from ..probe.parts import LeafParts
 from ..state.files import StateWriteFailed, private_directory, project_key
@@ -98,6 +98,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         is_crash_only=agent.command.restart is LeafRestart.CRASH,
         go_on=lambda: leaf.agent.restart_policy.continue_prompt,
         unheard=unheard,
+        tools=run.config.hooks.claude_code is ClaudeEvents.TOOLS,
         on_session=partial(_in_conversation, leaf),
         recovery=Recovery(continuation, store, project_key(agent.command.working_directory)),
         parts=leaf.parts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +15,12 @@ import attrs
 
 from supervisor import Value
 
-from .settings import STARTED, TOLD, USED
+from .settings import STARTED, USED
 
 PIPE: Final = "claude.hooks"
 _BLOCK: Final = 64 * 1024
 _LONGEST: Final = 64 * 1024
+_TOOL: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,200}")
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -31,7 +33,7 @@ class Told(Value):
         event: Which hook.
         session_id: The conversation, when it has begun.
         transcript: Its file, likewise.
-        tool: Which tool is called, if the hook says so; empty if not.
+        tool: The tool that is about to be used, where the hook says that: its name, or `MCP` for one of any MCP server.
     """
 
     number: int
@@ -39,7 +41,7 @@ class Told(Value):
     event: str
     session_id: str | None = None
     transcript: str | None = None
-    tool: str = ""
+    tool: str | None = None
 
 
 class HookPipe:
@@ -98,8 +100,7 @@ def heard(line: bytes) -> Told | None:
         return None
     told = Told(int(number), int(generation), event.decode())
     if told.event == USED:
-        tool = more.decode(errors="replace")
-        return attrs.evolve(told, tool=tool) if tool in TOLD else told
+        return attrs.evolve(told, tool=more.decode()) if _TOOL.fullmatch(more) else told
     if told.event != STARTED:
         return told
     try:

@@ -35,6 +35,7 @@ TOOLS: Final = (
 TOLD: Final = frozenset((*TOOLS, MCP))
 """All that it may say of a tool; of one that is not among them it says that there is one."""
 
+_RARE: Final = f"^(?!({'|'.join(TOOLS)})$).*$"
 _OTHERS: Final = f"^(?!({'|'.join(TOOLS)})$|mcp__).*$"
 
 _WHY: Final = "because its memory is high and it could not be restarted"
@@ -63,6 +64,8 @@ LIMIT: Final = 5
 
 GUARD_LIMIT: Final = 600
 """Seconds that one may take that refuses: the program runs the tool when they are over, also on a machine that swaps."""
+_HEAD: Final = 4096
+_TOOL: Final = '\'"tool_name":"\''
 
 LARGEST: Final = 4 << 20
 """Bytes of settings that are read."""
@@ -73,7 +76,14 @@ class SettingsUnreadable(Exception):
 
 
 def with_hooks(
-    given: tuple[str, ...], directory: str, pipe: str, life: str, mode: str | None = None, told: str | None = None
+    given: tuple[str, ...],
+    directory: str,
+    pipe: str,
+    life: str,
+    mode: str | None = None,
+    told: str | None = None,
+    *,
+    tools: bool = False,
 ) -> dict[str, Any]:
     """What a life is to be given as settings.
 
@@ -84,6 +94,7 @@ def with_hooks(
         life: The words that their lines begin with.
         mode: The file with the leaf's mode, which our hooks enforce; None where there is none.
         told: The file with what it is told as it begins its conversation, as a hook prints it; None for nothing.
+        tools: Whether they say of the rarer tools and those of MCP servers, too, which one is used, for what it costs to read that.
 
     Raises:
         SettingsUnreadable: What was given is not what the program could read, or has it run no hooks.
@@ -94,7 +105,7 @@ def with_hooks(
     theirs = settings.get("hooks", {})
     if not isinstance(theirs, dict) or not all(isinstance(groups, list) for groups in theirs.values()):
         raise SettingsUnreadable("its hooks are no lists by event")
-    ours = hooks(pipe, life, mode)
+    ours = hooks(pipe, life, mode, tools=tools)
     if told is not None:
         # with the first prompt: what is told at the start does not reach the model of 2.0.77
         once = shlex.quote(f"{told}.once")
@@ -160,7 +171,7 @@ def off_switch(places: Iterable[Path], managed: Path = MANAGED) -> str | None:
     return None
 
 
-def hooks(pipe: str, life: str, mode: str | None = None) -> dict[str, list[dict[str, Any]]]:
+def hooks(pipe: str, life: str, mode: str | None = None, *, tools: bool = False) -> dict[str, list[dict[str, Any]]]:
     """Our hooks, by event: each a few words for a shell that starts nothing but what is built into it, except where it reads.
 
     Opened for reading and writing, a named pipe never waits for somebody to read it. What fails while telling is not the agent's affair:
@@ -174,14 +185,18 @@ def hooks(pipe: str, life: str, mode: str | None = None) -> dict[str, list[dict[
     # a quotation mark within a text is escaped, so this is never found in what somebody has said
     running = f"case $(cat) in *'\"background_tasks\":[{{'*) ended={BACKGROUND};; *) ended={STOPPED};; esac"
     say[STOPPED] = f"{running}; printf '%s\\n' {shlex.quote(begin)}\"$ended\" {to}"
+    if tools:
+        # its name comes before what it is given, which can be long, and a quotation mark within a text is escaped
+        named = f"told=$(head -c {_HEAD}); case $told in *{_TOOL}*) told=${{told#*{_TOOL}}}; told=${{told%%'\"'*}};; *) told=;; esac"
+        say[USED] = f"{named}; printf '%s\\n' {shlex.quote(f'{begin}{USED} ')}\"$told\" {to}"
     if mode is not None:
         # a prompt that is refused begins no turn
         say[PROMPTED] = f"{_cases(mode, {'emergency': _refuse(_EMERGENCY), 'warning|read_only': _tell(_WARNING)})}; {say[PROMPTED]}"
     made: dict[str, list[dict[str, Any]]] = {}
     for event, command in say.items():
-        made[event] = [_group(command, _OTHERS if event == USED else None)]
+        made[event] = [_group(command, None if event != USED else _RARE if tools else _OTHERS)]
     # one of them alone runs for each call
-    for word, matcher in (*((tool, tool) for tool in TOOLS), (MCP, "mcp__.*")):
+    for word, matcher in (*((tool, tool) for tool in TOOLS), *(() if tools else ((MCP, "mcp__.*"),))):
         made[USED].append(_group(f"printf '%s\\n' {shlex.quote(f'{begin}{USED} {word}')} {to}", matcher))
     if mode is not None:
         allowed = {"normal|warning": "exit 0", "read_only|emergency": _refuse(_READ_ONLY), "*": _refuse(_DOUBT)}

@@ -18,8 +18,9 @@ from ..state.restore import is_session
 from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
 from .behind import subagent_works, tool_runs
+from .hook_events import hook_event
 from .on_disk import is_answered, is_open
-from .settings import BACKGROUND, PROMPTED, STOPPED
+from .settings import BACKGROUND, MCP, PROMPTED, STOPPED, TOLD
 from .turn import QUIET, Seen, Turn, heard, looked, seen_alone
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def take(ledger: Ledger, told: Told) -> None:
             adapter.answered()
         if leaf.parts is not None:
             accounted(ledger, leaf, leaf.parts, told)
+        tell(ledger, leaf, adapter, told)
         moved(ledger, leaf, adapter, heard(adapter.turn, told.event, anyio.current_time(), time.time()))
 
 
@@ -94,9 +96,18 @@ def accounted(ledger: Ledger, leaf: Leaf, parts: LeafParts, told: Told) -> None:
     """Keep account of what a leaf grows by: up to a call it came with the tools before that."""
     if told.event == PROMPTED:
         parts.prompted(anyio.current_time())
-    elif told.tool:
+    elif told.tool and (word := MCP if told.tool.startswith("mcp__") else told.tool) in TOLD:
         looked_at(ledger, leaf)
-        parts.used(told.tool)
+        parts.used(word)
+
+
+def tell(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, told: Told) -> None:
+    """Publish what a hook said, if that is wanted."""
+    wanted, now = ledger.run.config.hooks.claude_code, anyio.current_time()
+    session_id = adapter.continuation.session_id
+    adapter.allowance, event = hook_event(wanted, adapter.allowance, told.event, told.tool, session_id, now)
+    if event is not None:
+        ledger.emit(evolve(event, path=leaf.path, generation=told.generation))
 
 
 async def look(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:

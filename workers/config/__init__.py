@@ -1,6 +1,7 @@
 """The guardian's configuration: every key with its default and its rules, and what a run makes of it.
 
 model        the classes, which mirror the tables of the file
+mpm          Claude MPM beside us
 thresholds   from what was given to bytes
 host         this host's memory limit, and where state goes
 captured     what the subcommands about captured states need to know; imported by them alone
@@ -12,6 +13,7 @@ from __future__ import annotations
 from .host import default_state_dir, host_limit_bytes
 from .model import (
     AgentConfig,
+    ClaudeEvents,
     CommandConfig,
     DegradationConfig,
     EncryptionConfig,
@@ -29,12 +31,14 @@ from .model import (
     WorkersConfig,
     illegal_name,
 )
+from .mpm import MpmConfig
 from .run import Agent, GuardianRun, Resumed, add_options, check, checked, config_of, configure, described, resolved, summary
 from .thresholds import resolve
 
 __all__ = [
     "Agent",
     "AgentConfig",
+    "ClaudeEvents",
     "CommandConfig",
     "DegradationConfig",
     "EncryptionConfig",
@@ -46,6 +50,7 @@ __all__ = [
     "MemoryGuardianConfig",
     "MemoryThresholds",
     "MonitoringConfig",
+    "MpmConfig",
     "NotificationsConfig",
     "PlatformOverrides",
     "RestartPolicy",

@@ -32,6 +32,7 @@ from supervisor import (
 )
 
 from ..policy.pressure import Intervals
+from .mpm import MpmConfig
 
 LONGEST_NAME: Final = 64
 
@@ -50,6 +51,14 @@ class Isolation(Enum):
 
     TASK = "task"
     PROCESS = "process"
+
+
+class ClaudeEvents(Enum):
+    """Which of Claude Code's own hooks are events: none, those of turns, those and each use of a tool."""
+
+    OFF = "off"
+    TURNS = "turns"
+    TOOLS = "tools"
 
 
 _WAYS: Final = "spawn, fd, notify or line:REGEX"
@@ -190,6 +199,7 @@ class HooksConfig(ConfigSection):
     concurrency: int = config_key(integer(1, 64), 1)
     summarizer: tuple[str, ...] = config_key(words(first="command"), ())
     summarizer_timeout: float = config_key(seconds(above=True), 30.0)
+    claude_code: ClaudeEvents = config_key(word(ClaudeEvents), ClaudeEvents.TURNS)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -294,5 +304,6 @@ class MemoryGuardianConfig(ConfigSection):
     notifications: NotificationsConfig = config_table(NotificationsConfig, "notifications")
     encryption: EncryptionConfig = config_table(EncryptionConfig, "encryption")
     state: StateConfig = config_table(StateConfig, "state")
+    mpm: MpmConfig = config_table(MpmConfig, "mpm")
     agents: tuple[AgentConfig, ...] = config_tables(AgentConfig, "agents")
     platform_overrides: PlatformOverrides = config_platforms(PlatformOverrides, "platform")

@@ -159,6 +159,32 @@ def configure(options: argparse.Namespace, environ: Mapping[str, str]) -> Guardi
     return attrs.evolve(_finish(loaded, options.config, dry_run=options.dry_run), again=partial(configure, options, environ))
 
 
+def configure_values(
+    values: Mapping[tuple[str, str], tuple[str, object]],
+    environ: Mapping[str, str],
+    *,
+    file: str | None = None,
+    notes: Iterable[str] = (),
+    faults: Iterable[Fault] = (),
+) -> GuardianRun:
+    """The run that values and environment describe, where they come from something else than a file of ours.
+
+    Args:
+        values: Per table and key where it was said, for faults, and the value; they override the environment.
+        environ: The environment.
+        file: What it was read from.
+        notes: What a person should know beside what is found here.
+        faults: What is wrong already.
+
+    Raises:
+        UsageError: All faults.
+    """
+    loaded = load_config(MemoryGuardianConfig, environ=environ, prefix=PREFIX, not_ours=(MODE_FILE,), options=values)
+    loaded.faults[:0] = faults
+    run = _finish(loaded, file)
+    return attrs.evolve(run, notes=(*notes, *run.notes))
+
+
 def check(file: str | None, environ: Mapping[str, str]) -> str:
     """What a file and the environment amount to on this host, for a person.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import ClassVar, Final
 
 import anyio
 import attrs
@@ -37,7 +37,10 @@ class Channel:
         lost: Records that found the queue full.
         trouble: What went wrong the last time; None when nothing did.
         silent: Whether failures are no events any more, because the last event has been.
+        patience: Seconds for which it is waited at the end, as far as the others leave them.
     """
+
+    patience: ClassVar[float] = LAST_WORDS
 
     def __init__(
         self,
@@ -110,8 +113,9 @@ class Channel:
 
     @property
     def said(self) -> str:
-        """For a summary: what was lost and what is wrong; empty when all is well."""
-        lost = [f"{self.lost} events lost"] if self.lost else []
+        """For a summary: what was lost, or still waits when it is over, and what is wrong; empty when all is well."""
+        missing = self.lost + len(self._waiting)
+        lost = [f"{missing} events lost"] if missing else []
         return "; ".join([*lost, *([self.trouble] if self.trouble is not None else [])])
 
     async def drained(self) -> None:
@@ -160,5 +164,6 @@ async def _drained(channels: Iterable[Channel], hurried: Callable[[], Awaitable[
 
         tasks.start_soon(leave)
         for channel in channels:
-            await channel.drained()
+            with anyio.move_on_after(channel.patience):
+                await channel.drained()
         tasks.cancel_scope.cancel()
