@@ -72,7 +72,7 @@ def relayed(folder: Path, backend: str, *options: str) -> Iterator[Run]:
     words = f"{sys.executable} -I -S {ROOT / 'tests' / 'children' / 'stream_json.py'} {folder / 'log'}"
     program.write_text(f"#!/bin/sh\nexec {words}\n")
     program.chmod(0o755)
-    guardian = ("--backend", backend, "--events", folder / "events.jsonl", "--state-dir", folder / "state", *options)
+    guardian = ("--backend", backend, "--events", f"{folder}/events.jsonl", "--state-dir", f"{folder}/state", *options)
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "supervisor", *guardian, "--", program, *STREAMS],
