@@ -29,6 +29,18 @@ _HOW: Final = {
 }
 
 
+def _cut(event: ConversationCut) -> Line:
+    said = []
+    if event.prompts:
+        again = f", {event.resent} of which are said again" if event.resent else ""
+        said.append(f"{len(event.prompts)} of your prompts got no answer{again}")
+    if event.torn_bytes:
+        said.append(f"{event.torn_bytes} bytes of a line that was not written to its end")
+    if event.dropped:
+        said.append(f"{event.dropped} of your answers to what it had asked")
+    return Line(f"what its end cut: {'; '.join(said)}", Tone.BAD)
+
+
 def _conversation(event: ConversationStarted) -> Line:
     named = f" {event.session_id}" if event.session_id is not None else ""
     cut = "; its last turn was cut" if event.cut else ""
@@ -50,3 +62,19 @@ class ConversationStarted(Event):
     session_id: str | None = None
     cut: bool = False
     unheard: str = ""
+
+
+@attrs.frozen(repr=False, eq=False)
+class ConversationCut(Event):
+    """A life that was talked to in lines ended, and this went with it.
+
+    `prompts` are the beginnings of those that it had been given and had not answered, as lines; `resent` of them go to the next life.
+    `torn_bytes` is what it had written of a line that has no end. `dropped` counts the answers to what it had asked.
+    """
+
+    name: ClassVar[str] = "conversation_cut"
+    words: ClassVar[Words] = staticmethod(_cut)
+    prompts: tuple[str, ...] = ()
+    resent: int = 0
+    torn_bytes: int = 0
+    dropped: int = 0

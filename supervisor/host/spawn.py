@@ -171,7 +171,7 @@ def spawn(
     env: Mapping[str, str | None] | None = None,
     variables: Mapping[str, str] | None = None,
     cwd: str | None = None,
-    stdin: Redirect = "inherit",
+    stdin: Redirect | int = "inherit",
     stdout: Redirect | int = "inherit",
     stderr: Redirect | int = "inherit",
     pass_fds: tuple[int, ...] = (),
@@ -189,7 +189,7 @@ def spawn(
         env: Additions to our environment; None removes a variable.
         variables: More additions, few and no secrets: with them alone the environment need not be copied.
         cwd: Its working directory; None for ours.
-        stdin: Where its input comes from.
+        stdin: Where its input comes from; a number is a descriptor of ours.
         stdout: Where its output goes to; a number is a descriptor of ours.
         stderr: Where its errors go to, likewise.
         pass_fds: Descriptors it inherits under the same numbers, besides the standard ones.

@@ -47,6 +47,11 @@ def check_path(name: str, value: object, *, where: str) -> None:
         raise InvalidField(name, value, f"a path: {WORD}", where=where)
 
 
+def is_descriptor(value: object) -> bool:
+    """Whether a value is the number of a descriptor."""
+    return type(value) is int and value >= 0
+
+
 def check_kill_timeout(value: object, *, where: str) -> None:
     """Refuse what is no time after a kill.
 

@@ -24,7 +24,7 @@ from ..host.sentry import Post, watch_over
 from ..host.spawn import Redirect, spawn
 from ..host.tree import Tree
 from ..host.waitstatus import AbnormalExit, WaitStatus, classify
-from .arguments import WORD, check_environment, check_kill_timeout, check_path, check_watchdog, is_word
+from .arguments import WORD, check_environment, check_kill_timeout, check_path, check_watchdog, is_descriptor, is_word
 from .enclosing import check_limits, enclose, say
 from .readiness import Ready, ReadyLine, ReadyProbe, readiness
 from .running import RunningCommand as RunningCommand
@@ -40,6 +40,7 @@ NOTIFY_FD: Final = "NOTIFY_FD"
 
 _SIGKILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LONGEST_TAIL: Final = 1000
+_AS_IS: Final = (str, PathLike, int)
 _AT_ONCE: Final = 0.001
 """Seconds between an end and the start of the next life that nothing delays."""
 
@@ -54,9 +55,9 @@ class Command(Value):
     ready: Ready = attrs.field(default="spawn", converter=readiness, kw_only=True)
     watchdog: float | None = attrs.field(default=None, kw_only=True)
     stop_signal: int = attrs.field(default=signal.SIGTERM, kw_only=True)
-    stdin: Redirect = attrs.field(default="inherit", kw_only=True)
-    stdout: Target = attrs.field(default="inherit", kw_only=True)
-    stderr: Target = attrs.field(default="inherit", kw_only=True)
+    stdin: Redirect | int = attrs.field(default="inherit", kw_only=True)
+    stdout: Target | int = attrs.field(default="inherit", kw_only=True)
+    stderr: Target | int = attrs.field(default="inherit", kw_only=True)
     tail: int | None = attrs.field(default=None, kw_only=True)
     terminal: Literal["auto", "never"] = attrs.field(default="auto", kw_only=True)
     abnormal: AbnormalExit = attrs.field(default=AbnormalExit.FAILURE, kw_only=True)
@@ -75,7 +76,8 @@ class Command(Value):
         check_environment(self.env, where=where)
         if self.cwd is not None:
             check_path("cwd", self.cwd, where=where)
-        check_path("stdin", self.stdin, where=where)
+        if not is_descriptor(self.stdin):
+            check_path("stdin", self.stdin, where=where)
         check_watchdog(self.watchdog, where=where)
         if self.terminal not in ("auto", "never"):
             raise InvalidField("terminal", self.terminal, '"auto" or "never"', where=where)
@@ -92,13 +94,14 @@ class Command(Value):
         if not isinstance(self.sentry, bool):
             raise InvalidField("sentry", self.sentry, "True or False", where=where)
         for name, target in (("stdout", self.stdout), ("stderr", self.stderr)):
-            if not isinstance(target, str) or not target:
+            if not is_descriptor(target) and (not isinstance(target, str) or not target):
                 from .output import check_target
 
                 check_target(name, target)
-        if isinstance(self.ready, ReadyLine) and self.stdout == "null" and self.stderr in ("null", "stdout"):
+        unread = (self.stdout == "null" or is_descriptor(self.stdout), self.stderr in ("null", "stdout") or is_descriptor(self.stderr))
+        if isinstance(self.ready, ReadyLine) and all(unread):
             outputs = {"ready": str(self.ready), "stdout": self.stdout, "stderr": self.stderr}
-            raise BadCombination(outputs, 'an output that is not "null", or there is no line to be read', where=where)
+            raise BadCombination(outputs, 'an output that is not "null" and no descriptor, or there is no line to be read', where=where)
         if self.tail is not None and not (is_count(self.tail) and self.tail <= _LONGEST_TAIL):
             raise InvalidField("tail", self.tail, f"None or a number of lines, at most {_LONGEST_TAIL}", where=where)
         check_limits(self.limits, self.cgroup, ("auto", "memory", "never"), where=where)
@@ -214,7 +217,7 @@ class Command(Value):
             notifications = Notifications.open(acknowledges=self.ready == "notify", watchdog=self.watchdog)
             fittings.companions.append(notifications)
             fittings.variables.update(notifications.variables)
-        if self.tail or looking is not None or not isinstance(stdout, str | PathLike) or not isinstance(stderr, str | PathLike):
+        if self.tail or looking is not None or not isinstance(stdout, _AS_IS) or not isinstance(stderr, _AS_IS):
             from .output import Output  # here: most outputs are inherited
 
             look = None if looking is None else looking.look
@@ -282,9 +285,9 @@ def command(
     ready: Ready = "spawn",
     watchdog: float | None = None,
     stop_signal: int = signal.SIGTERM,
-    stdin: Redirect = "inherit",
-    stdout: Target = "inherit",
-    stderr: Target = "inherit",
+    stdin: Redirect | int = "inherit",
+    stdout: Target | int = "inherit",
+    stderr: Target | int = "inherit",
     tail: int | None = None,
     terminal: Literal["auto", "never"] = "auto",
     abnormal: AbnormalExit = AbnormalExit.FAILURE,
@@ -311,8 +314,9 @@ def command(
             until it is asked to end. Otherwise its main process gets SIGABRT, all of it is killed 5 s later, and its end is abnormal.
             None for no watchdog. Linux only.
         stop_signal: What it gets, with its process group, when it is to end.
-        stdin: Where its input comes from: ``"inherit"``, ``"null"`` or a file.
-        stdout: Where its output goes to: ``"inherit"``, ``"null"`` or the path of a file that it appends to, all without a pipe; or through
+        stdin: Where its input comes from: ``"inherit"``, ``"null"``, a file, or the number of a descriptor of ours.
+        stdout: Where its output goes to: ``"inherit"``, ``"null"``, the path of a file that it appends to, or the number of a descriptor of
+            ours, which each life gets and which stays ours to close, all without a pipe that is read here; or through
             one that is read here, whatever happens: a `RotatingFile`, `Lines` for the event stream, or a function that is called with
             each chunk of bytes on the event loop's thread and must return soon (one that raises is reported and not called again).
         stderr: Where its errors go to, likewise; ``"stdout"`` for wherever that goes.

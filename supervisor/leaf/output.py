@@ -137,8 +137,8 @@ class Output:
     def open(
         cls,
         ticket: Ticket,
-        stdout: Target,
-        stderr: Target,
+        stdout: Target | int,
+        stderr: Target | int,
         tail: int | None = None,
         *,
         look: Callable[[str], bool] | None = None,
@@ -196,12 +196,14 @@ class Output:
         self,
         ticket: Ticket,
         name: str,
-        target: Target,
+        target: Target | int,
         tail: int,
         look: Callable[[str], bool] | None,
         everything: bool,
         on_terminal: bool,
     ) -> Redirect | int:
+        if isinstance(target, int):
+            return target
         if isinstance(target, str | PathLike) and (not everything or target == "null" or (target == "inherit" and on_terminal)):
             return target
         source = Source(ticket, name)

@@ -109,6 +109,22 @@ async def test_errors_go_where_the_output_goes() -> None:
         assert texts(life, "stdout") == ["1", "2", "3"] and texts(life, "stderr") == []
 
 
+async def test_descriptors_are_given_to_each_life() -> None:
+    """They are the caller's: nothing is read, closed or changed here, and the next life gets them as well."""
+    reader, writer = os.pipe()
+    other_reader, other_writer = os.pipe()
+    try:
+        os.write(writer, b"one\ntwo\n")
+        for word in ("one", "two"):
+            script = "read -r word; echo $word; echo $word >&2"
+            async with living(command("bash", "-c", script, stdin=reader, stdout=other_writer, stderr=other_writer)) as life:
+                assert (await life.ticket.wait_exit()).kind is ExitKind.NORMAL
+                assert os.read(other_reader, 100) == f"{word}\n{word}\n".encode() and not of(life, OutputLine)
+    finally:
+        for fd in (reader, writer, other_reader, other_writer):
+            os.close(fd)
+
+
 @pytest.mark.parametrize("kind", ["file", "null"])
 async def test_errors_go_where_an_output_goes_that_is_not_read(tmp_path: Path, kind: str) -> None:
     """Also to a file that the command itself appends to, or nowhere."""
@@ -457,7 +473,7 @@ async def test_what_is_passed_on_waits_for_its_reader(anyio_backend: str, tmp_pa
 @pytest.mark.parametrize(
     ("make", "field"),
     [
-        (lambda: command("x", stdout=3), "stdout"),  # type: ignore[arg-type]
+        (lambda: command("x", stdout=-3), "stdout"),
         (lambda: command("x", stdout=""), "stdout"),
         (lambda: command("x", stderr=anyio.sleep), "stderr"),  # type: ignore[arg-type]
         (lambda: command("x", stderr=None), "stderr"),  # type: ignore[arg-type]
