@@ -99,7 +99,11 @@ class ClaudeSession(Talk):
         if self._begun:
             raise RuntimeError("a ClaudeSession can be entered once; make a new one")
         self._begun = True
-        await self._place.start(self)
+        try:
+            await self._place.start(self)
+        except BaseException:
+            await self._finish()
+            raise
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
@@ -177,6 +181,9 @@ class ClaudeSession(Talk):
         super()._noticed(notice)
         if self._on_notice is not None:
             self._on_notice(notice)
+
+    def _is_gone(self) -> bool:
+        return self.exit is not None and self._place.is_gone(self)
 
     async def _finish(self) -> None:
         """No life comes any more: take what the last one wrote, and give back what the session holds."""

@@ -57,6 +57,9 @@ class Place(Protocol):
     def pid(self, session: ClaudeSession) -> int | None:
         """Its process; None when it does not run."""
 
+    def is_gone(self, session: ClaudeSession) -> bool:
+        """Whether its supervisor is not there any more, or has forgotten it."""
+
     def busy(self, session: ClaudeSession, busy: bool) -> None:
         """Whether it is in a turn has changed."""
 
@@ -97,6 +100,13 @@ class Under:
             return self._supervisor.which_child(session.name).pid
         except (ChildNotFound, NoProc):
             return None
+
+    def is_gone(self, session: ClaudeSession) -> bool:
+        """See `Place.is_gone`."""
+        try:
+            return self._supervisor.which_child(session.name).state == "undefined"
+        except (ChildNotFound, NoProc):
+            return True
 
     def busy(self, session: ClaudeSession, busy: bool) -> None:
         """See `Place.busy`."""
@@ -154,6 +164,10 @@ class Elsewhere:
     def pid(self, session: ClaudeSession) -> int | None:
         """See `Place.pid`."""
         return None  # whoever has the supervisor can ask it
+
+    def is_gone(self, session: ClaudeSession) -> bool:
+        """See `Place.is_gone`."""
+        return False
 
     def busy(self, session: ClaudeSession, busy: bool) -> None:
         """See `Place.busy`."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
+from weakref import WeakSet
 
 import anyio
 import anyio.lowlevel
@@ -20,6 +21,37 @@ from .stream import ClaudeStream, LifeOver, Notice, TurnCut
 
 ANSWER: Final = 10.0
 """Seconds within which a control request is answered, unless said otherwise."""
+
+
+class Followed:
+    """All that happens in a session, from some moment to its end: an async iterator. `ClaudeSession.follow` makes it.
+
+    Attributes:
+        missed: How much of it was not looked at in time.
+    """
+
+    def __init__(self, capacity: int, wait: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
+        self.missed = 0
+        self._capacity, self._wait = capacity, wait
+        self._seen: deque[Message | Notice] = deque()
+
+    def __aiter__(self) -> Followed:
+        return self
+
+    async def __anext__(self) -> Message | Notice:
+        if not self._seen:
+            try:
+                await self._wait(lambda: bool(self._seen))
+            except SessionEndedError:
+                raise StopAsyncIteration from None
+        return self._seen.popleft()
+
+    def take(self, one: Message | Notice) -> None:
+        """Take in what happens. For the session."""
+        if len(self._seen) >= self._capacity:
+            self._seen.popleft()
+            self.missed += 1
+        self._seen.append(one)
 
 
 class Talk:
@@ -40,7 +72,7 @@ class Talk:
         self._turns: deque[Turn] = deque()
         self._unread: deque[Turn] = deque()
         self._asked: dict[str, ControlResponse | None] = {}
-        self._followers: list[deque[Message | Notice]] = []
+        self._followers: WeakSet[Followed] = WeakSet()  # whoever looks at none any more has simply gone
 
     # ------------------------------------------------------------ talking
 
@@ -67,20 +99,15 @@ class Talk:
         self._unread.append(turn)
         return turn
 
-    async def replies(self) -> AsyncIterator[Message]:
-        """The messages of the oldest turn whose replies nobody has asked for, as of `Turn.replies`.
+    def replies(self) -> Turn:
+        """The messages of the oldest turn whose replies nobody has asked for, for ``async for``.
 
         Raises:
             SessionError: There is no such turn: nothing was sent.
-            TurnCutError: The program ended in the middle of it.
-            SessionEndedError: The session ended before it had its result.
-
-        **Cancellation:** as of `Turn.replies`.
         """
         if not self._unread:
             raise SessionError("there is no turn to read: send() something first")
-        async for message in self._unread.popleft().replies():
-            yield message
+        return self._unread.popleft()
 
     async def ask(self, content: Content, *, idempotent: bool = False) -> ResultMessage:
         """Say something, and wait for the end of the turn: `send`, and `Turn.result`.
@@ -91,22 +118,17 @@ class Talk:
         self._unread.remove(turn)
         return await turn.result()
 
-    async def follow(self, capacity: int = 1000) -> AsyncIterator[Message | Notice]:
-        """All messages and notices from now on; ends with the session. Who is more than `capacity` behind misses the oldest.
+    def follow(self, capacity: int = 1000) -> Followed:
+        """All messages and notices from now on, for ``async for``. Who is more than `capacity` behind misses the oldest.
 
-        **Cancellation:** at any time.
+        Raises:
+            InvalidField: `capacity` is no integer >= 1.
         """
-        seen: deque[Message | Notice] = deque(maxlen=capacity)
-        self._followers.append(seen)
-        try:
-            while True:
-                try:
-                    await self.wait(lambda: bool(seen))
-                except SessionEndedError:
-                    return
-                yield seen.popleft()
-        finally:
-            self._followers.remove(seen)
+        if type(capacity) is not int or capacity < 1:
+            raise InvalidField("capacity", capacity, "an integer >= 1", where="follow")
+        followed = Followed(capacity, self.wait)
+        self._followers.add(followed)
+        return followed
 
     # ------------------------------------------------------------ asking
 
@@ -219,10 +241,16 @@ class Talk:
                 raise SessionEndedError(self.exit)
             await self._pump()
 
+    def _is_gone(self) -> bool:
+        """Whether no life will come any more although the stream was not told so."""
+        return False
+
     async def _pump(self) -> None:
         if self._pumps:
             await self._stirred.wait()
             return
+        if self._is_gone():
+            self.stream.finish()
         self._pumps = True
         lines: tuple[bytes, ...] = ()
         changed = self._stirred
@@ -245,8 +273,8 @@ class Talk:
             self._stir()
 
     def _take(self, message: Message) -> None:
-        for seen in self._followers:
-            seen.append(message)
+        for followed in self._followers:
+            followed.take(message)
         if isinstance(message, ControlResponse):
             if message.request_id in self._asked and self._asked[message.request_id] is None:
                 self._asked[message.request_id] = message
@@ -264,8 +292,8 @@ class Talk:
                 turn = next((turn for turn in self._turns if turn.line == line), None)
                 if turn is not None:
                     turn.repeated += 1
-        for seen in self._followers:
-            seen.append(notice)
+        for followed in self._followers:
+            followed.take(notice)
         self._stir()
 
     def _stir(self) -> None:
@@ -274,9 +302,8 @@ class Talk:
 
 
 def _line(content: Content) -> bytes:
-    said: object = content
-    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    if not content or isinstance(said, bytes | Mapping) or not all(isinstance(block, Mapping) for block in blocks):
-        raise InvalidField("content", said, "a text, or content blocks, and not empty", where="send")
-    message = {"role": "user", "content": [dict(block) for block in blocks]}
+    said: object = [{"type": "text", "text": content}] if content and isinstance(content, str) else content
+    if not isinstance(said, list | tuple) or not said or not all(isinstance(block, Mapping) for block in said):
+        raise InvalidField("content", content, "a text, or a list of content blocks, and not empty", where="send")
+    message = {"role": "user", "content": [dict(block) for block in said]}
     return json.dumps({"type": "user", "message": message}).encode()

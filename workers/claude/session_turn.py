@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from .messages import Message, ResultMessage
@@ -17,7 +17,10 @@ Content = str | Sequence[Mapping[str, Any]]
 
 
 class Turn:
-    """A prompt, and what comes of it. `ClaudeSession.send` makes it.
+    """A prompt, and what comes of it: an async iterator of its messages, the `ResultMessage` last. `ClaudeSession.send` makes it.
+
+    What was read is not kept. Where the program ended in the middle of it the iterator raises `TurnCutError`, and `SessionEndedError` where
+    the session did before its result. It can be cancelled at any time; no message is lost that was not handed out.
 
     Attributes:
         prompt: What was said.
@@ -32,34 +35,27 @@ class Turn:
         self._wait = wait
         self._messages: deque[Message] = deque()
         self._end: ResultMessage | None = None
-        self._unread = False
+        self._is_read = False
 
     @property
     def is_over(self) -> bool:
         """Whether its result is there."""
         return self._end is not None
 
-    async def replies(self) -> AsyncIterator[Message]:
-        """The messages of this turn, its `ResultMessage` last. What was read is not kept.
+    def __aiter__(self) -> Turn:
+        return self
 
-        Raises:
-            TurnCutError: The program ended in the middle of it.
-            SessionEndedError: The session ended before it had its result.
-
-        **Cancellation:** at any time; no message is lost that was not handed out. Whoever stops reading gets no more of it.
-        """
-        try:
-            while True:
-                await self._wait(lambda: bool(self._messages) or self.is_over)
-                if not self._messages:
-                    return
-                message = self._messages.popleft()
-                if isinstance(message, ResultMessage) and message.is_cut:
-                    raise TurnCutError(self.prompt)
-                yield message
-        finally:
-            self._unread = True
-            self._messages.clear()
+    async def __anext__(self) -> Message:
+        if not self._messages:
+            if self._is_read:
+                raise StopAsyncIteration
+            await self._wait(lambda: bool(self._messages))
+        message = self._messages.popleft()
+        if isinstance(message, ResultMessage):
+            self._is_read = True
+            if message.is_cut:
+                raise TurnCutError(self.prompt)
+        return message
 
     async def result(self) -> ResultMessage:
         """The end of this turn; what comes before it goes to nobody.
@@ -70,7 +66,7 @@ class Turn:
 
         **Cancellation:** at any time; it may be waited for again.
         """
-        self._unread = True
+        self._is_read = True
         self._messages.clear()
         await self._wait(lambda: self.is_over)
         assert self._end is not None
@@ -82,7 +78,7 @@ class Turn:
         """Take in a message. For the session."""
         if isinstance(message, ResultMessage):
             self._end = message
-        if self._unread:
+        if self._is_read:
             return
         if len(self._messages) >= KEPT:
             self._messages.popleft()
