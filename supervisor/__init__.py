@@ -170,6 +170,8 @@ if TYPE_CHECKING:
     from .host.identity import send_signal as send_signal
     from .host.lending import hung_up as hung_up
     from .host.marker import run_token as run_token
+    from .host.outputs import OwnStream as OwnStream
+    from .host.own_input import OwnInput as OwnInput
     from .host.proctree import descendants as descendants
     from .host.proctree import marked as marked
     from .host.proctree import walk as walk
@@ -280,6 +282,8 @@ _MODULES = {
     "host.identity": "ProcessId identify is_alive send_signal",
     "host.lending": "hung_up",
     "host.marker": "run_token",
+    "host.outputs": "OwnStream",
+    "host.own_input": "OwnInput",
     "host.proctree": "descendants marked walk",
     "host.reaper": "own_all_sessions",
     "host.sentry_choice": "SentryInUse sentry_in_use",

@@ -157,7 +157,7 @@ def leaf_spec(
     foreign = attached is not None and not attached.adopt
     restart, abnormal = _RESTART[LeafRestart.NEVER if dry_run or foreign else wanted.restart]
 
-    def made(argv: tuple[str, ...], judge: Callable[[Exit], Exit] | None) -> Launch:
+    def made(argv: tuple[str, ...], judge: Any, *, stdin: int | str | None = None, stdout: int | None = None) -> Launch:
         return command(
             *argv,
             env={**(env or {}), **wanted.env},
@@ -167,8 +167,8 @@ def leaf_spec(
             abnormal=abnormal,
             judge=judge,
             kill_timeout=policy.force_kill_timeout,
-            stdin="null" if detached else "inherit",
-            stdout=_into_nothing if unseen else "inherit",
+            stdin=("null" if detached else "inherit") if stdin is None else stdin,
+            stdout=(_into_nothing if unseen else "inherit") if stdout is None else stdout,
             stderr=_into_nothing if unseen else "inherit",
             terminal="never" if detached else "auto",
             cgroup="memory",

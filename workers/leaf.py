@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -81,6 +82,9 @@ class Leaf(Entity):
         spent: What it had spent at `spent_at`, monotonic.
         kept: What was written down last.
         unkept: Whether that could not be written down the last time.
+        is_busy: Whether its present life is known to be in a turn, or to come up.
+        asked: Whether somebody asks for its restart, which waits for the end of its turn.
+        on_due: Called with whether a restart is due, for whoever can put off its next turn; None where nobody can.
     """
 
     agent: Agent
@@ -123,6 +127,9 @@ class Leaf(Entity):
     spent_at: float = -math.inf
     kept: RestartHistory = RestartHistory()
     unkept: bool = False
+    is_busy: Callable[[], bool] = lambda: False
+    asked: bool = False
+    on_due: Callable[[bool], object] | None = None
 
     @property
     def name(self) -> str:
@@ -161,6 +168,11 @@ class Leaf(Entity):
     def is_unkept(self) -> bool:
         """Whether restart protection has spent something else than what was written down last; time alone changes nothing."""
         return _substance(self.spent) != _substance(self.kept)
+
+    def put_off(self, now: float) -> None:
+        """Have no turn begin while a restart is due, where somebody can see to that."""
+        if self.on_due is not None:
+            self.on_due(self.asked or self.guard.is_restart_due(now))
 
     def saw(self, sample: MemorySample) -> None:
         """Take note of a sample."""

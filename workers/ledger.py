@@ -132,7 +132,7 @@ class Ledger:
                 leaf.gave_up = None
                 leaf.workload = leaf.workload.renewed()
                 leaf.due, leaf.slack = math.inf, 0.0  # its first sample is not to be taken before it has settled: the decision says when
-                self.tell(leaf, decide.LeafStarted(generation))
+                self.tell(leaf, decide.LeafStarted(generation, not leaf.is_busy()))
                 self.wake(-math.inf)  # what is wanted from the kernel is wanted from the first moment on
             case ChildRestarted(reason=reason, controlled=controlled):
                 leaf.restarts.append(RestartNote(time, reason, controlled))
@@ -178,6 +178,14 @@ class Ledger:
         **Cancellation:** at any time, without effect.
         """
         while any(leaf.guard.alive and not leaf.guard.idle for leaf in self.leaves):
+            await self._turned.wait()
+
+    async def idle_leaf(self, leaf: Leaf) -> None:
+        """Wait until a leaf is in the middle of no turn.
+
+        **Cancellation:** at any time, without effect.
+        """
+        while leaf.guard.alive and (leaf.is_busy() or not leaf.guard.idle):
             await self._turned.wait()
 
     def child(self, leaf: Leaf) -> ChildInfo | None:

@@ -39,17 +39,20 @@ class Roster:
         ledger: Gets the leaves.
         say: Tells a person what cannot be had and is done without.
         directory: For mode files; None where there are none.
+        relays: Whether somebody passes on the run's own standard input and output.
 
     Attributes:
         hooks: What agents tell of their turns by; None while none does.
+        relays: As given.
         swept: Processes that abandoned runs of the same names had left, and that were killed.
     """
 
-    def __init__(self, ledger: Ledger, say: Callable[[str], None], directory: Path | None = None) -> None:
+    def __init__(self, ledger: Ledger, say: Callable[[str], None], directory: Path | None = None, *, relays: bool = False) -> None:
         self._ledger, self._say, self._directory = ledger, say, directory
         self._one_by_one = anyio.Lock()
         self._looked_through: set[str] = set()
         self.hooks: HookPipe | None = None
+        self.relays = relays
         self.swept: list[ProcessId] = []
 
     async def enrol(self, agent: Agent, configured: str | None = None) -> Leaf:

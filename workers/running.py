@@ -68,7 +68,7 @@ async def run(run: GuardianRun, session: Session) -> int:
         console = Console(is_terminal=session.stderr_is_terminal, environ=os.environ, redact=session.redactor.text)
         ledger = Ledger(run, [])
         directory = scratch(ledger, session.run, claims, console.say)
-        roster = ledger.roster = Roster(ledger, console.say, directory)
+        roster = ledger.roster = Roster(ledger, console.say, directory, relays=True)
         claims.callback(roster.close)
         for agent in run.agents:
             await roster.enrol(agent, agent.name)
@@ -93,6 +93,10 @@ async def run(run: GuardianRun, session: Session) -> int:
                     from .notification.channel import serving  # here, and below: most runs tell nobody
 
                     await telling.enter_async_context(serving(channels, session.stop.wait_hurried))
+                if any("claude" in word.lower() for word in ledger.leaves[0].agent.command.argv):
+                    from .claude.relay import relaying  # here: nobody else's lines are understood
+
+                    await telling.enter_async_context(relaying(ledger, session.stop))
                 outcome = await run_guardian(ledger, session, sinks, tuple(roster.swept))
         except StartFailed as error:
             fault = cannot_start(ledger, error)

@@ -181,7 +181,7 @@ class OwnStream:
         self._socket: socket.socket | None = None
         self._at_once: int | None = None
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """See `Writer.write`."""
         fd = self._open() if self.fd is None else self.fd
         if self._socket is not None:

@@ -82,6 +82,7 @@ def guarding_claude(
     *arguments: str,
     tables: Tables | None = None,
     streams: bool = True,
+    piped: bool = False,
     command: tuple[str, ...] | None = None,
     options: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
@@ -97,6 +98,7 @@ def guarding_claude(
         arguments: Its arguments.
         tables: Configuration over `CALM`.
         streams: Whether it reads prompts from our end of its standard input.
+        piped: Whether it reads its one prompt from there.
         command: What starts it, if that is not the program itself.
         options: More options of the guardian.
         env: More variables.
@@ -129,7 +131,7 @@ def guarding_claude(
             *arguments,
             cwd=folder,
             env=environ,
-            stdin=reader if streams else subprocess.DEVNULL,
+            stdin=reader if streams or piped else subprocess.DEVNULL,
         ) as program:
             run = ClaudeRun(program, folder, tag, writer=writer, env=environ)
             try:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import attrs
 
 from supervisor import ChildType, Exit, Handle, Launch, Ticket, Value
@@ -18,10 +19,13 @@ from ..degradation.adapter import LeafAdapter, Made
 from ..event_conversation import ConversationStarted
 from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
-from .continuation import Continuation
+from .continuation import Continuation, Life
 from .exits import judged
+from .notices import Notice, TurnCut
+from .piped import PipedPrompt
 from .settings import SettingsUnreadable, off_switch, with_hooks
-from .turn import Turn
+from .stream import ClaudeStream
+from .turn import NEXT, Turn, starting
 
 
 class ClaudeAdapter:
@@ -37,9 +41,12 @@ class ClaudeAdapter:
         go_on: Says what it is told to go on with a turn that was cut; empty for nothing.
         unheard: Why there are no hooks; empty when there are.
         on_session: Called with each conversation that it comes to be in.
+        listen: Takes in what hooks have said by now.
+        stream: What is said to it in lines; None where its input is its own.
+        piped: The prompt that it is told through its input; None likewise.
 
     Attributes:
-        turn: What is known of its turns.
+        turn: What is known of its turns, by hooks and looks.
         generation: Of its present life.
     """
 
@@ -55,10 +62,25 @@ class ClaudeAdapter:
         go_on: Callable[[], str] = lambda: "",
         unheard: str = "",
         on_session: Callable[[str | None], object] = lambda session_id: None,
+        listen: Callable[[], object] = lambda: None,
+        stream: ClaudeStream | None = None,
+        piped: PipedPrompt | None = None,
     ) -> None:
         self.continuation, self.number, self.generation, self.turn = continuation, number, 0, Turn()
+        self.stream, self.piped = stream, piped
+        self._listen, self._was_cut = listen, False
         self._mode, self._settings, self._pipe = mode, settings, pipe
         self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is in a turn, or comes up."""
+        return self.turn.is_busy or (self.stream is not None and self.stream.is_busy)
+
+    @property
+    def waiting(self) -> float:
+        """Seconds within which a prompt that waits in it begins its next turn; of lines none ever waits."""
+        return NEXT if self.stream is None else 0.0
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -85,13 +107,14 @@ class ClaudeAdapter:
             with suppress(OSError):
                 self._settings.unlink()
 
-    def next(self, generation: int) -> tuple[tuple[str, ...], ConversationStarted]:
-        """The command of the next life, and what there is to say of it. Blocks for a few reads and one write.
+    def next(self, generation: int) -> tuple[Life, ConversationStarted]:
+        """The next life, and what there is to say of it. Blocks for a few reads and one write.
 
         Raises:
             InUse: Somebody else is in the conversation that the command asks for.
         """
-        cut = self.turn.is_busy
+        cut = self._was_cut if self.stream is not None else self.turn.is_busy and (self.turn.up_by is None or self.turn.is_prompted)
+        self._was_cut = False
         unheard = self._unheard
         settings: tuple[str, ...] = ()
         if not self.continuation.command.arguments.runs_hooks:
@@ -103,9 +126,10 @@ class ClaudeAdapter:
                 unheard = str(error)
         life = self.continuation.next(settings, cut, self._go_on())
         arguments = self.continuation.command.arguments
-        self.generation, self.turn = generation, Turn(is_busy=arguments.is_one_turn and not unheard)
+        is_prompted = arguments.is_one_turn or (bool(arguments.prompt) and life.is_anew) or life.is_told
+        self.generation, self.turn = generation, Turn() if unheard else starting(is_prompted, anyio.current_time())
         self._on_session(life.session_id)
-        return life.argv, ConversationStarted((), life.how, life.session_id, cut, unheard)
+        return life, ConversationStarted((), life.how, life.session_id, cut, unheard)
 
     def learned(self, session_id: str, transcript: str | None) -> None:
         """The program says which conversation it is in."""
@@ -114,7 +138,32 @@ class ClaudeAdapter:
 
     def judged(self, exit: Exit) -> Exit:
         """An end of it, for what it is."""
-        return judged(exit, in_turn=self.turn.is_busy, is_crash_only=self._crash_only)
+        self._listen()
+        in_turn = self.turn.is_in_turn
+        if self.stream is not None:
+            self.stream.catch_up()
+            in_turn = self.stream.is_in_turn
+        return judged(exit, in_turn=in_turn, is_crash_only=self._crash_only)
+
+    def begin(self, life: Life, made: Made, ticket: Ticket) -> Handle:
+        """Start a life, with the input that it gets.
+
+        Raises:
+            OSError: As of the command.
+        """
+
+        def with_pipes(stdin: int, stdout: int) -> Launch:
+            return made(life.argv, self.judged, stdin=stdin, stdout=stdout)
+
+        if self.stream is not None:
+            return self.stream.begin(with_pipes, ticket, how=life.how, session_id=life.session_id)
+        if self.piped is not None:
+            return self.piped.begin(lambda stdin: made(life.argv, self.judged, stdin=stdin), ticket, anew=life.is_anew)
+        return made(life.argv, self.judged).launch(ticket)
+
+    def noticed(self, notice: Notice) -> None:
+        """Take note of what happens to its lines."""
+        self._was_cut = self._was_cut or isinstance(notice, TurnCut)
 
     def _written(self, generation: int) -> tuple[str, ...]:
         assert self._settings is not None and self._pipe is not None
@@ -153,8 +202,8 @@ class ClaudeLaunch(Value):
             InUse: Somebody else is in the conversation that the command asks for.
             OSError: As of the command.
         """
-        argv, said = self.adapter.next(ticket.generation)
-        handle = self.made(argv, self.adapter.judged).launch(ticket)
+        life, said = self.adapter.next(ticket.generation)
+        handle = self.adapter.begin(life, self.made, ticket)
         ticket.emit(attrs.evolve(said, path=ticket.path, generation=ticket.generation))
         return handle
 

@@ -45,11 +45,15 @@ class Life(Value):
         argv: Its command.
         how: How it gets into its conversation.
         session_id: Which; None where only the program will know.
+        is_anew: Whether it is told what the command was started for: its prompt, wherever that comes from.
+        is_told: Whether it is told to go on.
     """
 
     argv: tuple[str, ...]
     how: How
     session_id: str | None
+    is_anew: bool = True
+    is_told: bool = False
 
 
 class InUse(OSError):
@@ -118,7 +122,8 @@ class Continuation:
         if how is not How.AS_GIVEN:
             arguments = arguments.without(*_INTO)
         prompt: tuple[str, ...] = ()
-        if how in (How.RESUMED, How.FORKED) or (how is How.AS_GIVEN and not first and arguments.is_kept):
+        goes_on = how in (How.RESUMED, How.FORKED) or (how is How.AS_GIVEN and not first and arguments.is_kept)
+        if goes_on:
             # it was said already, and is in the conversation
             arguments = arguments.without(PROMPT)
             if arguments.is_one_turn:
@@ -127,7 +132,7 @@ class Continuation:
                 prompt = (go_on,)
         # ours come first, and take one value each: an option of the user's that takes all the words it can get is not followed by them
         words = (*self.command.program, *into, *(("--settings", *settings) if settings else ()), *map(_no_option, prompt), *arguments)
-        return Life(words, how, self.session_id)
+        return Life(words, how, self.session_id, not goes_on, bool(prompt))
 
     def learned(self, session_id: str, transcript: str | None = None) -> bool:
         """Take in what the program says of its conversation; whether that is another one than it was."""

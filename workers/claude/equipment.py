@@ -14,7 +14,10 @@ from ..state.lock import Lock, try_lock
 from .adapter import ClaudeAdapter
 from .continuation import Continuation
 from .hook_pipe import HookPipe
+from .notices import BusyChanged, Notice
+from .piped import PipedPrompt, is_piped
 from .recognition import recognised
+from .stream import ClaudeStream
 
 if TYPE_CHECKING:
     from ..leaf import Leaf
@@ -27,9 +30,14 @@ _numbers = count(1)
 
 
 class HasHooks(Protocol):
-    """Who has the pipe of all agents of a run."""
+    """Who has the pipe of all agents of a run.
+
+    Attributes:
+        relays: Whether somebody passes on the run's own standard input and output.
+    """
 
     hooks: HookPipe | None
+    relays: bool
 
 
 def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None) -> ClaudeAdapter | None:
@@ -58,7 +66,14 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     resumed = None if run.resumed is None or leaf.configured is None else run.resumed.session_id
     lock = partial(locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(locked, directory)
     heard = not unheard and directory is not None and owner.hooks is not None
-    return ClaudeAdapter(
+    stream, piped = None, None
+    if owner.relays and leaf.has_terminal and leaf.configured is not None and not run.detached and is_piped():
+        if command.arguments.streams:
+            stream = ClaudeStream(closes=True)
+        elif command.arguments.is_one_turn:
+            piped = PipedPrompt()
+    pipe = owner.hooks if heard else None
+    adapter = ClaudeAdapter(
         leaf.adapter,
         Continuation(command, environ, agent.command.working_directory, lock, resumed),
         settings=directory / f"{leaf.name}{os.extsep}settings" if heard and directory is not None else None,
@@ -68,7 +83,30 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         go_on=lambda: leaf.agent.restart_policy.continue_prompt,
         unheard=unheard,
         on_session=partial(_in_conversation, leaf),
+        listen=partial(_listen, ledger, pipe),
+        stream=stream,
+        piped=piped,
     )
+    leaf.is_busy = lambda: adapter.is_busy
+    if stream is not None:
+        leaf.on_due = stream.hold
+        stream.on_notice = partial(_noticed, ledger, leaf, adapter, pipe)
+    return adapter
+
+
+def _listen(ledger: Ledger, pipe: HookPipe | None) -> None:
+    from .turns import take
+
+    for told in pipe.take() if pipe is not None else ():
+        take(ledger, told)
+
+
+def _noticed(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe | None, notice: Notice) -> None:
+    from .turns import noticed
+
+    adapter.noticed(notice)
+    if isinstance(notice, BusyChanged) and leaf.guard.alive:
+        noticed(ledger, leaf, adapter, pipe, notice.busy)
 
 
 def _in_conversation(leaf: Leaf, session_id: str | None) -> None:

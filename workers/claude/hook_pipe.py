@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +65,12 @@ class HookPipe:
         if len(self._rest) > _LONGEST:
             self._rest = b""
         return [told for line in whole if (told := heard(line)) is not None]
+
+    def stir(self) -> None:
+        """Wake whoever waits for something to be said."""
+        if self.fd >= 0:
+            with suppress(BlockingIOError):  # it is full: then something was said
+                os.write(self.fd, b"\n")
 
     def close(self) -> None:
         """Nobody listens any more: hooks that still run say it to nobody. May be called again."""

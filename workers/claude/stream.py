@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
 import attrs
 
-from supervisor import ChildSpec, ChildType, Event, Exit, Handle, Launch, Restart, Ticket, Value, command
+from supervisor import ChildSpec, ChildType, Exit, Handle, Launch, Restart, Ticket, Value, command
 
 from ..event_conversation import How
 from . import dialogue as machine
@@ -37,6 +37,7 @@ from .dialogue_news import (
     line_of,
 )
 from .life_pipes import LifePipes
+from .life_ticket import LifeTicket
 from .notices import BusyChanged as BusyChanged
 from .notices import LifeBegan as LifeBegan
 from .notices import LifeOver as LifeOver
@@ -91,6 +92,11 @@ class ClaudeStream:
     def is_busy(self) -> bool:
         """Whether a turn is under way, or tasks in the background are."""
         return self._dialogue.is_busy(anyio.current_time())
+
+    @property
+    def is_in_turn(self) -> bool:
+        """Whether a prompt was said to the present life that has no result."""
+        return bool(self._dialogue.turns)
 
     @property
     def session_id(self) -> str | None:
@@ -176,6 +182,12 @@ class ClaudeStream:
             self._pipes.close_output()
         self._stir("_taken")
 
+    def catch_up(self) -> None:
+        """Take what the present life has written by now, for whoever is about to judge its end."""
+        if self._pipes is not None:
+            for chunk in self._pipes.left():
+                self._take(self._pipes, chunk)
+
     def finish(self) -> None:
         """No life comes any more: `output` ends after the last line. May be called again."""
         self._finished = True
@@ -223,10 +235,10 @@ class ClaudeStream:
             OSError: As of the launch, or out of descriptors.
         """
         if self._pipes is not None:  # it was given up, and nobody will report its end
-            self.ended(self._pipes, Exit.killed(), ticket)
+            self._ended(self._pipes, Exit.killed(), ticket)
         pipes = LifePipes.open(ticket.generation)
         try:
-            handle = made(pipes.stdin, pipes.stdout).launch(_LifeTicket(self, pipes, ticket))
+            handle = made(pipes.stdin, pipes.stdout).launch(LifeTicket(ticket, lambda exit: self._ended(pipes, exit, ticket)))
         except BaseException:  # also an interrupt: there is no process that could use them
             pipes.close()
             raise
@@ -242,12 +254,11 @@ class ClaudeStream:
         self._step(Began(ticket.generation))
         return handle
 
-    def ended(self, pipes: LifePipes, exit: Exit, ticket: Ticket) -> None:
-        """A life is over, and nobody of its tree is left: take what it wrote, and give back what it had. For its ticket."""
+    def _ended(self, pipes: LifePipes, exit: Exit, ticket: Ticket) -> None:
+        """A life is over, and nobody of its tree is left: take what it wrote, and give back what it had."""
         by_itself = exit.is_clean and not getattr(self._handle, "is_stopping", False)
         if pipes is self._pipes:
-            for chunk in pipes.left():
-                self._take(pipes, chunk)
+            self.catch_up()
             unread, rest = pipes.unread(), bytes(pipes.lines.rest)
             self._pipes = self._handle = None
             cut = self._step(Ended(rest, unread), pipes.generation)
@@ -373,31 +384,3 @@ class StreamLaunch(Value):
     def describe(self) -> dict[str, Any]:
         """As of the command."""
         return self.made(0, 1).describe()
-
-
-class _LifeTicket:
-    """The ticket of a life whose end is heard here first."""
-
-    def __init__(self, stream: ClaudeStream, pipes: LifePipes, ticket: Ticket) -> None:
-        self._stream, self._pipes, self._ticket = stream, pipes, ticket
-        self.path, self.generation = ticket.path, ticket.generation
-
-    def started(self, value: object = None) -> None:
-        self._ticket.started(value)
-
-    def ignored(self) -> None:
-        self._pipes.close()
-        self._ticket.ignored()
-
-    def exited(self, exit: Exit) -> None:
-        self._stream.ended(self._pipes, exit, self._ticket)
-        self._ticket.exited(exit)
-
-    def extend(self, seconds: float) -> None:
-        self._ticket.extend(seconds)
-
-    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Any:
-        return self._ticket.spawn(run, name)
-
-    def emit(self, event: Event) -> None:
-        self._ticket.emit(event)

@@ -3,6 +3,8 @@
 Hooks come first. An end is not believed before the answer is in the transcript: a program that is killed between the two would have
 lost it. A turn that is interrupted, or that fails, ends without a hook: while one lasts and nothing is heard of it, the program's own
 registry and the transcript are looked at.
+
+A life is busy from its start: until it says that it is up where nobody has given it a prompt, else until that turn is over.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ NEXT: Final = 0.25
 SETTLED: Final = 2.0
 """Seconds after which the end of a turn is believed without."""
 
+STARTING: Final = 120.0
+"""Seconds after which a life that has not said that it is up is busy no longer."""
+
 QUIET: Final = 2.0
 """Seconds without news of a turn after which it is looked for elsewhere, and between such looks."""
 
@@ -39,6 +44,8 @@ class Turn(Value):
         waits_for: Whether tasks in the background go on.
         next_look: When to look elsewhere; None for never.
         quiet: How many looks in a row have found no turn.
+        up_by: When a life that has said nothing yet is busy no longer; None when it has.
+        is_prompted: Whether a prompt was given to that life, so that its turn follows.
     """
 
     is_busy: bool = False
@@ -47,6 +54,18 @@ class Turn(Value):
     waits_for: bool = False
     next_look: float | None = None
     quiet: int = 0
+    up_by: float | None = None
+    is_prompted: bool = True
+
+    @property
+    def is_in_turn(self) -> bool:
+        """Whether a turn has begun, or must, and its end was not heard of."""
+        return self.is_busy and self.ended_at is None and (self.up_by is None or self.is_prompted)
+
+
+def starting(is_prompted: bool, now: float) -> Turn:
+    """A life begins at `now`, with a prompt or without."""
+    return Turn(is_busy=True, next_look=now + STARTING, up_by=now + STARTING, is_prompted=is_prompted)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -66,6 +85,9 @@ def heard(turn: Turn, event: str, now: float, wall: float) -> Turn:
     """Take what a hook said at `now`; `wall` is the time since the epoch."""
     if event == PROMPTED or (event == USED and not turn.is_busy):
         return Turn(is_busy=True, began=wall, next_look=now + QUIET)
+    if event == STARTED and turn.up_by is not None and not turn.is_prompted:
+        return Turn()
+    turn = evolve(turn, up_by=None) if turn.up_by is not None else turn
     if event == USED:
         return evolve(turn, ended_at=None, waits_for=False, next_look=now + QUIET, quiet=0)
     if event == STOPPED and turn.is_busy:
@@ -77,13 +99,15 @@ def heard(turn: Turn, event: str, now: float, wall: float) -> Turn:
     return turn
 
 
-def looked(turn: Turn, seen: Seen, now: float) -> Turn:
-    """Take what was found elsewhere at `now`."""
+def looked(turn: Turn, seen: Seen, now: float, *, waiting: float = NEXT) -> Turn:
+    """Take what was found elsewhere at `now`; a prompt that waits begins the next turn within `waiting` seconds."""
+    if turn.up_by is not None:
+        return Turn() if now >= turn.up_by else evolve(turn, next_look=turn.up_by)
     if not turn.is_busy or turn.waits_for:
         return evolve(turn, next_look=None)
     if turn.ended_at is not None:
         since = now - turn.ended_at
-        if since >= (NEXT if seen.is_answered else SETTLED):
+        if since >= (waiting if seen.is_answered else SETTLED):
             return Turn()
         return evolve(turn, next_look=now + SETTLING)
     over = seen.status == "idle" or (seen.status is None and seen.is_answered)

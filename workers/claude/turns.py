@@ -17,6 +17,7 @@ from ..state.restore import is_session
 from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
 from .on_disk import is_answered
+from .settings import PROMPTED, STOPPED
 from .turn import Seen, Turn, heard, looked
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def look(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     processes = () if leaf.sample is None else tuple(one.process for one in leaf.sample.processes)
     seen = await anyio.to_thread.run_sync(_seen, continuation.config, processes, continuation.path, turn.began, turn.ended_at is None)
     if adapter.turn is turn:  # else something was heard meanwhile
-        moved(ledger, leaf, adapter, looked(turn, seen, anyio.current_time()))
+        moved(ledger, leaf, adapter, looked(turn, seen, anyio.current_time(), waiting=adapter.waiting))
 
 
 def _seen(config: Path | None, processes: tuple[ProcessId, ...], path: object, began: float, registry: bool) -> Seen:
@@ -82,6 +83,15 @@ def _seen(config: Path | None, processes: tuple[ProcessId, ...], path: object, b
 
 def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> None:
     """What is known has changed: tell the decision whether the leaf is in a turn, if that has."""
-    before, adapter.turn = adapter.turn.is_busy, turn
-    if turn.is_busy is not before or turn.is_busy is leaf.guard.idle:
-        ledger.tell(leaf, decide.IdleChanged(not turn.is_busy))
+    before, adapter.turn = adapter.is_busy, turn
+    if adapter.is_busy is not before or adapter.is_busy is leaf.guard.idle:
+        ledger.tell(leaf, decide.IdleChanged(not adapter.is_busy))
+
+
+def noticed(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe | None, busy: bool) -> None:
+    """The lines of a leaf say that a turn begins or ends; without hooks nobody looks whether its answer is written."""
+    turn, stream = adapter.turn, adapter.stream
+    if pipe is not None and (busy or turn.up_by is None) and not (busy and stream is not None and not stream.is_in_turn):
+        turn = heard(turn, PROMPTED if busy else STOPPED, anyio.current_time(), time.time())
+        pipe.stir()
+    moved(ledger, leaf, adapter, turn)

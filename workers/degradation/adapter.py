@@ -20,8 +20,21 @@ from ..config.run import MODE_FILE
 from ..policy.ladder import DegradationMode
 from ..state.files import StateWriteFailed, write_atomic
 
-Made = Callable[[tuple[str, ...], Callable[[Exit], Exit] | None], Launch]
-"""Makes what starts a life of a leaf, of the words of a command and of what judges its end."""
+
+class Made(Protocol):
+    """Makes what starts a life of a leaf."""
+
+    def __call__(
+        self, argv: tuple[str, ...], judge: Callable[[Exit], Exit] | None, *, stdin: int | str | None = None, stdout: int | None = None
+    ) -> Launch:
+        """Make it.
+
+        Args:
+            argv: The words of its command.
+            judge: What judges its end.
+            stdin: Its standard input: a descriptor, or as of `command`; None for what is configured.
+            stdout: Likewise its standard output.
+        """
 
 
 class AdapterFailed(Exception):

@@ -88,6 +88,7 @@ async def requested(ledger: Ledger, request: RestartRequest, turn: Turn) -> None
             if not is_admissible(ledger, leaf) or not await turn.come() or not is_admissible(ledger, leaf):
                 await ledger.above(leaf).cycle_child(leaf.path[-1], reason=request.reason)  # which raises what there is to say
                 return
+            await between_turns(ledger, leaf)
             total = None if leaf.guard.blind else leaf.guard.pressure.total_bytes
             wanted = effects.Restart(request.reason, False, leaf.guard.level, total)
             leaf.restart_reason = request.reason
@@ -96,7 +97,21 @@ async def requested(ledger: Ledger, request: RestartRequest, turn: Turn) -> None
     except (CallError, StartFailed) as error:
         request.error = error
     finally:
+        leaf.asked = False
         request.done.set()
+
+
+async def between_turns(ledger: Ledger, leaf: Leaf) -> None:
+    """Wait for the end of the turn, up to `critical_grace`, where somebody can put off the next one; else a restart would cut it.
+
+    **Cancellation:** at any time; whoever asked takes back what was asked.
+    """
+    if leaf.on_due is None:
+        return
+    leaf.asked = True
+    leaf.put_off(anyio.current_time())
+    with anyio.move_on_after(ledger.run.config.monitoring.critical_grace):
+        await ledger.idle_leaf(leaf)
 
 
 def is_admissible(ledger: Ledger, leaf: Leaf) -> bool:

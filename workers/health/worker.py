@@ -65,6 +65,8 @@ def decided(ledger: Ledger, leaf: Leaf, event: decide.Event, tasks: TaskGroup) -
         return
     now = anyio.current_time()
     leaf.guard, wanted = decide.step(leaf.guard, event, now)
+    if leaf.on_due is not None:
+        leaf.put_off(now)
     if isinstance(event, decide.IdleChanged | decide.LeafStarted | decide.LeafExited):
         ledger.turned()
     elif isinstance(event, decide.Reconfigured):

@@ -99,8 +99,8 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
             guard = _sampled(guard, event, now, effects)
         case Unread(reason):
             guard = _unread(guard, reason, now, effects)
-        case LeafStarted(generation):
-            guard = _started(guard, generation, now)
+        case LeafStarted(generation, idle):
+            guard = _started(guard, generation, now, idle)
         case LeafExited(generation):
             guard = _exited(guard, generation, effects)
         case HostShort(reason) if guard.alive and guard.phase is Phase.WATCHING:
@@ -217,14 +217,14 @@ def _unread(guard: Guard, reason: str, now: float, effects: list[Effect]) -> Gua
     return evolve(guard, pressure=pressure, blind=True)
 
 
-def _started(guard: Guard, generation: int, now: float) -> Guard:
+def _started(guard: Guard, generation: int, now: float, idle: bool = True) -> Guard:
     if guard.generation is not None and generation <= guard.generation:
         return guard
     return evolve(
         guard,
         generation=generation,
         alive=True,
-        idle=True,
+        idle=idle,
         pressure=guard.pressure.renewed(),
         outlook=Outlook(),
         critical_run=0,

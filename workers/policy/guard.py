@@ -143,6 +143,14 @@ class Guard(Value):
             return True
         return self.outlook.is_foreseen and self.level is not MemoryState.NORMAL  # at level normal it is prepared for, no more
 
+    def is_restart_due(self, now: float) -> bool:
+        """Whether a restart is due and may be asked for, or is under way, so that no turn should begin."""
+        if self.phase in (Phase.ASKED, Phase.RESTARTING):
+            return True
+        if not self.alive or self.due_since is None or self.blocked or self.policy.dry_run or self.phase is not Phase.WATCHING:
+            return False
+        return self.not_before is None or now >= self.not_before
+
     @property
     def is_under_way(self) -> bool:
         """Whether a restart has been asked for and is not yet judged."""

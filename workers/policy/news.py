@@ -38,9 +38,10 @@ class Unread(Value):
 
 @attrs.frozen(repr=False, eq=False)
 class LeafStarted(Value):
-    """A life of the leaf is up."""
+    """A life of the leaf is up; it is idle, or works on what it was started for."""
 
     generation: int
+    idle: bool = True
 
 
 @attrs.frozen(repr=False, eq=False)
