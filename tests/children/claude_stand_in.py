@@ -6,6 +6,7 @@ that begins with one of these words does as it says; others are answered with ``
     hang        no result, until it is interrupted
     die         SIGKILL for itself
     leave N     exit code N
+    grow N      it is answered, and the program holds so many MiB more
     bye         it is answered, and then the program ends
     once WORD   the first time as WORD says, later it is answered
 
@@ -55,6 +56,7 @@ def main() -> None:
     slug = "".join(char if char.isalnum() else "-" for char in os.getcwd())
     transcript = Path(os.environ["CLAUDE_CONFIG_DIR"], "projects", slug, f"{session}.jsonl")
     transcript.parent.mkdir(parents=True, exist_ok=True)
+    held: list[bytes] = []
     for line in sys.stdin:
         said = json.loads(line)
         if said["type"] == "control_request":
@@ -90,7 +92,9 @@ def main() -> None:
             word = "" if text in before else rest.partition(" ")[0]
         if word == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        elif word == "leave":
+        elif word == "grow":
+            held.append(b"x" * (int(rest.partition(" ")[0]) << 20))
+        if word == "leave":
             sys.exit(int(rest))
         elif word != "hang":
             put(type="assistant", message={"content": [{"type": "text", "text": f"ok: {text}"}]}, session_id=session)

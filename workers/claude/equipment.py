@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -66,8 +67,8 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     resumed = None if run.resumed is None or leaf.configured is None else run.resumed.session_id
     lock = partial(locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(locked, directory)
     heard = not unheard and directory is not None and owner.hooks is not None
-    stream, piped = None, None
-    if owner.relays and leaf.has_terminal and leaf.configured is not None and not run.detached and is_piped():
+    stream, piped = leaf.stream, None
+    if stream is None and owner.relays and leaf.has_terminal and leaf.configured is not None and not run.detached and is_piped():
         if command.arguments.streams:
             stream = ClaudeStream(closes=True)
         elif command.arguments.is_one_turn:
@@ -90,7 +91,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     leaf.is_busy = lambda: adapter.is_busy
     if stream is not None:
         leaf.on_due = stream.hold
-        stream.on_notice = partial(_noticed, ledger, leaf, adapter, pipe)
+        stream.on_notice = partial(_noticed, ledger, leaf, adapter, pipe, stream.on_notice)
     return adapter
 
 
@@ -101,9 +102,12 @@ def _listen(ledger: Ledger, pipe: HookPipe | None) -> None:
         take(ledger, told)
 
 
-def _noticed(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe | None, notice: Notice) -> None:
+def _noticed(
+    ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe | None, also: Callable[[Notice], object], notice: Notice
+) -> None:
     from .turns import noticed
 
+    also(notice)
     adapter.noticed(notice)
     if isinstance(notice, BusyChanged) and leaf.guard.alive:
         noticed(ledger, leaf, adapter, pipe, notice.busy)

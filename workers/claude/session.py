@@ -11,10 +11,10 @@ import anyio
 
 from supervisor import ChildSpec, Restart, Supervisor
 
+from .notices import LifeBegan, Notice
 from .session_command import session_command
 from .session_place import Elsewhere, OwnTree, Place, Under, spec_of
 from .session_talk import Talk
-from .stream import BusyChanged, LifeBegan, Notice, TurnCut
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -86,7 +86,7 @@ class ClaudeSession(Talk):
             own = Supervisor("session", intensity=intensity, period=period)
             place = OwnTree(own) if supervisor is None else Under(supervisor)
         self._place, self._on_notice = place, on_notice
-        self._begun = self._cut = False
+        self._begun = False
 
     async def __aenter__(self) -> Self:
         """Start it.
@@ -142,12 +142,7 @@ class ClaudeSession(Talk):
 
         **Cancellation:** before the end of the turn, without effect; a restart that has begun goes on.
         """
-        self.stream.hold(True)
-        try:
-            await self.wait(lambda: not self.is_busy)
-            await self._place.cycle(self, reason)
-        finally:
-            self.stream.hold(False)
+        await self._place.cycle(self, reason)
 
     async def close(self) -> None:
         """End it: what was said is answered first, then it gets no more, has `grace` seconds to end by itself, and is ended.
@@ -172,12 +167,9 @@ class ClaudeSession(Talk):
 
     def _noticed(self, notice: Notice) -> None:
         if isinstance(notice, LifeBegan):
-            self.generation, self._cut = notice.generation, False
-        elif isinstance(notice, TurnCut):
-            self._cut = True
-        elif isinstance(notice, BusyChanged) and (notice.busy or not self._cut):
-            # that a life which was cut is in no turn any more is no news of its end
-            self._place.busy(self, notice.busy)
+            self.generation = notice.generation
+        if self.adapter is not None:
+            self.adapter.noticed(notice)
         super()._noticed(notice)
         if self._on_notice is not None:
             self._on_notice(notice)

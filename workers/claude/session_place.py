@@ -16,24 +16,15 @@ from ..config.host import default_state_dir
 from .adapter import ClaudeAdapter
 from .continuation import Continuation
 from .equipment import CONVERSATIONS, locked
-from .stream import StreamLaunch
-from .turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
-    from supervisor import Exit, Launch
+    from supervisor import Launch
 
     from .session import ClaudeSession
 
 _UNHEARD: Final = "it is no agent of a guardian"
-
-
-def told(session: ClaudeSession, busy: bool) -> None:
-    """Have what judges the end of a life know whether it is in a turn."""
-    if session.adapter is not None:
-        session.adapter.turn = Turn(is_busy=busy)
 
 
 class Place(Protocol):
@@ -52,16 +43,13 @@ class Place(Protocol):
         """
 
     async def cycle(self, session: ClaudeSession, reason: str) -> None:
-        """Start it again."""
+        """Start it again between two turns."""
 
     def pid(self, session: ClaudeSession) -> int | None:
         """Its process; None when it does not run."""
 
     def is_gone(self, session: ClaudeSession) -> bool:
         """Whether its supervisor is not there any more, or has forgotten it."""
-
-    def busy(self, session: ClaudeSession, busy: bool) -> None:
-        """Whether it is in a turn has changed."""
 
     async def leave(
         self, session: ClaudeSession, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -92,7 +80,12 @@ class Under:
 
     async def cycle(self, session: ClaudeSession, reason: str) -> None:
         """See `Place.cycle`."""
-        await self._supervisor.cycle_child(session.name, reason=reason)
+        session.stream.hold(True)
+        try:
+            await session.wait(lambda: not session.is_busy)
+            await self._supervisor.cycle_child(session.name, reason=reason)
+        finally:
+            session.stream.hold(False)
 
     def pid(self, session: ClaudeSession) -> int | None:
         """See `Place.pid`."""
@@ -107,10 +100,6 @@ class Under:
             return self._supervisor.which_child(session.name).state == "undefined"
         except (ChildNotFound, NoProc):
             return True
-
-    def busy(self, session: ClaudeSession, busy: bool) -> None:
-        """See `Place.busy`."""
-        told(session, busy)
 
     async def leave(
         self, session: ClaudeSession, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -169,10 +158,6 @@ class Elsewhere:
         """See `Place.is_gone`."""
         return False
 
-    def busy(self, session: ClaudeSession, busy: bool) -> None:
-        """See `Place.busy`."""
-        told(session, busy)
-
     async def leave(
         self, session: ClaudeSession, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
@@ -185,11 +170,14 @@ def spec_of(session: ClaudeSession, name: str) -> ChildSpec:
     environ = {key: value for key, value in {**os.environ, **session.env}.items() if value is not None}
     directory = Path(session.state_dir or default_state_dir()) / CONVERSATIONS
     continuation = Continuation(session.command, environ, session.directory, partial(locked, directory))
-    adapter = session.adapter = ClaudeAdapter(None, continuation, settings=None, pipe=None, number=0, is_crash_only=False, unheard=_UNHEARD)
+    adapter = session.adapter = ClaudeAdapter(
+        None, continuation, settings=None, pipe=None, number=0, is_crash_only=False, unheard=_UNHEARD, stream=session.stream
+    )
     options: dict[str, Any] = {"env": session.env, "cwd": session.directory, "stderr": session.stderr, "terminal": "never"}
 
-    def made(argv: tuple[str, ...], judge: Callable[[Exit], Exit] | None) -> Launch:
-        return StreamLaunch(session.stream, lambda stdin, stdout: command(*argv, **options, judge=judge, stdin=stdin, stdout=stdout))
+    def made(argv: tuple[str, ...], judge: Any, *, stdin: int | str | None = None, stdout: int | None = None) -> Launch:
+        pipes: dict[str, Any] = {"stdin": "null" if stdin is None else stdin, "stdout": "null" if stdout is None else stdout}
+        return command(*argv, **options, **pipes, judge=judge)
 
     argv = (*session.command.program, *session.command.arguments)
     # which says for the stream, too, after which ends there is no other life

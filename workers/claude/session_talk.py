@@ -15,9 +15,10 @@ import anyio.lowlevel
 from supervisor import Exit, InvalidField
 
 from .messages import ControlRequest, ControlResponse, Message, ResultMessage, decode
+from .notices import LifeOver, Notice, TurnCut
 from .session_errors import RequestFailedError, RequestTimeoutError, SessionEndedError, SessionError
 from .session_turn import Content, Turn
-from .stream import ClaudeStream, LifeOver, Notice, TurnCut
+from .stream import ClaudeStream
 
 ANSWER: Final = 10.0
 """Seconds within which a control request is answered, unless said otherwise."""
