@@ -75,11 +75,11 @@ class GuardianApplication:
         from supervisor import Renderer
 
         from .event_config import ConfigurationChanged, ConfigurationRejected
-        from .event_conversation import ConversationStarted
+        from .event_conversation import ConversationCut, ConversationStarted
         from .event_state import StateRestored, StatesPruned
         from .words import WORDS, subject
 
-        kinds = (ConfigurationChanged, ConfigurationRejected, ConversationStarted, StateRestored, StatesPruned)
+        kinds = (ConfigurationChanged, ConfigurationRejected, ConversationCut, ConversationStarted, StateRestored, StatesPruned)
         seldom: dict[type[Event], Words] = {kind: kind.words for kind in kinds}
         return Renderer({**WORDS, **seldom}, subject=subject)
 

@@ -109,7 +109,7 @@ def test_a_reader_that_goes_away(api: Api, tmp_path: Path) -> None:
     program = (str(claude_code("native")), *STREAMS)
     words = (sys.executable, "-m", "supervisor", "--state-dir", str(tmp_path / "state"), "--name", "claude", "--")
     environ = {name: value for name, value in {**os.environ, **surroundings(tmp_path, api.url)}.items() if value is not None}
-    codes = []
+    codes, said = [], b""
     for argv in (program, (*words, *program)):
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         with subprocess.Popen(argv, cwd=tmp_path, env={**environ, "PYTHONPATH": str(ROOT)}, **pipes) as process:

@@ -90,7 +90,7 @@ class ClaudeAdapter:
     def launch(self, argv: tuple[str, ...], made: Made) -> Launch:
         """See `LeafAdapter.launch`; another command than before takes effect with the next life, one that is no Claude Code as it is."""
         if not self.continuation.follows(argv):
-            return made(argv, None)
+            return made(argv, None, stdin=None if self.stream is None and self.piped is None else "null")
         return ClaudeLaunch(self, argv, made)
 
     async def degrade(self, mode: DegradationMode, reason: str) -> None:
@@ -155,11 +155,14 @@ class ClaudeAdapter:
         def with_pipes(stdin: int, stdout: int) -> Launch:
             return made(life.argv, self.judged, stdin=stdin, stdout=stdout)
 
-        if self.stream is not None:
+        arguments = self.continuation.command.arguments
+        if self.stream is not None and arguments.streams:
             return self.stream.begin(with_pipes, ticket, how=life.how, session_id=life.session_id)
-        if self.piped is not None:
+        if self.piped is not None and arguments.is_one_turn:
             return self.piped.begin(lambda stdin: made(life.argv, self.judged, stdin=stdin), ticket, anew=life.is_anew)
-        return made(life.argv, self.judged).launch(ticket)
+        # what comes through our own input is read for another command than this one has become
+        reads = self.stream is None and self.piped is None
+        return made(life.argv, self.judged, stdin=None if reads else "null").launch(ticket)
 
     def noticed(self, notice: Notice) -> None:
         """Take note of what happens to its lines."""

@@ -181,7 +181,7 @@ def failure(session_id: str | None) -> bytes:
         "duration_ms": 0,
         "duration_api_ms": 0,
         "num_turns": 0,
-        "result": "memory-guardian: the program ended in the middle of this turn, and was started again",
+        "result": "memory-guardian: the program ended in the middle of this turn",
         "session_id": session_id or "",
         "total_cost_usd": 0,
         "memory_guardian": "cut",

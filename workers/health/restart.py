@@ -98,6 +98,7 @@ async def requested(ledger: Ledger, request: RestartRequest, turn: Turn) -> None
         request.error = error
     finally:
         leaf.asked = False
+        leaf.put_off(anyio.current_time())
         request.done.set()
 
 
