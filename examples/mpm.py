@@ -155,7 +155,10 @@ class Team:
         options = self.options
         config = MemoryGuardianConfig(
             state_dir=str(folder / "state"),
-            thresholds=MemoryThresholds(critical=Size(amount_bytes=options.critical_mib * MIB)),
+            # an emergency would not wait for the end of a turn
+            thresholds=MemoryThresholds(
+                critical=Size(amount_bytes=options.critical_mib * MIB), emergency=Size(amount_bytes=10 * options.critical_mib * MIB)
+            ),
             # for all sessions together: what is killed on purpose, and what leaks all the time, is not to use it up
             restart_policy=RestartPolicy(
                 max_attempts=10 * (options.tasks + options.kills),

@@ -132,6 +132,16 @@ async def test_an_idempotent_turn_is_said_again(stage: Stage) -> None:
     assert stage.said == ["once die", "once die", "die"]
 
 
+async def test_an_idempotent_turn_that_ends_each_life_is_given_up(stage: Stage) -> None:
+    """It would end the next one, too; what waits behind it is answered."""
+    async with stage.session(intensity=10) as session:
+        poison, sound = await session.send("die", idempotent=True), await session.send("sound")
+        with pytest.raises(TurnCutError):
+            await poison.result()
+        assert poison.repeated == 5 and (await sound.result()).is_success
+    assert stage.said == ["die"] * 6 + ["sound"]
+
+
 async def test_what_the_program_is_asked_for(stage: Stage) -> None:
     """An answer, a refusal, and none at all; a turn that is interrupted has its result, and the next one goes on."""
     async with stage.session() as session:

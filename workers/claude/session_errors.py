@@ -12,7 +12,7 @@ class SessionError(Exception):
 class TurnCutError(SessionError):
     """The program ended in the middle of this turn; the session goes on, but nothing will answer it.
 
-    What the turn had done by then is done. It was not said again, because it was not declared idempotent.
+    What the turn had done by then is done. It was not said again, because it was not declared idempotent, or had ended too many lives.
 
     Attributes:
         prompt: What was said, as it was given to `ClaudeSession.send`.
@@ -20,7 +20,7 @@ class TurnCutError(SessionError):
 
     def __init__(self, prompt: object) -> None:
         self.prompt = prompt
-        super().__init__("the program ended in the middle of this turn, and the turn was not declared idempotent")
+        super().__init__("the program ended in the middle of this turn, which is not said again")
 
     def __reduce__(self) -> tuple[type[TurnCutError], tuple[object]]:
         return type(self), (self.prompt,)

@@ -83,7 +83,7 @@ class Talk:
         Args:
             content: A text, or content blocks as the API has them.
             idempotent: Whether it may be said to the next life again when the program ends in the middle of the turn: then whoever waits
-                for the turn goes on to wait. Otherwise the turn ends with `TurnCutError`.
+                for the turn goes on to wait. Otherwise, and when it was cut for the sixth time, the turn ends with `TurnCutError`.
 
         Raises:
             SessionEndedError: The session is over, or was closed.
