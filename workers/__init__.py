@@ -12,8 +12,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .agents import AgentRefused as AgentRefused
     from .api import MemoryGuardian as MemoryGuardian
     from .api import ProcessState as ProcessState
+    from .claude.messages import AssistantMessage as AssistantMessage
+    from .claude.messages import ControlRequest as ControlRequest
+    from .claude.messages import ControlResponse as ControlResponse
+    from .claude.messages import InitMessage as InitMessage
+    from .claude.messages import Message as Message
+    from .claude.messages import OpaqueMessage as OpaqueMessage
+    from .claude.messages import ResultMessage as ResultMessage
+    from .claude.messages import StreamEvent as StreamEvent
+    from .claude.messages import SystemMessage as SystemMessage
+    from .claude.messages import TextBlock as TextBlock
+    from .claude.messages import ThinkingBlock as ThinkingBlock
+    from .claude.messages import ToolResultBlock as ToolResultBlock
+    from .claude.messages import ToolUseBlock as ToolUseBlock
+    from .claude.messages import UserMessage as UserMessage
+    from .claude.notices import LifeBegan as LifeBegan
+    from .claude.notices import LifeOver as LifeOver
+    from .claude.notices import LinesDropped as LinesDropped
+    from .claude.notices import LineTorn as LineTorn
+    from .claude.notices import TurnCut as TurnCut
+    from .claude.session import ClaudeSession as ClaudeSession
+    from .claude.session_errors import RequestFailedError as RequestFailedError
+    from .claude.session_errors import RequestTimeoutError as RequestTimeoutError
+    from .claude.session_errors import SessionEndedError as SessionEndedError
+    from .claude.session_errors import SessionError as SessionError
+    from .claude.session_errors import TurnCutError as TurnCutError
+    from .claude.session_turn import Turn as Turn
     from .config import AgentConfig as AgentConfig
     from .config import ClaudeEvents as ClaudeEvents
     from .config import CommandConfig as CommandConfig
@@ -43,6 +70,7 @@ if TYPE_CHECKING:
     from .runner import MemoryAwareRunner as MemoryAwareRunner
     from .service import AsyncGuardianService as AsyncGuardianService
     from .service import GuardianService as GuardianService
+    from .sessions import ClaudeSessions as ClaudeSessions
     from .state.files import StateWriteFailed as StateWriteFailed
     from .state.keys import KeyUnavailable as KeyUnavailable
     from .state.manager import StateManager as StateManager
@@ -61,7 +89,17 @@ if TYPE_CHECKING:
     from .state.store import StateUnreadable as StateUnreadable
 
 _MODULES = {
+    "agents": "AgentRefused",
     "api": "MemoryGuardian ProcessState",
+    "claude.messages": (
+        "AssistantMessage ControlRequest ControlResponse InitMessage Message OpaqueMessage ResultMessage StreamEvent SystemMessage "
+        "TextBlock ThinkingBlock ToolResultBlock ToolUseBlock UserMessage"
+    ),
+    "claude.notices": "LifeBegan LifeOver LineTorn LinesDropped TurnCut",
+    "claude.session": "ClaudeSession",
+    "claude.session_errors": "RequestFailedError RequestTimeoutError SessionEndedError SessionError TurnCutError",
+    "claude.session_turn": "Turn",
+    "sessions": "ClaudeSessions",
     "config": (
         "AgentConfig ClaudeEvents CommandConfig DegradationConfig EncryptionConfig HealthConfig HooksConfig LeafRestart "
         "MemoryGuardianConfig MemoryThresholds MonitoringConfig MpmConfig NotificationsConfig PlatformOverrides RestartPolicy StateConfig"

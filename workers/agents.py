@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
 
-from supervisor import AlreadyStarted, CallError, OrphansSwept
+from supervisor import AlreadyStarted, CallError, ChildNotFound, OrphansSwept
 
 from .config import Agent
 from .guardian import agent_spec, monitored, unmonitored
 from .ledger import Leaf, Ledger
 
 if TYPE_CHECKING:
-    from supervisor import Supervisor
+    from supervisor import ChildSpec, Supervisor
 
+    from .claude.stream import ClaudeStream
     from .roster import Roster
 
 
@@ -23,12 +25,16 @@ class AgentRefused(Exception):
     """An agent is not taken in, or not let go, now."""
 
 
-async def add(ledger: Ledger, agent: Agent) -> Leaf:
+async def add(
+    ledger: Ledger, agent: Agent, *, stream: ClaudeStream | None = None, spec: Callable[[Ledger, Leaf], ChildSpec] = agent_spec
+) -> Leaf:
     """Take in an agent and start it: from its first process on it is guarded like the others.
 
     Args:
         ledger: Of the run, which is up.
         agent: The agent; a derived name that is in use gets a number.
+        stream: What a program in this process talks to it by; None for its own input and output.
+        spec: Makes what the supervisor of the agents is told of it.
 
     Returns:
         Its leaf, which is up.
@@ -45,7 +51,7 @@ async def add(ledger: Ledger, agent: Agent) -> Leaf:
     if (why := ledger.no_more_agents()) is not None:
         raise AgentRefused(f"no agent is taken in now: {why}")
     before = len(roster.swept)
-    leaf = await roster.enrol(agent)
+    leaf = await roster.enrol(agent, stream=stream)
     try:
         if len(roster.swept) > before:
             pids = tuple(process.pid for process in roster.swept[before:])
@@ -55,7 +61,7 @@ async def add(ledger: Ledger, agent: Agent) -> Leaf:
 
             with suppress(AlreadyStarted):
                 await tree.supervisor("services").start_child(turns_spec(ledger, roster.hooks))
-        await tree.supervisor("agents").start_child(agent_spec(ledger, leaf))
+        await tree.supervisor("agents").start_child(spec(ledger, leaf))
     except BaseException:
         with anyio.CancelScope(shield=True):  # as long as stopping it may take
             await _taken_down(tree, leaf)
@@ -84,12 +90,16 @@ async def remove(ledger: Ledger, name: str) -> Leaf:
     leaf = next((leaf for leaf in ledger.leaves if leaf.name == name), None)
     if leaf is None:
         raise AgentRefused(f"no agent is called {name!r}")
-    if len(ledger.leaves) == 1:
+    if ledger.shared is None and len(ledger.leaves) == 1:
         raise AgentRefused(f"{name!r} is the only agent; stop the run instead")
     with anyio.CancelScope(shield=True):
         above = tree.supervisor("agents")
-        await above.terminate_child(name)
-        await above.delete_child(name)
+        if ledger.shared is None:
+            await above.terminate_child(name)
+            await above.delete_child(name)
+        else:
+            with suppress(ChildNotFound):  # it has ended, and is forgotten already
+                await above.terminate_child(name)
     unmonitored(ledger, leaf)
     roster.dismiss(leaf)
     return leaf

@@ -37,6 +37,7 @@ from supervisor import (
     Supervisor,
     Value,
     command,
+    dynamic,
     exit_code,
     hung_up,
     subtree,
@@ -100,9 +101,11 @@ def guardian(ledger: Ledger) -> Supervisor:
         from .claude.turns import turns_spec  # most agents tell of no turns
 
         services.append(turns_spec(ledger, ledger.roster.hooks))
-    agents = [agent_spec(ledger, leaf) for leaf in ledger.leaves]
+    agents = (
+        subtree([agent_spec(ledger, leaf) for leaf in ledger.leaves], **_HOLDING) if ledger.shared is None else dynamic(**ledger.shared)
+    )
     branches = [ChildSpec("services", subtree(services, **_HOLDING))] if ledger.watches else []
-    return Supervisor("guardian", [*branches, ChildSpec("agents", subtree(agents, **_HOLDING))], **_HOLDING)
+    return Supervisor("guardian", [*branches, ChildSpec("agents", agents)], **_HOLDING)
 
 
 def budgets(run: GuardianRun) -> list[str]:
@@ -374,9 +377,9 @@ def finished(ledger: Ledger) -> str | None:
     """Whether the leaves leave nothing to guard, and because of whom."""
     if ledger.interactive and hung_up() and any(leaf.exit is not None for leaf in ledger.leaves):
         return "command"  # nobody is there any more to use a new life
-    if len(ledger.leaves) == 1 and ledger.leaves[0].gave_up is not None:
+    if ledger.shared is None and len(ledger.leaves) == 1 and ledger.leaves[0].gave_up is not None:
         return "protection"
-    return "command" if all(ledger.is_down(leaf) for leaf in ledger.leaves) else None
+    return "command" if ledger.shared is None and all(ledger.is_down(leaf) for leaf in ledger.leaves) else None
 
 
 async def stop_when_asked(tree: Supervisor, session: Session, block: anyio.CancelScope) -> None:

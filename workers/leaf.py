@@ -21,6 +21,7 @@ from .probe import MemorySample
 if TYPE_CHECKING:
     from supervisor import Attached
 
+    from .claude.stream import ClaudeStream
     from .degradation.adapter import LeafAdapter
     from .probe.hold import LeafHold
     from .probe.parts import LeafParts
@@ -58,6 +59,7 @@ class Leaf(Entity):
         because: Why, for each cause that has asked.
         mode_reason: Why its mode is what it is.
         adapter: What tells it of its mode; None when nothing does.
+        stream: What a program in this process talks to it by; None where its input and output are its own.
         enforced: The mode that it was told last.
         unheard: How it could not be told the last time; empty when it could.
         watched: Whether it was said that it is watched.
@@ -106,6 +108,7 @@ class Leaf(Entity):
     because: dict[Cause, str] = attrs.field(factory=dict)
     mode_reason: str = ""
     adapter: LeafAdapter | None = None
+    stream: ClaudeStream | None = None
     enforced: DegradationMode = DegradationMode.NORMAL
     unheard: str = ""
     watched: bool = False

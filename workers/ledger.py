@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -58,6 +58,8 @@ class Ledger:
 
     Attributes:
         run: The checked configuration.
+        shared: The flags of the one supervisor that all agents are children of, where they share a budget of restarts and come and go; None
+            where each has its own.
         roster: Enrols and dismisses agents; None where nobody does.
         parted: Leaves that are no longer there, until the probe has given back what it has open for them.
         tree: The running tree.
@@ -81,6 +83,7 @@ class Ledger:
         self._leaves: list[Leaf]
         self._by_path: dict[tuple[str, ...], Leaf]
         self.leaves = leaves
+        self.shared: dict[str, Any] | None = None
         self.roster: Roster | None = None
         self.parted: list[Leaf] = []
         self.intervals: Intervals = run.config.monitoring.intervals()
@@ -119,10 +122,11 @@ class Ledger:
             self._observe_leaf(leaf, event, record.time)
             if isinstance(event, ChildExited | ChildStarted | ChildStartFailed | RestartDeferred):
                 self.count(leaf)
-        elif isinstance(event, SupervisorGaveUp) and (leaf := self._by_path.get((*event.path, "leaf"))) is not None:
-            leaf.gave_up = event.reason
-            self.count(leaf)
-            self._changed.set()
+        elif isinstance(event, SupervisorGaveUp):
+            for leaf in (leaf for leaf in self._leaves if leaf.path[:-1] == event.path):
+                leaf.gave_up = event.reason
+                self.count(leaf)
+                self._changed.set()
 
     def _observe_leaf(self, leaf: Leaf, event: Event, time: float) -> None:
         leaf.stirred = True

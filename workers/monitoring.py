@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -47,6 +47,13 @@ class _Up(ServiceManager):
 class Monitoring:
     """One run, from its first process to its end.
 
+    Args:
+        run: What is run.
+        attached: A process that runs already and is the first life.
+        protection: Is kept up to date; None for none.
+        given: Whether what that has spent is what the run begins with.
+        shared: See `Ledger.shared`.
+
     Attributes:
         stop: Asks it to stop.
         settled: Set when it is up, or has ended before it was.
@@ -59,8 +66,16 @@ class Monitoring:
         captures: How many snapshots it has made.
     """
 
-    def __init__(self, run: GuardianRun, attached: Attached | None, protection: RestartProtection, *, given: bool) -> None:
-        self._run, self._attached, self._protection, self._given = run, attached, protection, given
+    def __init__(
+        self,
+        run: GuardianRun,
+        attached: Attached | None = None,
+        protection: RestartProtection | None = None,
+        *,
+        given: bool = False,
+        shared: dict[str, Any] | None = None,
+    ) -> None:
+        self._run, self._attached, self._protection, self._given, self._shared = run, attached, protection, given, shared
         self.stop = StopRequest()
         self.settled, self.ended = anyio.Event(), anyio.Event()
         self.ledger: Ledger | None = None
@@ -99,13 +114,14 @@ class Monitoring:
 
     def follow(self) -> None:
         """Have the protection say what the tree has spent."""
-        if self.ledger is not None:
+        if self.ledger is not None and self._protection is not None:
             self._protection.follow(self.ledger.spent(self.leaf))
 
     async def _run_claimed(self, claims: ExitStack, sinks: list[Callable[[Record], object]]) -> None:
         if self._run.config.encryption.key:
             await anyio.to_thread.run_sync(check_key, self._run)
         ledger = Ledger(self._run, [])
+        ledger.shared = self._shared
         session = Session(run=uuid.uuid4().hex, backend="", stop=self.stop, service=_Up(self.settled))
         directory = scratch(ledger, session.run, claims, warn)
         roster = ledger.roster = Roster(ledger, warn, directory)
@@ -114,7 +130,7 @@ class Monitoring:
         for agent in self._run.agents:
             leaf = await roster.enrol(agent, agent.name)
             leaf.attached = self._attached
-            if self._given:
+            if self._given and self._protection is not None:
                 leaf.spent = self._protection.history
         self.ledger = ledger
         channels = channels_of(ledger, directory, os.environ)

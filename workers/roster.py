@@ -26,6 +26,7 @@ from .state.sweeping import sweep_abandoned
 
 if TYPE_CHECKING:
     from .claude.hook_pipe import HookPipe
+    from .claude.stream import ClaudeStream
 
 DESCRIPTORS: Final = 11
 """That one agent takes: its locks, its process, what is read and waited for of its memory, and what its start and its end take beside."""
@@ -56,12 +57,13 @@ class Roster:
         self.relays = relays
         self.swept: list[ProcessId] = []
 
-    async def enrol(self, agent: Agent, configured: str | None = None) -> Leaf:
+    async def enrol(self, agent: Agent, configured: str | None = None, stream: ClaudeStream | None = None) -> Leaf:
         """Take a name for an agent, end what a run of that name left behind whose guardian died, and make its leaf.
 
         Args:
             agent: The agent. A derived name that is in use gets a number.
             configured: What it is called in the configuration; None when that does not know it.
+            stream: What a program in this process talks to it by; None for its own input and output.
 
         Raises:
             UsageError: A name given by hand is in use, or the state directory cannot be used.
@@ -73,7 +75,9 @@ class Roster:
             with ExitStack() as taken:
                 held, named = await self._claimed(agent, taken)
                 leaf = leaf_of(self._ledger.run, named)
-                leaf.claim, leaf.configured = held, configured
+                leaf.claim, leaf.configured, leaf.stream = held, configured, stream
+                if self._ledger.shared is not None:
+                    leaf.path = leaf.path[:-1]  # no supervisor of its own is between
                 leaf.has_terminal = configured is not None and not self._ledger.leaves
                 self._equip(leaf)
                 taken.pop_all()
@@ -151,7 +155,7 @@ class Roster:
         ledger, run = self._ledger, self._ledger.run
         if run.dry_run:
             return
-        if leaf.claim is not None:
+        if leaf.claim is not None and ledger.shared is None:
             leaf.record = ProtectionRecord(run.state_dir, project_key(leaf.agent.command.working_directory), leaf.claim.name)
             try:
                 leaf.spent = leaf.kept = leaf.record.load()

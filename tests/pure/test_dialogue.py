@@ -9,7 +9,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.claude.dialogue import ANSWERING, BEGINNING, STRAY, Dialogue, step
+from workers.claude.dialogue import ANSWERING, BEGINNING, REPEATS, STRAY, Dialogue, step
 from workers.claude.dialogue_news import (
     Began,
     Closed,
@@ -212,7 +212,9 @@ def test_each_line_is_read_by_exactly_one_life(actions: list[tuple[Any, ...]], c
         again = {line.data for line in stage.resent}
         first = list(dict.fromkeys(line.data for line in read))
         assert first == [data for data in said if line_of(data).kind is kind], "in order, none left out"
-        assert all(line.idempotent and line.data in again for line in read if [one.data for one in read].count(line.data) > 1)
+        assert all(
+            (line.idempotent or line.repeats) and line.data in again for line in read if [one.data for one in read].count(line.data) > 1
+        )
     read = [line for life in stage.lives for line in life.prompts]
     answered = sum(life.answered for life in stage.lives)
     assert stage.heard.count(RESULT) == answered and len(read) == answered + len(stage.cut)
@@ -397,3 +399,22 @@ def test_what_is_no_message_goes_in_as_it_is() -> None:
     for data in (b"", b"{", b"[]", b"\xff", b'{"type":"user"', b'{"type":"control_request"}', encoded(type="control_response", response=1)):
         stage.say(data)
         assert stage.life.given[-1].data == data
+
+
+def test_a_prompt_that_ends_each_life_is_not_said_for_ever() -> None:
+    """Although it may be said again: what it does to one life it does to the next. Then it is an error, and others go on."""
+    stage = Stage(Dialogue(closes=True))
+    stage.say(prompt("poison"), idempotent=True)
+    stage.say(prompt("sound"), idempotent=True)
+    for _ in range(REPEATS + 1):
+        assert not [line for line in stage.heard if line != INIT]
+        stage.begin()
+        stage.read()
+        stage.end()
+    assert [line.data for line in stage.cut] == [prompt("poison")] * (REPEATS + 1) and len(stage.resent) == REPEATS
+    (error,) = [line for line in stage.heard if line != INIT]
+    assert json.loads(error)["memory_guardian"] == "cut"
+    stage.begin()
+    stage.read()
+    stage.answer()
+    assert stage.heard[-1] == RESULT and [line.data for line in stage.life.prompts] == [prompt("sound")]

@@ -51,6 +51,9 @@ STRAY: Final = 60.0
 ANSWERING: Final = 5.0
 """Seconds for which an unanswered control request makes the session busy: 2.0 does not answer those that it does not know."""
 
+REPEATS: Final = 5
+"""How often a prompt that may be said again is, at most."""
+
 STANDING: Final = ("initialize", "set_model", "set_max_thinking_tokens", "set_permission_mode")
 """The control requests that last as long as the session, in the order in which they are said again."""
 
@@ -255,7 +258,7 @@ def _ended(dialogue: Dialogue, rest: bytes, unread: tuple[Line, ...], effects: l
         generation=None,
         is_open=False,
         is_shut=False,
-        waiting=(*resent, *again, *dialogue.waiting),
+        waiting=(*map(_repeated, resent), *again, *dialogue.waiting),
         first=(*kept, *first),
         turns=(),
         stray_since=None,
@@ -264,6 +267,11 @@ def _ended(dialogue: Dialogue, rest: bytes, unread: tuple[Line, ...], effects: l
         questions=frozenset(),
         swallowed=frozenset(),
     )
+
+
+def _repeated(line: Line) -> Line:
+    """A prompt that is said again; one that has ended so many lives may be what ends them, and the next time it is an error."""
+    return evolve(line, repeats=line.repeats + 1, idempotent=line.repeats + 1 < REPEATS)
 
 
 def _forgotten(dialogue: Dialogue, now: float) -> Dialogue:

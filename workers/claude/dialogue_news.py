@@ -33,6 +33,7 @@ class Line(Value):
         id: Of a request, or of the one that it answers; empty for others.
         subtype: Of a request.
         idempotent: Whether it may be said again when its turn was cut.
+        repeats: How often it was.
         replayed: Whether the caller has its response already, from an earlier life.
     """
 
@@ -41,6 +42,7 @@ class Line(Value):
     id: str = ""
     subtype: str = ""
     idempotent: bool = False
+    repeats: int = 0
     replayed: bool = False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -79,8 +80,8 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     store = partial(_store, run) if run.config.persist_state else None
     if ledger.watches:
         leaf.parts = LeafParts(ClaudeProcesses(continuation, environ))
-    stream, piped = None, None
-    if owner.relays and leaf.has_terminal and leaf.configured is not None and not run.detached and is_piped():
+    stream, piped = leaf.stream, None
+    if stream is None and owner.relays and leaf.has_terminal and leaf.configured is not None and not run.detached and is_piped():
         if command.arguments.streams:
             stream = ClaudeStream(closes=True)
         elif command.arguments.is_one_turn:
@@ -113,7 +114,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     leaf.is_busy = lambda: adapter.is_busy
     if stream is not None:
         leaf.on_due = stream.hold
-        stream.on_notice = partial(_noticed, ledger, leaf, adapter, pipe)
+        stream.on_notice = partial(_noticed, ledger, leaf, adapter, pipe, stream.on_notice)
     return adapter
 
 
@@ -124,9 +125,12 @@ def _listen(ledger: Ledger, pipe: HookPipe | None) -> None:
         take(ledger, told)
 
 
-def _noticed(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe | None, notice: Notice) -> None:
+def _noticed(
+    ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe | None, also: Callable[[Notice], object], notice: Notice
+) -> None:
     from .turns import noticed
 
+    also(notice)
     adapter.noticed(notice)
     if isinstance(notice, BusyChanged) and leaf.guard.alive:
         noticed(ledger, leaf, adapter, pipe, notice.busy)

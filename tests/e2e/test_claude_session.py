@@ -1,0 +1,97 @@
+"""A program that talks with the real Claude Code, both builds, over restarts, kills, interruptions and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from supervisor import DynamicSupervisor
+from workers import (
+    AssistantMessage,
+    ClaudeSession,
+    InitMessage,
+    Message,
+    OpaqueMessage,
+    RequestFailedError,
+    RequestTimeoutError,
+    ResultMessage,
+    TurnCutError,
+)
+
+from ..claude_code import Api, claude_code, remove_tool_files, scripted_api, surroundings
+from ..support import eventually
+
+both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    with scripted_api(tmp_path) as api:
+        yield api
+    remove_tool_files(tmp_path)
+
+
+def steps(*steps: dict[str, Any]) -> str:
+    return f"FAKE: {json.dumps(steps)}"
+
+
+async def asked(api: Api, text: str) -> None:
+    """Wait until the model is asked for an answer to something."""
+    await eventually(lambda: any(text in said for texts in api.turns for said in texts), 40, what=f"a request about {text}")
+
+
+@pytest.mark.deadline(150)
+@both
+def test_a_program_talks_with_it(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """Turns with their messages, a restart between two, a kill within one, an interruption, a mode, a request that it does not know; and
+    after its end nothing is left of it, with a task in the background, too."""
+
+    async def talk() -> None:
+        options: dict[str, Any] = {"cwd": tmp_path, "env": surroundings(tmp_path, api.url), "state_dir": tmp_path / "state"}
+        async with (
+            DynamicSupervisor("root", intensity=9) as root,
+            ClaudeSession([str(claude_code(build)), "--allowedTools", "Bash"], supervisor=root, name="it", grace=3, **options) as session,
+        ):
+            await session.send("my number is 41")
+            messages: list[Message] = [message async for message in session.replies()]
+            assert isinstance(messages[0], InitMessage) and isinstance(messages[-1], ResultMessage)
+            assert [message.text for message in messages if isinstance(message, AssistantMessage)] == ["ok: my number is 41"]
+            assert not [message for message in messages if isinstance(message, OpaqueMessage)]
+
+            await session.cycle("a fresh start")
+            assert (await session.ask("and my letter is x")).text == "ok: and my letter is x"
+            assert api.turns[-1] == ["my number is 41", "and my letter is x"] and session.generation == 2
+
+            turn = await session.send(steps({"text": "a slow answer", "chunks": 10, "drip": 0.15}), idempotent=True)
+            await asked(api, "a slow answer")
+            os.kill(session.pid or 0, signal.SIGKILL)
+            assert (await turn.result()).text == "a slow answer" and turn.repeated == 1 and session.generation == 3
+
+            turn = await session.send(steps({"hang": True, "text": "never"}))
+            await asked(api, "never")
+            os.kill(session.pid or 0, signal.SIGKILL)
+            with pytest.raises(TurnCutError):
+                await turn.result()
+
+            turn = await session.send(steps({"tool": "Bash", "input": {"command": "touch began; sleep 60"}}))
+            await eventually((tmp_path / "began").exists, 40)
+            await session.interrupt()
+            assert (await turn.result()).subtype == "error_during_execution"
+
+            await session.set_permission_mode("plan")
+            with pytest.raises(RequestFailedError if build == "native" else RequestTimeoutError):
+                await session.request("unheard_of", timeout=10 if build == "native" else 1)
+            await session.set_permission_mode("default")
+            task = {"tool": "Bash", "input": {"command": "touch there; sleep 50", "run_in_background": True}}
+            assert (await session.ask(steps(task, {"text": "it runs"}))).text == "it runs"
+            await eventually((tmp_path / "there").exists)
+        assert session.exit is not None and session.pid is None
+
+    anyio.run(talk, backend=backend)
