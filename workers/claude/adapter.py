@@ -73,6 +73,7 @@ class ClaudeAdapter:
         self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
         self.recovery, self._hear = recovery, hear
         self._resuming: Resuming | None = None
+        self._expected: str | None = None
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -123,7 +124,7 @@ class ClaudeAdapter:
                 unheard = str(error)
         anew = None if self.recovery is None else self.recovery.anew
         life = self.continuation.next(settings, cut, self._go_on(), retold=anew is not None and anew.context is not None and not unheard)
-        self._resuming = None
+        self._resuming, self._expected = None, life.session_id
         if life.how is How.RESUMED and life.session_id is not None:
             self._resuming = Resuming(life.session_id, not unheard, self.continuation.path())
         arguments = self.continuation.command.arguments
@@ -145,6 +146,10 @@ class ClaudeAdapter:
         if self._resuming is not None and self.recovery is not None:
             self.recovery.resumed()
         self._resuming = None
+        if self._expected not in (None, session_id):
+            # 1.0 says another id when it begins to resume one, and goes on with the one that it was given
+            session_id, transcript = self._expected, None
+        self._expected = None
         if self.continuation.learned(session_id, transcript):
             self._on_session(session_id)
 
