@@ -2,8 +2,8 @@
 
 It says what it was started with in ``lives``, and what its hooks have printed in ``hooked``, both in its working directory. A prompt can be
 an order: ``die``, ``tear`` (die in the middle of a record), ``spoil`` (die with a record that nobody can read), ``clear`` (die with a
-transcript of zeros), ``forget`` (die without one). With ``REFUSES`` in its environment it resumes nothing, with ``MISCALLS`` it calls what it
-resumes by another id at first, as 1.0.128 does.
+transcript of zeros), ``forget`` (die without one). With ``REFUSES`` in its environment it resumes nothing, with ``MISCALLS`` it calls what
+it resumes by another id at first, as 1.0.128 does.
 """
 
 from __future__ import annotations
