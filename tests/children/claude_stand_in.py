@@ -2,7 +2,8 @@
 
 It says what it was started with in ``lives``, and what its hooks have printed in ``hooked``, both in its working directory. A prompt can be
 an order: ``die``, ``tear`` (die in the middle of a record), ``spoil`` (die with a record that nobody can read), ``clear`` (die with a
-transcript of zeros), ``forget`` (die without one). With ``REFUSES`` in its environment it resumes nothing.
+transcript of zeros), ``forget`` (die without one). With ``REFUSES`` in its environment it resumes nothing, with ``MISCALLS`` it calls what
+it resumes by another id at first, as 1.0.128 does.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+OTHER: Final = "eeeeeeee-0000-4000-8000-000000000009"
 ORDERS: Final = ("die", "tear", "spoil", "clear", "forget")
 
 
@@ -32,7 +34,9 @@ def main(arguments: list[str]) -> int:
         print(f"No conversation found with session ID: {session_id}", file=sys.stderr)
         return 1
     path.parent.mkdir(parents=True, exist_ok=True)
-    fire(hooks, "SessionStart", session_id=session_id, transcript_path=str(path), source="resume" if "--resume" in given else "startup")
+    source = "resume" if "--resume" in given else "startup"
+    called = OTHER if source == "resume" and "MISCALLS" in os.environ else session_id
+    fire(hooks, "SessionStart", session_id=called, transcript_path=str(path.with_name(f"{called}.jsonl")), source=source)
     for line in iter(sys.stdin.readline, ""):
         text = json.loads(line)["message"]["content"][0]["text"]
         fire(hooks, "UserPromptSubmit", prompt=text)

@@ -209,6 +209,20 @@ def test_a_run_that_starts_from_a_state_has_its_transcript_back(backend: str, tm
     assert [name for name, _ in told(later, "transcript_repaired", "conversation_lost")] == ["transcript_repaired"]
 
 
+@on_one
+def test_what_is_resumed_is_what_it_was_given(backend: str, tmp_path: Path) -> None:
+    """Whatever the program calls it in its first moment: the next life goes on with the same one."""
+    with guarding(tmp_path, backend, MISCALLS="1") as run:
+        for number in range(1, 4):
+            run.say("more")
+            run.wait_results(number)
+            assert number == 3 or run_supervisor("restart", "claude", cwd=tmp_path, env=run.env).returncode == 0
+        run.end_input()
+        run.finish()
+    assert ways(tmp_path) == ["--session-id", "--resume", "--resume"] and len({session for _, session in lives(tmp_path)}) == 1
+    assert len(transcripts(tmp_path)) == 1 and not told(run, "conversation_lost", "transcript_repaired")
+
+
 class Stopping:
     """A life that was asked to end."""
 

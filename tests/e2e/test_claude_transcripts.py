@@ -43,7 +43,7 @@ def test_what_it_cannot_bear_is_taken_out(api: Api, tmp_path: Path) -> None:
         records[-1]["message"]["content"] = None
         transcript.write_text("".join(json.dumps(record) + "\n" for record in records))
         os.kill(pid, signal.SIGKILL)
-        run.wait_for("conversation_started", 2)
+        run.wait_for("conversation_started", 3)
         run.say("and my letter is x")
         run.wait_results(2)
         run.end_input()
@@ -71,7 +71,8 @@ def test_what_is_lost_begins_anew_with_what_is_known(build: str, backend: str, a
         run.wait_for("conversation_lost")
         run.say("who are you")
         run.wait_results(2)
-        assert run_supervisor("restart", "claude", cwd=tmp_path, env=run.env).returncode == 0
+        if build == "node":  # which does not write down what it is told
+            assert run_supervisor("restart", "claude", cwd=tmp_path, env=run.env).returncode == 0
         run.say("and now")
         run.wait_results(3)
         run.end_input()
@@ -82,7 +83,8 @@ def test_what_is_lost_begins_anew_with_what_is_known(build: str, backend: str, a
     asked = [request["body"] for request in api.requests if request.get("n_tools") and said(request["body"])[-1:] != ["Warmup"]]
     told = [json.dumps(body).count(f"takes the place of another one ({transcript.stem})") for body in asked]
     assert told == [0, 1, 1] and "Asked: my number is 41" in json.dumps(asked[-1])
-    assert [event["data"]["how"] for event in run.named("conversation_started")] == ["new", "resumed", "new", "resumed"]
+    begun = [event["data"]["how"] for event in run.named("conversation_started")]
+    assert begun == ["new", "resumed", "new", *(["resumed"] if build == "node" else [])]
 
 
 def test_what_is_too_large_for_the_thresholds_is_not_restarted_for_ever(api: Api, tmp_path: Path) -> None:

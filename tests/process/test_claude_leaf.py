@@ -349,6 +349,24 @@ def test_hooks_that_are_turned_off_are_seen(stage: Stage) -> None:
     assert off_switch(files) is None
 
 
+def test_what_is_told_once_is_told_with_the_first_prompt(pipe: HookPipe, tmp_path: Path) -> None:
+    """And with no other; a file that is gone is no failure."""
+    told = tmp_path / "it's told"
+    told.write_text("once")
+    settings = with_hooks((), "/", str(pipe.path), "1 1", None, str(told))
+
+    def prompted() -> str:
+        done = [
+            subprocess.run(["sh", "-c", hook["command"]], input="{}", capture_output=True, text=True, check=True, timeout=10)
+            for group in settings["hooks"][PROMPTED]
+            for hook in group["hooks"]
+        ]
+        assert not any(one.stderr for one in done)
+        return "".join(one.stdout for one in done)
+
+    assert (prompted(), prompted()) == ("once", "")
+
+
 def test_the_users_settings_stay_in_force(tmp_path: Path) -> None:
     """Ours are added to them, whether they are a file or a text."""
     theirs = {"model": "opus", "hooks": {STOPPED: [{"hooks": [{"type": "command", "command": "mine"}]}], "Other": []}}

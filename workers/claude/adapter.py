@@ -103,6 +103,7 @@ class ClaudeAdapter:
         self.unheard, self._switches = unheard, Switches()
         self.recovery = recovery
         self._resuming: Resuming | None = None
+        self._expected: str | None = None
         self._parts, self._shown, self._why = parts, shown, why
 
     @property
@@ -177,7 +178,7 @@ class ClaudeAdapter:
                 unheard = str(error)
         anew = None if self.recovery is None else self.recovery.anew
         life = self.continuation.next(settings, cut, self._go_on(), retold=anew is not None and anew.context is not None and not unheard)
-        self._resuming = None
+        self._resuming, self._expected = None, life.session_id
         if life.how is How.RESUMED and life.session_id is not None:
             self._resuming = Resuming(life.session_id, not unheard, self.continuation.path())
         arguments = self.continuation.command.arguments
@@ -206,6 +207,10 @@ class ClaudeAdapter:
         if self._resuming is not None and self.recovery is not None:
             self.recovery.resumed()
         self._resuming = None
+        if self._expected not in (None, session_id):
+            # 1.0 says another id when it begins to resume one, and goes on with the one that it was given
+            session_id, transcript = self._expected, None
+        self._expected = None
         if self.continuation.learned(session_id, transcript):
             self._on_session(session_id)
 

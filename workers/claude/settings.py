@@ -56,7 +56,11 @@ _WARNING: Final = (
 MANAGED_FILES: Final = 100
 """Files beside the first one that are read."""
 
-MANAGED: Final = Path("/Library/Application Support/ClaudeCode" if sys.platform == "darwin" else "/etc/claude-code")
+_MANAGED: Final = {
+    "darwin": "/Library/Application Support/ClaudeCode",
+    "win32": os.path.join(os.environ.get("PROGRAMFILES", "C:\\Program Files"), "ClaudeCode"),
+}
+MANAGED: Final = Path(_MANAGED.get(sys.platform, "/etc/claude-code"))
 """Where an organization's settings are, which can have the program run no hooks but its own."""
 
 LIMIT: Final = 5
