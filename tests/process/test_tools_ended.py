@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import attrs
 import pytest
 
 from supervisor import ChildExited, Handle, ProcessId, RunningCommand, identify, is_alive, lineage
+from supervisor.host import portable
 from workers.config import MonitoringConfig
 from workers.config.model import Isolation, LeafRestart
 from workers.control import GuardianControl
 from workers.event import LeafHeld, MemoryLevelChanged, RestartInitiated, RestartRefused, ToolEnded
+from workers.ledger import News
 from workers.policy.attribution import Server
 from workers.policy.pressure import MemoryState, Thresholds
 from workers.probe.parts import LeafParts
@@ -109,11 +113,22 @@ async def test_a_tool_that_does_not_end_is_killed(tmp_path: Path, kind: str) -> 
 
 async def test_an_emergency_kills_at_once_and_holds_nobody(tmp_path: Path) -> None:
     """Where a restart is refused as well; whatever is configured for calmer times."""
-    async with tooling(tmp_path, 120, thresholds=RACE, restart=LeafRestart.NEVER, tool_timeout=30.0) as run:
+    patient = attrs.evolve(OFTEN, critical_samples=1000)
+    async with tooling(tmp_path, 120, thresholds=RACE, monitoring=patient, restart=LeafRestart.NEVER, tool_timeout=30.0) as run:
         ended = await run.wait(ToolEnded)
         await settled(run)
         assert ended.how == "killed" and "emergency" in ended.reason
         assert run.of(LeafHeld) == [] and run.of(RestartRefused) == []
+
+
+async def test_whoever_was_ending_it_is_gone(tmp_path: Path) -> None:
+    """Health has failed meanwhile: the tool is not waited for without end, and the restart sweeps it."""
+    async with tooling(tmp_path, 90, 0, "deaf", tool_timeout=1000.0) as run:
+        await eventually(lambda: run.leaf.guard.ending.under_way, 20)
+        run.ledger.news.put(cast(News, None))
+        await run.failed("health")
+        await run.wait(RestartInitiated)
+        assert run.of(ToolEnded) == []
 
 
 async def test_it_can_be_turned_off(tmp_path: Path) -> None:
@@ -129,6 +144,19 @@ async def test_the_program_itself_is_restarted(tmp_path: Path) -> None:
         initiated = await run.wait(RestartInitiated)
         assert run.of(ToolEnded) == [] and "in the program itself" in initiated.reason
         await eventually(lambda: len(run.pids()) == 2, 20)
+
+
+async def test_what_a_tool_held_before_is_not_why(tmp_path: Path) -> None:
+    """It holds more than the program has grown by, and could be ended; but it held that while memory was normal."""
+    async with tooling(tmp_path, 50, 30, "late", thresholds=Thresholds(62 * MIB, 75 * MIB, 900 * MIB)) as run:
+
+        def seen() -> bool:
+            return run.leaf.sample is not None and sum(one.bytes for one in run.leaf.sample.processes) >= 50 * MIB
+
+        await eventually(seen, 20, what="the tool's memory")
+        run.touch("asked")
+        await run.wait(RestartInitiated)
+        assert run.of(ToolEnded) == []
 
 
 async def test_when_it_does_not_help_the_leaf_is_restarted(tmp_path: Path) -> None:
@@ -179,11 +207,13 @@ async def test_nothing_is_looked_at_while_memory_is_normal(tmp_path: Path) -> No
 
 
 def test_where_a_process_comes_from() -> None:
-    """Its parent, its session and its words; nothing of one that is another than it was."""
-    import os
-
+    """Its parent, its session and its words, from /proc and from psutil; nothing of one that is another than it was."""
     own = identify(os.getpid())
     assert own is not None
     line = lineage(own)
     assert line is not None and (line.parent, line.session) == (os.getppid(), os.getsid(0)) and any("python" in word for word in line.words)
+    assert line.leads_session is (os.getsid(0) == os.getpid())
     assert lineage(ProcessId(own.pid, own.created + 1)) is None and is_alive(own)
+    elsewhere = portable.identify(own.pid)
+    assert elsewhere is not None and portable.lineage(elsewhere) == attrs.evolve(line, process=elsewhere)
+    assert portable.lineage(ProcessId(own.pid, 1)) is None
