@@ -14,12 +14,19 @@ import pytest
 
 from supervisor import ChildExited, Handle, ProcessId, RunningCommand, identify, is_alive, lineage
 from supervisor.host import portable
+from workers.claude.adapter import ClaudeAdapter
+from workers.claude.continuation import Continuation
+from workers.claude.hook_pipe import Told
+from workers.claude.recognition import recognised
+from workers.claude.settings import PROMPTED, USED
+from workers.claude.turn import Turn
+from workers.claude.turns import moved, take
 from workers.config import MonitoringConfig
 from workers.config.model import Isolation, LeafRestart
 from workers.control import GuardianControl
 from workers.event import LeafHeld, MemoryLevelChanged, RestartInitiated, RestartRefused, ToolEnded
 from workers.ledger import News
-from workers.policy.attribution import Server
+from workers.policy.attribution import Kind, Role, Server
 from workers.policy.pressure import MemoryState, Thresholds
 from workers.probe.parts import LeafParts
 
@@ -49,13 +56,16 @@ class Known:
 
 
 @asynccontextmanager
-async def tooling(folder: Path, tool: int, own: int = 0, kind: str = "plain", *more: int, **given: Any) -> AsyncIterator[Inside]:
-    """Run the leaf with its tool, up to where the tool may begin to grow."""
+async def tooling(
+    folder: Path, tool: int, own: int = 0, kind: str = "plain", *more: int, gate: bool = True, **given: Any
+) -> AsyncIterator[Inside]:
+    """Run the leaf with its tool, up to where the tool may begin to grow; or just before that."""
     argv = (sys.executable, "-S", "-E", str(CHILD), str(folder), str(tool), str(own), kind, *map(str, more))
     async with inside(folder, argv=argv, **{"thresholds": LOW, "monitoring": OFTEN, **given}) as run:
         run.leaf.parts = LeafParts(Known())
         await eventually(lambda: run.leaf.samples > 0 and run.leaf.level is MemoryState.NORMAL, 20, what="its first sample")
-        run.touch("go")
+        if gate:
+            run.touch("go")
         yield run
 
 
@@ -190,6 +200,35 @@ async def test_who_grows_can_be_asked(tmp_path: Path) -> None:
         assert any(note.startswith("actor: tool sh 3") and "the program itself" in note for note in control.facts()["notes"])
         run.leaf.parts = None
         assert "memory_by" not in control.facts()["agents"]["actor"]
+
+
+async def test_turns_and_tools_are_kept_account_of(tmp_path: Path) -> None:
+    """By what hooks say: what has grown when a turn is over came with the tool that was called in it."""
+    async with tooling(tmp_path, 30, gate=False) as run:
+        parts = run.leaf.parts
+        assert parts is not None
+        command = recognised(("claude",), {}, str(tmp_path))
+        assert command is not None
+        continuation = Continuation(command, {}, str(tmp_path), lambda session: None)
+        adapter = ClaudeAdapter(None, continuation, settings=None, pipe=None, number=7, is_crash_only=True, unheard="a test", parts=parts)
+        adapter.generation, run.leaf.adapter = 1, adapter
+
+        take(run.ledger, Told(7, 1, PROMPTED))
+        take(run.ledger, Told(7, 1, USED, tool="Bash"))
+        run.touch("go")
+        await eventually(lambda: any(tmp_path.glob("holds.*")), 20, what="the tool's memory")
+        moved(run.ledger, run.leaf, adapter, Turn())
+        take(run.ledger, Told(7, 1, PROMPTED))
+        take(run.ledger, Told(7, 1, PROMPTED))
+        moved(run.ledger, run.leaf, adapter, Turn())
+
+        first, second, third = parts.account.turns
+        assert dict(first.tools) == {"Bash": 1} and dict(first.by)[Role(Kind.TOOL, "sh")] >= 30 * MIB
+        assert second.tools == third.tools == () and parts.account.began is None
+        (tool,) = parts.account.tools
+        assert tool.name == "Bash" and tool.grew_bytes >= 30 * MIB - 4 * MIB
+        adapter.next(2)
+        assert parts.account.life_count == 3 and parts.latest is None
 
 
 async def test_nothing_is_looked_at_while_memory_is_normal(tmp_path: Path) -> None:
