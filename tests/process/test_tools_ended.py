@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import attrs
 import pytest
 
 from supervisor import ChildExited, Handle, ProcessId, RunningCommand, identify, is_alive, lineage
+from supervisor.host import portable
+from workers.claude.adapter import ClaudeAdapter
+from workers.claude.continuation import Continuation
+from workers.claude.hook_pipe import Told
+from workers.claude.recognition import recognised
+from workers.claude.settings import PROMPTED, USED
+from workers.claude.turn import Turn
+from workers.claude.turns import moved, take
 from workers.config import MonitoringConfig
 from workers.config.model import Isolation, LeafRestart
 from workers.control import GuardianControl
 from workers.event import LeafHeld, MemoryLevelChanged, RestartInitiated, RestartRefused, ToolEnded
-from workers.policy.attribution import Server
+from workers.ledger import News
+from workers.policy.attribution import Kind, Role, Server
 from workers.policy.pressure import MemoryState, Thresholds
 from workers.probe.parts import LeafParts
 
@@ -45,13 +56,16 @@ class Known:
 
 
 @asynccontextmanager
-async def tooling(folder: Path, tool: int, own: int = 0, kind: str = "plain", *more: int, **given: Any) -> AsyncIterator[Inside]:
-    """Run the leaf with its tool, up to where the tool may begin to grow."""
+async def tooling(
+    folder: Path, tool: int, own: int = 0, kind: str = "plain", *more: int, gate: bool = True, **given: Any
+) -> AsyncIterator[Inside]:
+    """Run the leaf with its tool, up to where the tool may begin to grow; or just before that."""
     argv = (sys.executable, "-S", "-E", str(CHILD), str(folder), str(tool), str(own), kind, *map(str, more))
     async with inside(folder, argv=argv, **{"thresholds": LOW, "monitoring": OFTEN, **given}) as run:
         run.leaf.parts = LeafParts(Known())
         await eventually(lambda: run.leaf.samples > 0 and run.leaf.level is MemoryState.NORMAL, 20, what="its first sample")
-        run.touch("go")
+        if gate:
+            run.touch("go")
         yield run
 
 
@@ -109,11 +123,22 @@ async def test_a_tool_that_does_not_end_is_killed(tmp_path: Path, kind: str) -> 
 
 async def test_an_emergency_kills_at_once_and_holds_nobody(tmp_path: Path) -> None:
     """Where a restart is refused as well; whatever is configured for calmer times."""
-    async with tooling(tmp_path, 120, thresholds=RACE, restart=LeafRestart.NEVER, tool_timeout=30.0) as run:
+    patient = attrs.evolve(OFTEN, critical_samples=1000)
+    async with tooling(tmp_path, 120, thresholds=RACE, monitoring=patient, restart=LeafRestart.NEVER, tool_timeout=30.0) as run:
         ended = await run.wait(ToolEnded)
         await settled(run)
         assert ended.how == "killed" and "emergency" in ended.reason
         assert run.of(LeafHeld) == [] and run.of(RestartRefused) == []
+
+
+async def test_whoever_was_ending_it_is_gone(tmp_path: Path) -> None:
+    """Health has failed meanwhile: the tool is not waited for without end, and the restart sweeps it."""
+    async with tooling(tmp_path, 90, 0, "deaf", tool_timeout=1000.0) as run:
+        await eventually(lambda: run.leaf.guard.ending.under_way, 20)
+        run.ledger.news.put(cast(News, None))
+        await run.failed("health")
+        await run.wait(RestartInitiated)
+        assert run.of(ToolEnded) == []
 
 
 async def test_it_can_be_turned_off(tmp_path: Path) -> None:
@@ -129,6 +154,19 @@ async def test_the_program_itself_is_restarted(tmp_path: Path) -> None:
         initiated = await run.wait(RestartInitiated)
         assert run.of(ToolEnded) == [] and "in the program itself" in initiated.reason
         await eventually(lambda: len(run.pids()) == 2, 20)
+
+
+async def test_what_a_tool_held_before_is_not_why(tmp_path: Path) -> None:
+    """It holds more than the program has grown by, and could be ended; but it held that while memory was normal."""
+    async with tooling(tmp_path, 50, 30, "late", thresholds=Thresholds(62 * MIB, 75 * MIB, 900 * MIB)) as run:
+
+        def seen() -> bool:
+            return run.leaf.sample is not None and sum(one.bytes for one in run.leaf.sample.processes) >= 50 * MIB
+
+        await eventually(seen, 20, what="the tool's memory")
+        run.touch("asked")
+        await run.wait(RestartInitiated)
+        assert run.of(ToolEnded) == []
 
 
 async def test_when_it_does_not_help_the_leaf_is_restarted(tmp_path: Path) -> None:
@@ -164,6 +202,36 @@ async def test_who_grows_can_be_asked(tmp_path: Path) -> None:
         assert "memory_by" not in control.facts()["agents"]["actor"]
 
 
+async def test_turns_and_tools_are_kept_account_of(tmp_path: Path) -> None:
+    """By what hooks say: what has grown up to the next call, or the end of the turn, came with the tool that was called before."""
+    async with tooling(tmp_path, 30, gate=False) as run:
+        parts = run.leaf.parts
+        assert parts is not None
+        command = recognised(("claude",), {}, str(tmp_path))
+        assert command is not None
+        continuation = Continuation(command, {}, str(tmp_path), lambda session: None)
+        adapter = ClaudeAdapter(None, continuation, settings=None, pipe=None, number=7, is_crash_only=True, unheard="a test", parts=parts)
+        adapter.generation, run.leaf.adapter = 1, adapter
+
+        take(run.ledger, Told(7, 1, PROMPTED))
+        take(run.ledger, Told(7, 1, USED, tool="Bash"))
+        run.touch("go")
+        await eventually(lambda: any(tmp_path.glob("holds.*")), 20, what="the tool's memory")
+        take(run.ledger, Told(7, 1, USED, tool="Read"))
+        moved(run.ledger, run.leaf, adapter, Turn())
+        take(run.ledger, Told(7, 1, PROMPTED))
+        take(run.ledger, Told(7, 1, PROMPTED))
+        moved(run.ledger, run.leaf, adapter, Turn())
+
+        first, second, third = parts.account.turns
+        assert dict(first.tools) == {"Bash": 1, "Read": 1} and dict(first.by)[Role(Kind.TOOL, "sh")] >= 30 * MIB
+        assert second.tools == third.tools == () and parts.account.began is None
+        most, least = parts.account.tools
+        assert (most.name, least.name) == ("Bash", "Read") and most.grew_bytes >= 26 * MIB > least.grew_bytes
+        adapter.next(2)
+        assert parts.account.life_count == 3 and parts.latest is None
+
+
 async def test_nothing_is_looked_at_while_memory_is_normal(tmp_path: Path) -> None:
     """A look costs more than a sample: an idle leaf is not asked for its parts."""
 
@@ -179,11 +247,13 @@ async def test_nothing_is_looked_at_while_memory_is_normal(tmp_path: Path) -> No
 
 
 def test_where_a_process_comes_from() -> None:
-    """Its parent, its session and its words; nothing of one that is another than it was."""
-    import os
-
+    """Its parent, its session and its words, from /proc and from psutil; nothing of one that is another than it was."""
     own = identify(os.getpid())
     assert own is not None
     line = lineage(own)
     assert line is not None and (line.parent, line.session) == (os.getppid(), os.getsid(0)) and any("python" in word for word in line.words)
+    assert line.leads_session is (os.getsid(0) == os.getpid())
     assert lineage(ProcessId(own.pid, own.created + 1)) is None and is_alive(own)
+    elsewhere = portable.identify(own.pid)
+    assert elsewhere is not None and portable.lineage(elsewhere) == attrs.evolve(line, process=elsewhere)
+    assert portable.lineage(ProcessId(own.pid, 1)) is None

@@ -49,6 +49,15 @@ def test_a_tool_that_goes_on_has_what_comes_later() -> None:
     assert in_words(account) == "grew 300.0 MiB in 1 turn, 300.0 MiB of it in tool Bash"
 
 
+def test_only_the_last_turns_and_the_largest_tools_are_kept() -> None:
+    """However long the session."""
+    account = Account()
+    for number in range(TURNS + TOOLS):
+        account = turn(account, 100 + number * number, 0, f"t{number}")
+    assert [one.number for one in account.turns] == list(range(TOOLS + 1, TOOLS + TURNS + 1))
+    assert [tool.name for tool in account.tools] == [f"t{number}" for number in range(TURNS + TOOLS - 1, TURNS - 1, -1)]
+
+
 def test_what_grows_between_turns_is_nobodys() -> None:
     """A leak of an idle program is no turn's."""
     account = turn(Account(), 110, 0, "Bash")

@@ -64,6 +64,8 @@ def test_an_orphan_stays_what_it_was() -> None:
     known = {ProcessId(21, 210): Member(TOOL, head)}
     assert roles(one(21, 1, 77, "leak"), known=known) == {21: "tool Bash of 20"}
     assert roles(one(20, 11, 20, "sh"), one(22, 1, 20, "leak"), tool="") == {20: "tool sh of 20", 22: "tool sh of 20"}
+    served = {ProcessId(31, 310): Member(Role(Kind.MCP, "chroma"), ProcessId(30, 300))}
+    assert roles(one(31, 1, 10, "worker"), known=served) == {31: "MCP server chroma of 30"}
     assert roles(one(23, 1, 23, "leak"), tool="") == {23: "tool leak of 23"}
 
 
