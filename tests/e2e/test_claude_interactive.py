@@ -40,7 +40,7 @@ def sitting(folder: Path, backend: str, patch: pytest.MonkeyPatch, tables: Table
     folder.mkdir(exist_ok=True)
     with scripted_api(folder) as api:
         own = surroundings(folder, api.url)
-        for name in (name for name, value in own.items() if value is None):
+        for name in (name for name, value in own.items() if value is None and name != "SCREENS"):
             patch.delenv(name, raising=False)
         answer_questions(folder)
         plain = folder / "plain"
@@ -60,7 +60,7 @@ def begun(at: Guarded, command: str, build: str, *words: str) -> None:
 
 @attrs.frozen
 class Pair:
-    """Two terminals."""
+    """Two terminals, of which one has the guardian."""
 
     ours: Guarded
     plain: Guarded
@@ -80,8 +80,9 @@ class Pair:
 
         def same() -> bool:
             ours, plain = map(seen, self.sights)
-            # the newest builds give an empty status line a row, so there is one less for what was said
-            alike = ours in (plain, plain[1:])
+            # a status line has a row of its own also when it is empty, so that there is one less for what was said
+            fewer = min(len(ours), len(plain))
+            alike = abs(len(ours) - len(plain)) <= 2 and ours[-fewer:] == plain[-fewer:]
             return alike and all(text in "\n".join(ours) for text in shown) and all(map(holds, self.sights))
 
         try:
@@ -133,6 +134,9 @@ def test_it_is_on_a_terminal_as_without_the_guardian(build: str, backend: str, t
         pair.agree(f"{MARK} hello you", name=f"{build}-2-keys")
         pair.press("\r")
         pair.agree("ok: hello you", name=f"{build}-3-answer")
+        for sight in pair.sights:
+            sight.resize(80, 24)
+        pair.agree("ok: hello you", name=f"{build}-4-small", holds=lambda sight: "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * 80 in sight.look())
         pair.press(f"{PASTE}first line\nsecond line{PASTED}")
         pair.agree("first line", "second line", name=f"{build}-4-paste")
         pair.press("\r")
@@ -147,15 +151,9 @@ def test_it_is_on_a_terminal_as_without_the_guardian(build: str, backend: str, t
             ours.sight.until(lambda one=one: whole in one.log.read_bytes(), "all of it is said")  # type: ignore[misc]
         if build == "native":
             pair.press("\x1b[<64;10;5M" * 5)
-            pair.agree(name=f"{build}-8-wheel")
+            pair.agree("Jump to bottom", name=f"{build}-8-wheel")
             pair.press("\x1b[<65;10;5M" * 20)
-            pair.agree(name=f"{build}-8-wheel-back")
-        for sight in pair.sights:
-            sight.resize(80, 24)
-        pair.agree("ok: ", name=f"{build}-9-small")
-        for sight in pair.sights:
-            sight.resize(100, 30)
-        pair.agree("ok: ", name=f"{build}-10-large")
+            pair.agree(name=f"{build}-9-wheel-back", holds=lambda sight: "Jump to bottom" not in sight.text)
         pair.press('FAKE: [{"hang": true}]')
         pair.agree("hang")
         pair.press("\r")
