@@ -210,7 +210,7 @@ class HostMemoryChanged(Event):
 
 @attrs.frozen(repr=False, eq=False)
 class NotificationFailed(Event):
-    """Somebody could not be told: `channel` is ``hook``, ``desktop``, ``signal``, ``mode_file`` or ``status_line``. Said once until it can."""
+    """Somebody could not be told: `channel` is ``hook``, ``desktop``, ``signal``, ``mode_file`` or ``status_line``. Said once."""
 
     name: ClassVar[str] = "notification_failed"
     channel: str = ""

@@ -13,7 +13,7 @@ from supervisor import Client
 from supervisor.edge.control.finding import found
 
 from ..support import eventually_sync, run_supervisor, supervising
-from .guarded import Guarded, configured
+from .guarded import Guarded, Tables, configured
 
 pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="named pipes of POSIX"), pytest.mark.deadline(180)]
 STANDING_IN = Path(__file__).parent / "agents" / "standing_in.py"
@@ -27,7 +27,7 @@ def run(backend: str, tmp_path: Path) -> Iterator[Guarded]:
     claude.chmod(0o755)
     (tmp_path / "slow").write_text("1.5")
     calm = {"warning": "4GiB", "critical": "5GiB", "emergency": "6GiB"}
-    tables = {"thresholds": calm, "command": {"start_timeout": 0.3}, "restart": {"graceful_timeout": 1}}
+    tables: Tables = {"thresholds": calm, "command": {"start_timeout": 0.3}, "restart": {"graceful_timeout": 1}}
     words = ("--backend", backend, "--config", configured(tmp_path / "c.toml", tables), "--events", tmp_path / "events.jsonl")
     with supervising(*words, "--state-dir", tmp_path / "state", "--", claude, cwd=tmp_path) as program:
         yield Guarded(program, tmp_path)
