@@ -234,7 +234,7 @@ class HostMemoryChanged(Event):
 
 @attrs.frozen(repr=False, eq=False)
 class NotificationFailed(Event):
-    """Somebody could not be told: `channel` is ``hook``, ``hooks``, ``desktop``, ``signal`` or ``mode_file``.
+    """Somebody could not be told: `channel` is ``hook``, ``hooks``, ``desktop``, ``signal``, ``mode_file`` or ``status_line``.
 
     Said once until it works again. ``hook`` is the user's command for events, ``hooks`` are those of Claude Code.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from .claude_run import CALM
 from .test_terminal_programs import at_terminal
 
 pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="terminals as Linux has them"), pytest.mark.deadline(4 * PATIENCE)]
+NAME = "memory-guardian"
 MARK = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}"
 
 
@@ -28,8 +30,10 @@ def prompts(sight: Sight, begin: int, shown: str) -> bool:
 def test_a_restart_puts_a_person_back_into_the_conversation(
     build: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was said is on the screen again, the next prompt goes on with it, and after the end the terminal is as it was."""
+    """What was said is on the screen again, and why it was restarted; the next prompt goes on with it, and after the end the terminal is as
+    it was. The user's own status line is there, and what the guardian has to say below it while there is something."""
     program = claude_code(build)
+    name = "cli.js" if build == "node" else "claude"
     with scripted_api(tmp_path) as api:
         for name, value in surroundings(tmp_path, api.url).items():
             if value is None:
@@ -37,6 +41,8 @@ def test_a_restart_puts_a_person_back_into_the_conversation(
             else:
                 monkeypatch.setenv(name, value)
         answer_questions(tmp_path)
+        own = {"statusLine": {"type": "command", "command": "cat >/dev/null; echo 'my own line'", "padding": 2}}
+        (tmp_path / "config" / "settings.json").write_text(json.dumps(own))
         with at_terminal(tmp_path, backend, CALM) as at:
             sight = at.sight
             sight.type(f"guard {program}\n")
@@ -48,11 +54,17 @@ def test_a_restart_puts_a_person_back_into_the_conversation(
                 sight.shows(words)
                 sight.type("\r")
                 sight.shows(f"ok: {words}")
+                sight.shows("my own line")
                 if number == 1:
-                    asked = run_supervisor("restart", "cli.js" if build == "node" else "claude", cwd=tmp_path)
-                    assert asked.returncode == 0, asked.stderr
+                    assert NAME not in sight.text, sight.framed()
+                    sight.keep(f"claude-{build}-before")
+                    for asked in (("degrade", name, "read_only", "--reason", "for a test"), ("restart", name, "--reason", "new tools")):
+                        done = run_supervisor(*asked, cwd=tmp_path)
+                        assert done.returncode == 0, done.stderr
                     begin, shown = len(sight.raw), f"ok: {words}"
             assert sight.text.count("ok: my number is 41") == 1, sight.framed()
+            sight.shows(f"{NAME}: restarted: new tools. The conversation goes on.")
+            sight.shows(f"{NAME}: read-only; for a test")
             sight.keep(f"claude-{build}")
             sight.type("/exit")
             sight.shows("/exit")

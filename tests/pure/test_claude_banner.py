@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,9 +17,9 @@ LIMITS = Thresholds(10 * MIB, 20 * MIB, 40 * MIB)
 BUSY = decide.IdleChanged(False)
 
 
-def guard_of(*events: decide.Event, **policy: object) -> decide.Guard:
+def guard_of(*events: decide.Event, dry_run: bool = False) -> decide.Guard:
     """A guard that has heard of these, one a second."""
-    guard = decide.watch(attrs.evolve(decide.Policy(critical_samples=2, prediction_horizon=0.0), **policy), LIMITS)
+    guard = decide.watch(decide.Policy(critical_samples=2, prediction_horizon=0.0, dry_run=dry_run), LIMITS)
     for now, event in enumerate((decide.LeafStarted(1), *events), start=1):
         guard, _ = decide.step(guard, event, float(now))
     return guard
