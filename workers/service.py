@@ -24,7 +24,7 @@ from .api import MemoryGuardian, ProcessState
 from .config import MemoryGuardianConfig
 from .event import RunFinished
 from .mpm.importing import judged
-from .mpm.keys import Said, said_by, said_in
+from .mpm.keys import said_by, said_in
 from .mpm.reading import read_yaml
 from .redactor import redacted_text
 
@@ -61,6 +61,7 @@ class GuardianService:
         self._portal: anyio.from_thread.BlockingPortal | None = None
         self._guardian: MemoryGuardian | None = None
         self._lock = threading.RLock()
+        self._asking = threading.Lock()  # the event loop does not end while it is asked
         self._state = ProcessState.NOT_STARTED
         self._is_over = True
         self._is_shut_down = False
@@ -70,7 +71,8 @@ class GuardianService:
 
         Args:
             config: A `MemoryGuardianConfig`; a path: of a TOML file of ours, or of Claude MPM's ``memory_guardian.yaml``; a mapping in the
-                shape of that, or what has one as its `to_dict()`. None is that of the constructor, or Claude MPM's variables.
+                shape of that, or what has one as its `to_dict()`. None is that of the constructor, or Claude MPM's variables, which
+                override its file as well.
 
         Returns:
             Whether it is valid; `faults` has what is not.
@@ -107,6 +109,7 @@ class GuardianService:
                 return self._failed("another GuardianService of this process runs; stop that first")
             stack = ExitStack()
             stack.callback(_alone.release)
+            before, self._state = self._state, ProcessState.STARTING
             try:
                 portal = stack.enter_context(anyio.from_thread.start_blocking_portal(self._backend, name="memory-guardian"))
                 guardian = portal.call(MemoryGuardian, self._config)
@@ -118,6 +121,7 @@ class GuardianService:
                 faults = error.faults if isinstance(error, UsageError) else (error,)
                 self._failed(*map(str, faults))
                 self._closed(stack)
+                self._state = before
                 return False
             stack.callback(atexit.unregister, self.stop)
             atexit.register(self.stop)
@@ -128,7 +132,8 @@ class GuardianService:
     def stop(self) -> None:
         """Stop in order, and wait for that: the command within its times, then the thread. Without effect where nothing runs."""
         with self._lock:
-            stack, self._stack, self._portal = self._stack, None, None
+            with self._asking:
+                stack, self._stack, self._portal = self._stack, None, None
             if stack is not None:
                 self._state = ProcessState.STOPPING
                 self._closed(stack)
@@ -173,16 +178,12 @@ class GuardianService:
 
     def status(self) -> dict[str, Any]:
         """What is known, in the shape of Memory Guardian's `get_status`, as JSON data; None is unknown. Never raises."""
-        guardian, portal = self._guardian, self._portal
-        known: dict[str, Any] = {}
-        if guardian is not None and portal is not None:
-            try:
-                known = portal.call(_known, guardian)
-            except RuntimeError:
-                known = {"state": ProcessState.STOPPING.value}  # just now, by another thread
-        elif guardian is not None:
-            known = {"state": self._state.value}  # what else was known is no longer so
-        return _status(self._config, known, self.faults)
+        with self._asking:
+            # what else was known is no longer so once it has stopped
+            known: dict[str, Any] = {"state": self._state.value}
+            if self._guardian is not None and self._portal is not None:
+                known = self._portal.call(_known, self._guardian)
+            return _status(self._config, known, self.faults)
 
     get_status = status
 
@@ -271,21 +272,21 @@ def _config_of(given: Any) -> MemoryGuardianConfig:
     """
     if isinstance(given, MemoryGuardianConfig):
         return given
-    said: dict[str, Said] = {}
+    said = said_by(os.environ)
     if isinstance(given, str | os.PathLike):
         file = os.fspath(given)
         if not str(file).lower().endswith((".yaml", ".yml")):
             loaded = load_config(MemoryGuardianConfig, file=str(file))
             raise_all(loaded.faults)
             return loaded.config
-        said = read_yaml(str(file))
+        said = {**read_yaml(str(file)), **said}
     elif given is not None:
         to_dict: Callable[[], Any] | None = getattr(given, "to_dict", None)
         content = to_dict() if callable(to_dict) else given
         if not isinstance(content, Mapping):
             raise UsageError([f"expected a configuration, got a {type(given).__name__}"])
         said = said_in(content, "config")
-    return judged({**said, **said_by(os.environ)})[1].config
+    return judged(said)[1].config
 
 
 def _known(guardian: MemoryGuardian) -> dict[str, Any]:

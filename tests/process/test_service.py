@@ -209,6 +209,34 @@ def test_all_forms_of_a_configuration(tmp_path: Path, monkeypatch: pytest.Monkey
     assert made(Saved()).command.argv == ("claude",) and made(Saved()).thresholds.critical is not None
     monkeypatch.setenv("CLAUDE_MPM_PROCESS_COMMAND", "d e")
     assert made(None).command.argv == ("d", "e")
+    assert made(tmp_path / "theirs.yaml").command.argv == ("d", "e")  # as there
+    assert made({"process_command": ["c"]}).command.argv == ("c",)  # said by the program itself
+
+
+def test_it_can_be_asked_while_it_starts_and_stops(service: GuardianService) -> None:
+    """From other threads, whatever it is doing: an answer, and never a wait for the end of that."""
+    over = threading.Event()
+    answers: list[str] = []
+
+    def ask() -> None:
+        while not over.is_set():
+            service.is_running()
+            answers.append(service.status()["process"]["state"])
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            assert service.start()
+            assert service.status()["process"]["state"] == "running"
+            service.stop()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+    assert {"running", "stopped"} <= set(answers) <= {"not_started", "starting", "running", "stopping", "stopped"}
 
 
 @pytest.mark.anyio
