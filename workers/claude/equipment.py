@@ -109,7 +109,7 @@ def _noticed(
 
     also(notice)
     adapter.noticed(notice)
-    if isinstance(notice, BusyChanged) and leaf.guard.alive:
+    if isinstance(notice, BusyChanged):
         noticed(ledger, leaf, adapter, pipe, notice.busy)
 
 
