@@ -66,7 +66,7 @@ from .event import (
     ToolEnded,
 )
 from .event_config import ConfigurationChanged, ConfigurationRejected
-from .event_conversation import ConversationCut, ConversationStarted, HooksChanged
+from .event_conversation import ClaudeHook, ConversationCut, ConversationStarted, HooksChanged
 from .event_state import StateRestored, StatesPruned
 from .event_transcript import ConversationLost, TranscriptDamaged, TranscriptLarge, TranscriptRepaired
 from .policy.health import Health
@@ -132,6 +132,7 @@ LEVELS: Final[Mapping[type[Event], Level | Callable[[Any], Level]]] = MappingPro
         ConfigurationChanged: Level.INFO,
         ConfigurationRejected: Level.ERROR,
         ControlUnavailable: Level.WARNING,
+        ClaudeHook: Level.DEBUG,
         ConversationCut: Level.WARNING,
         ConversationStarted: lambda event: Level.WARNING if event.cut or event.unheard else Level.INFO,
         ConversationLost: Level.ERROR,
@@ -180,7 +181,7 @@ _MORE: Final[Mapping[type[Event], Words]] = MappingProxyType(
         **TREE_WORDS,
         **{kind: words for kind, words in WORDS.items() if kind not in TREE_WORDS},
         **{kind: kind.words for kind in (ConfigurationChanged, ConfigurationRejected, ControlUnavailable, StateRestored, StatesPruned)},
-        **{kind: kind.words for kind in (ConversationCut, ConversationLost, ConversationStarted, HooksChanged)},
+        **{kind: kind.words for kind in (ClaudeHook, ConversationCut, ConversationLost, ConversationStarted, HooksChanged)},
         **{kind: kind.words for kind in (TranscriptDamaged, TranscriptLarge, TranscriptRepaired)},
         MemoryThresholdExceeded: lambda event: Line(
             f"memory {format_bytes(event.total_bytes)} has passed {event.level.value}, {format_bytes(event.threshold_bytes)}"

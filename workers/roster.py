@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 DESCRIPTORS: Final = 11
 """That one agent takes: its locks, its process, what is read and waited for of its memory, and what its start and its end take beside."""
+PIPES: Final = 4
+"""Descriptors more of one that is talked to in lines."""
 SPARE: Final = 256
 """Descriptors for everything else."""
 
@@ -71,7 +73,8 @@ class Roster:
         **Cancellation:** gives back what was taken.
         """
         async with self._one_by_one:
-            raise_descriptor_limit(SPARE + DESCRIPTORS * (len(self._ledger.leaves) + 1))
+            pipes = PIPES * (sum(leaf.stream is not None for leaf in self._ledger.leaves) + (stream is not None))
+            raise_descriptor_limit(SPARE + DESCRIPTORS * (len(self._ledger.leaves) + 1) + pipes)
             with ExitStack() as taken:
                 held, named = await self._claimed(agent, taken)
                 leaf = leaf_of(self._ledger.run, named)

@@ -15,6 +15,7 @@ from supervisor import CallError, ChildSpec, InvalidField, Launch, NoProc, Recor
 from .agents import AgentRefused, add, remove
 from .claude.adapter import ClaudeLaunch
 from .claude.session import ClaudeSession
+from .claude.session_place import between_turns
 from .config import MemoryGuardianConfig, config_of, described
 from .config.added import added
 from .config.flags import flags_of
@@ -210,7 +211,9 @@ class _Guarded:
         """See `Place.cycle`."""
         ledger, leaf = self._sessions.ledger, self._leaf
         assert leaf is not None
-        if not await GuardianControl(ledger).restart(leaf.path, reason):
+        if await GuardianControl(ledger).restart(leaf.path, reason):
+            return
+        async with between_turns(session):  # nobody watches who would see to that
             await ledger.above(leaf).cycle_child(leaf.path[-1], reason=reason)
 
     def pid(self, session: ClaudeSession) -> int | None:

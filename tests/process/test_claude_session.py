@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from supervisor import DynamicSupervisor, InvalidField, RestartIntensityExceeded, StartFailed
+from workers.claude import session_talk
 from workers.claude.messages import AssistantMessage, ControlRequest, InitMessage, Message, ResultMessage
 from workers.claude.notices import BusyChanged, LifeBegan, LifeOver, Notice, TurnCut
 from workers.claude.session import ClaudeSession
@@ -211,6 +212,19 @@ async def test_who_stops_reading_a_turn_holds_up_nobody(stage: Stage) -> None:
         assert never.is_over and isinstance([message async for message in never][-1], ResultMessage)
         await session.idle()
         assert not session.is_busy and never.dropped == 0 < KEPT
+
+
+async def test_turns_that_nobody_reads_are_not_kept_for_ever(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads a turn by itself takes it from those that `replies` has; of the others the latest are kept."""
+    monkeypatch.setattr(session_talk, "UNREAD", 2)
+    async with stage.session() as session:
+        turns = [await session.send(str(number)) for number in range(4)]
+        assert (await turns[3].result()).is_success and all(turn.is_over for turn in turns)
+        assert [message async for message in turns[0]] == [message async for message in turns[1]] == []
+        (text,) = [message.text for message in await messages_of(session) if isinstance(message, AssistantMessage)]
+        assert text == "ok: 2"
+        with pytest.raises(SessionError, match="no turn to read"):
+            session.replies()
 
 
 async def test_closing_waits_for_what_was_said(stage: Stage) -> None:

@@ -163,3 +163,12 @@ async def test_the_end_of_the_guardian_ends_its_sessions(stage: Guarded) -> None
         async with stage.guarding(), stage.one() as session:
             await session.ask("hang")
     assert scope.cancelled_caught and session.pid is None
+
+
+async def test_without_a_look_at_memory_a_session_is_restarted_between_two_turns(stage: Guarded) -> None:
+    """`enabled = false` supervises, and nothing more."""
+    async with stage.guarding(restart_policy=POLICY, enabled=False), stage.one("one") as session:
+        turns = [await session.send(str(number)) for number in range(5)]
+        await session.cycle("by hand")
+        assert [(await turn.result()).is_success for turn in turns] == [True] * 5 and session.generation == 2
+    assert stage.said == [*map(str, range(5))] and not stage.named("monitoring_started") and not stage.named("conversation_cut")

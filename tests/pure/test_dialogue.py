@@ -9,7 +9,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.claude.dialogue import ANSWERING, BEGINNING, REPEATS, STRAY, Dialogue, step
+from workers.claude.dialogue import ANSWERING, BEGINNING, COMING_UP, REPEATS, STRAY, Dialogue, step
 from workers.claude.dialogue_news import (
     Began,
     Closed,
@@ -353,16 +353,20 @@ def test_a_prompt_that_begins_no_turn_holds_nobody_up() -> None:
     """The program may drop one that it has seen before; a turn that has begun is waited for as long as it takes."""
     stage = Stage()
     stage.begin()
+    stage.say(prompt("before"))
+    assert stage.dialogue.next_tick == COMING_UP  # of a life that comes up nothing is known yet
+    stage.read()
+    stage.answer()
     stage.say(prompt("a"))
     stage.say(prompt("b"))
-    assert stage.dialogue.next_tick == BEGINNING
+    assert stage.dialogue.next_tick == BEGINNING < COMING_UP
     stage.now = BEGINNING
     stage.tell(Tick())
-    assert len(stage.life.given) == 2
+    assert [line.data for line in stage.life.given] == [prompt("before"), prompt("a"), prompt("b")]
     stage.wrote(INIT)
     stage.now = 1e6
     stage.say(prompt("c"))
-    assert len(stage.life.given) == 2 and stage.dialogue.next_tick is None
+    assert len(stage.life.given) == 3 and stage.dialogue.next_tick is None
 
 
 def test_what_makes_it_busy() -> None:

@@ -45,6 +45,9 @@ from .dialogue_news import (
 BEGINNING: Final = 30.0
 """Seconds within which a prompt begins a turn; one that does not is taken for one that gets no result, and the next one goes in."""
 
+COMING_UP: Final = 300.0
+"""The same for a life that has said nothing yet: a long conversation, or fifty of them on a few processors, take their time to come up."""
+
 STRAY: Final = 60.0
 """Seconds of silence after which a turn that no prompt has begun is taken for over."""
 
@@ -67,12 +70,12 @@ class Turn(Value):
 
     Attributes:
         line: The prompt.
-        since: When it was said.
+        until: When it is not believed in any more if its turn has not begun.
         begun: Whether its turn has begun.
     """
 
     line: Line
-    since: float
+    until: float
     begun: bool = False
 
 
@@ -87,6 +90,7 @@ class Dialogue(Value):
         is_shut: Whether it was told that nothing more comes.
         waiting: Prompts that wait.
         first: What goes in before them once there is a life.
+        is_up: Whether the present life has written anything.
         turns: The prompts that the present life has not answered.
         stray_since: Since when nothing was heard of a turn that no prompt has begun; None when there is none.
         tasks: Whether tasks go on in the background.
@@ -107,6 +111,7 @@ class Dialogue(Value):
     is_shut: bool = False
     waiting: tuple[Line, ...] = ()
     first: tuple[Line, ...] = ()
+    is_up: bool = False
     turns: tuple[Turn, ...] = ()
     stray_since: float | None = None
     tasks: bool = False
@@ -173,6 +178,7 @@ def _began(dialogue: Dialogue, generation: int) -> Dialogue:
         generation=generation,
         is_open=True,
         is_shut=False,
+        is_up=False,
         first=(*(evolve(line, replayed=True) for line in anew), *dialogue.first),
     )
 
@@ -180,6 +186,8 @@ def _began(dialogue: Dialogue, generation: int) -> Dialogue:
 def _wrote(dialogue: Dialogue, lines: tuple[bytes, ...], now: float, effects: list[Effect]) -> Dialogue:
     if dialogue.stray_since is not None:
         dialogue = evolve(dialogue, stray_since=now)
+    if not dialogue.is_up:
+        dialogue = evolve(dialogue, is_up=True)
     passed: list[bytes] = []
     for line in lines:
         said = as_object(line) if any(word in line for word in _TELLING) else None
@@ -276,8 +284,8 @@ def _repeated(line: Line) -> Line:
 
 def _forgotten(dialogue: Dialogue, now: float) -> Dialogue:
     """Turns that are not believed in any more."""
-    if dialogue.turns and any(not turn.begun and now >= turn.since + BEGINNING for turn in dialogue.turns):
-        dialogue = evolve(dialogue, turns=tuple(turn for turn in dialogue.turns if turn.begun or now < turn.since + BEGINNING))
+    if dialogue.turns and any(not turn.begun and now >= turn.until for turn in dialogue.turns):
+        dialogue = evolve(dialogue, turns=tuple(turn for turn in dialogue.turns if turn.begun or now < turn.until))
     if dialogue.stray_since is not None and now >= dialogue.stray_since + STRAY:
         dialogue = evolve(dialogue, stray_since=None)
     return dialogue
@@ -298,7 +306,10 @@ def _say(dialogue: Dialogue, now: float, effects: list[Effect]) -> Dialogue:
             lines, dialogue = (*lines, *dialogue.waiting), evolve(dialogue, waiting=())
         elif not dialogue.turns and dialogue.stray_since is None:
             line, *rest = dialogue.waiting
-            lines, dialogue = (*lines, line), evolve(dialogue, waiting=tuple(rest), turns=(Turn(line, now),))
+            lines, dialogue = (
+                (*lines, line),
+                evolve(dialogue, waiting=tuple(rest), turns=(Turn(line, now + (BEGINNING if dialogue.is_up else COMING_UP)),)),
+            )
     if lines:
         effects.append(Write(lines))
     if dialogue.is_closed and not dialogue.waiting:
@@ -308,7 +319,7 @@ def _say(dialogue: Dialogue, now: float, effects: list[Effect]) -> Dialogue:
 
 
 def _next_tick(dialogue: Dialogue, now: float) -> float | None:
-    times = [turn.since + BEGINNING for turn in dialogue.turns if not turn.begun]
+    times = [turn.until for turn in dialogue.turns if not turn.begun]
     times += [until for _, until in dialogue.asked if until > now]
     if dialogue.stray_since is not None:
         times.append(dialogue.stray_since + STRAY)

@@ -48,6 +48,7 @@ class ClaudeSession(Talk):
         stderr: Where its errors go to, as of `supervisor.command`.
         state_dir: Where the locks of conversations are; the guardian's own by default.
         on_notice: Called with each notice about its lives at once, on the event loop; it must return soon and not raise.
+        place: Where its program lives, in place of `supervisor`; for whoever makes sessions.
 
     Raises:
         InvalidField: An argument has an illegal value.

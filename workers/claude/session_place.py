@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -80,12 +81,8 @@ class Under:
 
     async def cycle(self, session: ClaudeSession, reason: str) -> None:
         """See `Place.cycle`."""
-        session.stream.hold(True)
-        try:
-            await session.wait(lambda: not session.is_busy)
+        async with between_turns(session):
             await self._supervisor.cycle_child(session.name, reason=reason)
-        finally:
-            session.stream.hold(False)
 
     def pid(self, session: ClaudeSession) -> int | None:
         """See `Place.pid`."""
@@ -163,6 +160,20 @@ class Elsewhere:
     ) -> bool | None:
         """See `Place.leave`."""
         return None
+
+
+@asynccontextmanager
+async def between_turns(session: ClaudeSession) -> AsyncIterator[None]:
+    """A block in which a session is in no turn, and gets no prompt.
+
+    **Cancellation:** before the block, without effect.
+    """
+    session.stream.hold(True)
+    try:
+        await session.wait(lambda: not session.is_busy)
+        yield
+    finally:
+        session.stream.hold(False)
 
 
 def spec_of(session: ClaudeSession, name: str) -> ChildSpec:

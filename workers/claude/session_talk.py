@@ -24,6 +24,10 @@ ANSWER: Final = 10.0
 """Seconds within which a control request is answered, unless said otherwise."""
 
 
+UNREAD: Final = 1000
+"""Turns that are kept for `replies`; of more, the oldest are dropped."""
+
+
 class Followed:
     """All that happens in a session, from some moment to its end: an async iterator. `ClaudeSession.follow` makes it.
 
@@ -97,6 +101,9 @@ class Talk:
         await self.stream.feed(line, idempotent=idempotent)
         turn = Turn(content, line, idempotent=idempotent, wait=self.wait)
         self._turns.append(turn)
+        while self._unread and (self._unread[0].is_claimed or len(self._unread) >= UNREAD):
+            if not (oldest := self._unread.popleft()).is_claimed:
+                oldest.drop()
         self._unread.append(turn)
         return turn
 
@@ -106,18 +113,18 @@ class Talk:
         Raises:
             SessionError: There is no such turn: nothing was sent.
         """
-        if not self._unread:
-            raise SessionError("there is no turn to read: send() something first")
-        return self._unread.popleft()
+        while self._unread:
+            if not (turn := self._unread.popleft()).is_claimed:
+                turn.is_claimed = True
+                return turn
+        raise SessionError("there is no turn to read: send() something first")
 
     async def ask(self, content: Content, *, idempotent: bool = False) -> ResultMessage:
         """Say something, and wait for the end of the turn: `send`, and `Turn.result`.
 
         **Cancellation:** leaves the wait; what was said goes on. `interrupt` ends it.
         """
-        turn = await self.send(content, idempotent=idempotent)
-        self._unread.remove(turn)
-        return await turn.result()
+        return await (await self.send(content, idempotent=idempotent)).result()
 
     def follow(self, capacity: int = 1000) -> Followed:
         """All messages and notices from now on, for ``async for``. Who is more than `capacity` behind misses the oldest.

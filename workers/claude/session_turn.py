@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+import anyio.lowlevel
+
 from .messages import Message, ResultMessage
 from .session_errors import TurnCutError
 
@@ -27,10 +29,12 @@ class Turn:
         idempotent: Whether it is said again when it was cut.
         repeated: How often it was.
         dropped: Messages that nobody had read in time.
+        is_claimed: Whether somebody has begun to read it, or never will.
     """
 
     def __init__(self, prompt: Content, line: bytes, *, idempotent: bool, wait: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
         self.prompt, self.idempotent, self.repeated, self.dropped = prompt, idempotent, 0, 0
+        self.is_claimed = False
         self.line = line
         self._wait = wait
         self._messages: deque[Message] = deque()
@@ -46,6 +50,8 @@ class Turn:
         return self
 
     async def __anext__(self) -> Message:
+        self.is_claimed = True
+        await anyio.lowlevel.checkpoint()
         if not self._messages:
             if self._is_read:
                 raise StopAsyncIteration
@@ -66,13 +72,17 @@ class Turn:
 
         **Cancellation:** at any time; it may be waited for again.
         """
-        self._is_read = True
-        self._messages.clear()
+        self.drop()
         await self._wait(lambda: self.is_over)
         assert self._end is not None
         if self._end.is_cut:
             raise TurnCutError(self.prompt)
         return self._end
+
+    def drop(self) -> None:
+        """Nobody wants more of it than its end."""
+        self.is_claimed = self._is_read = True
+        self._messages.clear()
 
     def take(self, message: Message) -> None:
         """Take in a message. For the session."""
