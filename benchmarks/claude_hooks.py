@@ -17,7 +17,7 @@ from workers.claude.settings import PROMPTED, STOPPED, USED, hooks
 from .claude import at_home, builds
 from .figures import Effort, Figure, Peer, Summary, at_most_above, at_most_times, interleaved
 
-CALLS: Final = 20
+CALLS: Final = 10
 INPUT: Final = json.dumps({"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "true"}}).encode()
 MORE: Final = 10.0
 """Milliseconds that a tool call may take more with our hooks."""
@@ -33,7 +33,7 @@ def measure(effort: Effort) -> list[Figure]:
             figures = _shells(effort, made, pipe)
             if effort is not Effort.SMOKE:
                 for build, program in builds().items():
-                    figures.append(_calls(build, program, made, pipe, effort.pick(10, 4, 1)))
+                    figures.append(_calls(build, program, made, pipe, effort.pick(10, 2, 1)))
         finally:
             pipe.close()
     return figures
@@ -75,7 +75,7 @@ def _calls(build: str, program: Path, made: dict[str, list[dict[str, Any]]], pip
     prompt = f"FAKE: {json.dumps([*steps, {'text': 'done'}])}"
     taken: dict[bool, list[float]] = {True: [], False: []}
     with at_home() as place:
-        words = [str(program), "-p", "--output-format", "json", "--allowedTools", "Bash"]
+        words = [str(program), "-p", "--output-format", "json", "--allowedTools=Bash"]
         settings = place.folder / "hooks.json"
         settings.write_text(json.dumps({"hooks": made}))
         for number in range(rounds + 1):

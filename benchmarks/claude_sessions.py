@@ -23,6 +23,7 @@ def measure(effort: Effort) -> list[Figure]:
     counts = effort.pick(COUNTS, COUNTS, COUNTS[:2])
     for backend in effort.pick(BACKENDS, BACKENDS[:1], BACKENDS[:1]):
         with launcher() as here:
+            _weighed(here, backend, 2, "claude", Effort.SMOKE)  # who compiles modules weighs more
             sessions = {count: _weighed(here, backend, count, "claude", effort) for count in counts}
             others = {count: _weighed(here, backend, count, "other", effort) for count in counts}
         for count in counts:
