@@ -7,6 +7,7 @@ Each line that it reads is appended to LOG, after its pid. A prompt is words; th
     say TEXT    the result is TEXT
     big N       the result has so many bytes
     quick N     so many short lines before the result
+    wait S      the same as say, after so many seconds
     die         SIGKILL for itself in the middle of the turn
     torn        the same, within a line
     hang        no result
@@ -42,6 +43,8 @@ def turn(text: str) -> None:
         result = "x" * int(rest)
     elif word == "quick":
         sys.stdout.write("".join(f'{{"type":"stream_event","number":{number}}}\n' for number in range(int(rest))))
+    elif word == "wait":
+        time.sleep(float(rest))
     elif word == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     elif word == "torn":

@@ -16,6 +16,7 @@ import attrs
 import pytest
 
 from ..support import ROOT, eventually_sync, read_events
+from .guarded import Tables, configured
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 STREAMS = ("-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose")
@@ -72,7 +73,7 @@ def relayed(folder: Path, backend: str, *options: str) -> Iterator[Run]:
     words = f"{sys.executable} -I -S {ROOT / 'tests' / 'children' / 'stream_json.py'} {folder / 'log'}"
     program.write_text(f"#!/bin/sh\nexec {words}\n")
     program.chmod(0o755)
-    guardian = ("--backend", backend, "--events", folder / "events.jsonl", "--state-dir", folder / "state", *options)
+    guardian = ("--backend", backend, "--events", f"{folder}/events.jsonl", "--state-dir", f"{folder}/state", *options)
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "supervisor", *guardian, "--", program, *STREAMS],
@@ -89,6 +90,33 @@ def relayed(folder: Path, backend: str, *options: str) -> Iterator[Run]:
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+DUE: Tables = {
+    "thresholds": {"warning": "1MiB", "critical": "2MiB", "emergency": "8GiB"},
+    "restart": {"max_attempts": 1, "ineffective_window": 0},
+    "monitoring": {"warning_interval": 0.2, "critical_interval": 0.2, "normal_interval": 0.2, "critical_samples": 3},
+}
+"""Its memory is critical, and a restart is due soon."""
+
+
+def test_a_restart_that_is_due_comes_between_two_turns(backend: str, tmp_path: Path) -> None:
+    """Although there is always a prompt that waits: that is held back, and goes to the next life."""
+    file = configured(tmp_path / "due.toml", DUE)
+    with relayed(tmp_path, backend, "--config", str(file)) as run:
+        run.say("wait 0.1", "wait 0.1")
+        said = 2
+        while not run.events("child_restarted"):
+            run.say("wait 0.1")
+            said += 1
+            assert run.result() == "0.1"
+        for _ in range(2):
+            run.result()
+        run.stdin.close()
+        assert run.process.wait(30) == 0
+        assert len(run.read) == said and not run.events("conversation_cut")
+        (initiated,) = run.events("restart_initiated")
+        assert initiated["data"]["level"] == "critical"
 
 
 def test_many_lines_and_the_exit_code(backend: str, tmp_path: Path) -> None:

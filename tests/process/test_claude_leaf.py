@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,7 +88,8 @@ def test_what_nobody_has_said_is_not_resumed(stage: Stage) -> None:
     leaf.next()
     assert leaf.next().argv == ("claude", "--session-id", OURS, "fix")
     stage.transcript(OURS, NOTE)
-    assert leaf.next().argv == ("claude", "--session-id", NEXT, "fix")
+    life = leaf.next()
+    assert life.argv == ("claude", "--session-id", NEXT, "fix") and life.is_anew and not life.is_told
 
 
 @pytest.mark.parametrize("line", [f"--session-id {ASKED}", f"--resume={ASKED}", f"-r {ASKED}"])
@@ -129,7 +131,9 @@ def test_a_turn_that_was_cut(stage: Stage) -> None:
         leaf.next()
         stage.transcript(OURS, PROMPT)
         options = tuple(word for word in line.split() if word != "fix")
-        assert leaf.next(("/s",), True, go_on).argv == ("claude", "--resume", OURS, "--settings", "/s", *said, *options)
+        life = leaf.next(("/s",), True, go_on)
+        assert life.argv == ("claude", "--resume", OURS, "--settings", "/s", *said, *options)
+        assert (life.is_anew, life.is_told) == (False, bool(said))
         leaf.close()
         stage.transcript(OURS, PROMPT).unlink()
 
@@ -246,6 +250,16 @@ def test_where_a_conversation_is(pipe: HookPipe) -> None:
     """The beginning of the program says which it is and where it is written."""
     fire(with_hooks((), "/", str(pipe.path), "1 1"), STARTED, session_id=ASKED, transcript_path="/t/x.jsonl")
     assert pipe.take() == [Told(1, 1, STARTED, ASKED, "/t/x.jsonl")]
+
+
+def test_whoever_waits_for_a_hook_can_be_woken(pipe: HookPipe) -> None:
+    """Nobody has said anything then; a pipe that is full wakes by itself."""
+    pipe.stir()
+    assert select.select([pipe.fd], [], [], 0)[0] and pipe.take() == []
+    for _ in range(100_000):
+        pipe.stir()
+    pipe.close()
+    pipe.stir()
 
 
 def test_hooks_do_no_harm_when_nobody_listens(pipe: HookPipe) -> None:

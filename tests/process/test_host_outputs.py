@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.host.outputs import AppendedFile, OwnStream, Writer, output_pipe, waiting_bytes
+from supervisor.host.own_input import OwnInput
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX descriptors")
 
@@ -154,6 +155,53 @@ def test_a_full_stream_of_ours_does_not_block(kind: str, proc: bool, monkeypatch
     finally:
         os.close(reader)
         os.close(writer)
+
+
+@pytest.mark.parametrize("proc", [True, False])
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_our_input_does_not_block(kind: str, proc: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that nothing has come, reads what has, and its end; it is left blocking, and open, for those who share it."""
+    if not proc:
+
+        def no_proc(path: str, flags: int) -> int:
+            raise FileNotFoundError(path)
+
+        monkeypatch.setattr("supervisor.host.own_input.os.open", no_proc)
+    if kind == "socket":
+        left, right = socket.socketpair()
+        reader, writer = left.detach(), right.detach()
+    else:
+        reader, writer = os.pipe()
+    try:
+        with closing(OwnInput(reader)) as source:
+            with pytest.raises(BlockingIOError):
+                source.read(10)
+            os.write(writer, b"hello there")
+            assert os.get_blocking(reader) and source.fd >= 0
+            assert (source.read(5), source.read(10)) == (b"hello", b" there")
+            os.close(writer)
+            writer = -1
+            assert source.read(10) == b""
+            source.close()
+        assert os.fstat(reader)
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+
+
+def test_our_input_may_be_a_file_or_nothing(tmp_path: Path) -> None:
+    """They have an end, too; a closed one is an error at once."""
+    (tmp_path / "file").write_bytes(b"12")
+    for path, found in ((tmp_path / "file", b"12"), (Path(os.devnull), b"")):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            with closing(OwnInput(fd)) as source:
+                assert source.read(10) == found and source.read(10) == b""
+        finally:
+            os.close(fd)
+        with pytest.raises(OSError, match="Bad file"):
+            OwnInput(fd)
 
 
 def test_a_file_as_our_stream_is_shared(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from supervisor import Exit, ExitKind
 from workers.claude.exits import judged
 from workers.claude.settings import BACKGROUND, PROMPTED, STARTED, STOPPED, USED
-from workers.claude.turn import NEXT, QUIET, SETTLED, SETTLING, Seen, Turn, heard, looked, seen_alone
+from workers.claude.turn import NEXT, QUIET, SETTLED, SETTLING, STARTING, Seen, Turn, heard, looked, seen_alone, starting
 
 NOTHING, ANSWERED, IDLE, BUSY = Seen(None, False), Seen(None, True), Seen("idle", False), Seen("busy", False)
 
@@ -63,6 +63,37 @@ def test_a_turn_lasts_while_nothing_says_otherwise(looks: list[Seen]) -> None:
     for number, seen in enumerate(looks):
         turn = looked(turn, seen, 12.0 + number)
     assert turn.is_busy
+
+
+def test_a_life_is_busy_from_its_start() -> None:
+    """Until it says that it is up; one that never does is not busy for ever. An end before that is not one in the middle of a turn."""
+    turn = starting(False, 5.0)
+    assert turn.is_busy and not turn.is_in_turn and turn.next_look == 5.0 + STARTING
+    assert heard(turn, STARTED, 6.0, 1000.0) == Turn()
+    assert looked(turn, ANSWERED, 6.0) == turn
+    assert looked(turn, NOTHING, 5.0 + STARTING) == Turn()
+    assert heard(turn, PROMPTED, 6.0, 1000.0) == heard(Turn(), PROMPTED, 6.0, 1000.0)
+
+
+def test_a_life_that_was_given_a_prompt_is_busy_until_its_turn_is_over() -> None:
+    """Being up is not the end of it."""
+    turn = starting(True, 5.0)
+    assert turn.is_in_turn
+    turn = heard(turn, STARTED, 6.0, 1000.0)
+    assert turn.is_in_turn and turn.began == 1000.0 and turn.next_look == 6.0 + QUIET
+    turn = heard(turn, STOPPED, 8.0, 1002.0)
+    assert turn.is_busy and not turn.is_in_turn
+    assert looked(turn, ANSWERED, 8.0 + NEXT) == Turn()
+    for event in (USED, STOPPED, BACKGROUND):
+        assert heard(starting(True, 5.0), event, 6.0, 1000.0).up_by is None
+    assert looked(starting(True, 5.0), NOTHING, 5.0 + STARTING) == Turn()
+
+
+def test_where_no_prompt_can_wait_the_answer_is_the_end() -> None:
+    """Whoever says one prompt after the other knows that."""
+    turn = heard(prompted(), STOPPED, 20.0, 1010.0)
+    assert looked(turn, ANSWERED, 20.0, waiting=0.0) == Turn()
+    assert looked(turn, NOTHING, 20.0, waiting=0.0).is_busy
 
 
 def test_what_says_nothing_changes_nothing() -> None:

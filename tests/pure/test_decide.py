@@ -72,6 +72,47 @@ def kinds(effects: list[fx.Effect]) -> list[str]:
     return [type(effect).__name__ for effect in effects]
 
 
+def test_a_life_that_begins_busy_is_not_restarted_before_it_is_idle() -> None:
+    """What it is to a restart is known with its start."""
+    leaf = Leaf()
+    leaf.send(LeafExited(1))
+    leaf.generation = 2
+    leaf.send(LeafStarted(2, idle=False))
+    assert kinds(leaf.sample(250, 250, 250, 250)) == ["LevelChanged", "ThresholdExceeded", "Prepare"]
+    assert kinds(leaf.send(IdleChanged(idle=True))) == ["Restart"]
+
+
+def test_turns_are_put_off_while_a_restart_is_due() -> None:
+    """From when it is until it is done, refused or broken; not while a cooldown lasts, nor for one that a dry run only tells of."""
+    leaf = Leaf()
+    leaf.send(IdleChanged(idle=False))
+    leaf.sample(250, 250)
+    assert not leaf.guard.is_restart_due(leaf.now)
+    leaf.sample(250)
+    assert leaf.guard.is_restart_due(leaf.now)
+    leaf.send(IdleChanged(idle=True))
+    assert leaf.guard.is_restart_due(leaf.now)
+    leaf.send(RestartPostponed(30.0))
+    assert not leaf.guard.is_restart_due(leaf.now) and leaf.guard.is_restart_due(leaf.now + 30)
+    leaf.sample(250, after=31)
+    leaf.send(RestartRefused("no"))
+    assert not leaf.guard.is_restart_due(leaf.now)
+    other = Leaf()
+    other.sample(250, 250, 250)
+    other.send(RestartAdmitted(1))
+    assert other.guard.is_restart_due(other.now)
+    other.restart()
+    assert not other.guard.is_restart_due(other.now)
+    told = Leaf(Policy(critical_samples=1, dry_run=True))
+    told.sample(250)
+    assert not told.guard.is_restart_due(told.now)
+    gone = Leaf(Policy(critical_samples=1, critical_grace=60.0))
+    gone.send(IdleChanged(idle=False))
+    gone.sample(250)
+    gone.send(LeafExited(1))
+    assert not gone.guard.is_restart_due(gone.now)
+
+
 def test_a_quiet_leaf_asks_for_nothing() -> None:
     """Below warning nothing is said or done, and no tick is needed."""
     leaf = Leaf()

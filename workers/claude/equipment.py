@@ -105,7 +105,7 @@ def _noticed(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe 
     from .turns import noticed
 
     adapter.noticed(notice)
-    if isinstance(notice, BusyChanged) and leaf.guard.alive:
+    if isinstance(notice, BusyChanged):
         noticed(ledger, leaf, adapter, pipe, notice.busy)
 
 
