@@ -11,6 +11,7 @@ otp.py          Erlang's own supervisor, where there is Erlang
 launcher.py     the launcher from outside
 alone.py        one benchmark in a process of its own
 traces/         recorded memory of real programs, and the programs
+claude.py       the real Claude Code, where it is installed, and a scripted API for it
 transcripts.py  made-up conversations, as Claude Code writes them
 simulated.py    memory as a formula: twelve families of it
 planted.py      made-up secrets of every claimed format, and texts to plant them in
@@ -46,6 +47,9 @@ SUITE: Final = {
     "conversation": "what a capture pays for a conversation: last messages, digest, summary",
     "capture": "a whole capture of a leaf with a conversation, its restore, and whose memory it takes",
     "journal": "the journal of a transcript: first append, append of what is new, memory",
+    "claude_restart": "a controlled restart of Claude Code: decision to the next reply, and to the prompt",
+    "claude_hooks": "what hooks cost a tool call of Claude Code",
+    "claude_sessions": "memory of a guardian with 1, 10 and 50 sessions of Claude Code",
     "sentry": "who ends what a killed supervisor leaves: memory, start of a command, end of all",
 }
 """Module and what it measures, in the order in which they run."""
