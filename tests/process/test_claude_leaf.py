@@ -223,7 +223,8 @@ def fire(settings: dict[str, Any], event: str, **data: object) -> None:
     """Run the hooks of an event as the program does, for a tool those that match its name."""
     for group in matching(settings, event, str(data.get("tool_name", ""))):
         for hook in group["hooks"]:
-            done = subprocess.run(["sh", "-c", hook["command"]], input=json.dumps(data) + "\n", capture_output=True, text=True, timeout=10)
+            told = json.dumps(data, separators=(",", ":")) + "\n"
+            done = subprocess.run(["sh", "-c", hook["command"]], input=told, capture_output=True, text=True, timeout=10)
             assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -254,13 +255,25 @@ def test_hooks_say_what_happens(pipe: HookPipe) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("Bash", "Bash"), ("Read", "Read"), ("mcp__x__y", "mcp"), ("TodoWrite", ""), ("BashOutput", ""), ("Mcp", ""), ("x mcp__", "")],
+    [("Bash", "Bash"), ("Read", "Read"), ("mcp__x__y", "mcp"), *((name, None) for name in ("TodoWrite", "BashOutput", "Mcp", "x mcp__"))],
 )
-def test_which_tool_is_called(pipe: HookPipe, name: str, said: str) -> None:
+def test_which_tool_is_called(pipe: HookPipe, name: str, said: str | None) -> None:
     """One hook for each call, and no more, whatever the tool's name; what it is told is not read for that."""
     settings = with_hooks((), "/", str(pipe.path), "1 1")
     assert len(matching(settings, USED, name)) == 1
     fire(settings, USED, tool_name=name, tool_input={"command": "x" * 100_000})
+    assert pipe.take() == [Told(1, 1, USED, tool=said)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("Bash", "Bash"), ("mcp__x__y", "mcp__x__y"), ("TodoWrite", "TodoWrite"), ("BashOutput", "BashOutput"), ("no name", None)],
+)
+def test_which_tool_is_called_by_its_name(pipe: HookPipe, name: str, said: str | None) -> None:
+    """Where that is wanted the rarer ones are called by their names, too, whatever they are given; still one hook for each call."""
+    settings = with_hooks((), "/", str(pipe.path), "1 1", tools=True)
+    assert len(matching(settings, USED, name)) == 1
+    fire(settings, USED, tool_name=name, tool_input={"command": 'echo "tool_name":"no"' + "x" * 100_000})
     assert pipe.take() == [Told(1, 1, USED, tool=said)]
 
 
