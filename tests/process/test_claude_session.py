@@ -247,7 +247,8 @@ async def test_who_does_not_end_is_ended(stage: Stage) -> None:
         assert (await session.ask("hello")).is_success
         turn = await session.send("hang")
         await eventually(lambda: stage.said == ["hello", "hang"])
-    assert session.exit is not None and session.exit.signal == signal.SIGKILL
+        await session.close()
+        assert session.pid is None and session.exit is not None and session.exit.signal == signal.SIGKILL
     with pytest.raises(SessionError):
         await turn.result()
 
