@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from supervisor import DynamicSupervisor, InvalidField, RestartIntensityExceeded, StartFailed
-from workers.claude import session_talk
+from workers.claude import session_talk, stream
 from workers.claude.messages import AssistantMessage, ControlRequest, InitMessage, Message, ResultMessage
 from workers.claude.notices import BusyChanged, LifeBegan, LifeOver, Notice, TurnCut
 from workers.claude.session import ClaudeSession
@@ -239,6 +239,28 @@ async def test_closing_waits_for_what_was_said(stage: Stage) -> None:
                 await refused
         assert session.pid is None
     assert session.exit is not None and session.exit.code == 0
+
+
+async def test_who_waits_for_room_when_it_is_closed_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the session is over; it was not said."""
+    monkeypatch.setattr(stream, "LINES", 1)
+    async with stage.session(grace=0.2) as session:
+        await session.send("hang")
+        await session.send("waits")
+        refused = anyio.Event()
+
+        async def say() -> None:
+            with pytest.raises(SessionEndedError):
+                await session.send("finds no room")
+            refused.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(say)
+            await anyio.wait_all_tasks_blocked()
+            assert not refused.is_set()
+            await session.close()
+            await refused.wait()
+    assert "finds no room" not in stage.said
 
 
 async def test_who_does_not_end_is_ended(stage: Stage) -> None:
