@@ -6,6 +6,7 @@ that begins with one of these words does as it says; others are answered with ``
     hang        no result, until it is interrupted
     die         SIGKILL for itself
     leave N     exit code N
+    told        the result of another turn, which the end of a task has begun, comes before its own
     grow N      it is answered, and the program holds so many MiB more
     bye         it is answered, and then the program ends
     once WORD   the first time as WORD says, later it is answered
@@ -94,6 +95,8 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         elif word == "grow":
             held.append(b"x" * (int(rest.partition(" ")[0]) << 20))
+        elif word == "told":
+            result(session, result="", origin={"kind": "task-notification"})
         if word == "leave":
             sys.exit(int(rest))
         elif word != "hang":

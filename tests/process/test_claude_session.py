@@ -82,6 +82,19 @@ async def test_a_turn_is_read_to_its_end(stage: Stage) -> None:
     assert session.exit is not None and session.exit.code == 0
 
 
+async def test_the_end_of_another_turn_is_not_taken_for_that_of_a_prompt(stage: Stage) -> None:
+    """The end of a task in the background begins turns of the program's own, with results of their own."""
+    async with stage.session() as session:
+        followed = session.follow()
+        told, after = await session.send("told"), await session.send("after")
+        assert [(await turn.result()).text for turn in (told, after)] == ["ok: told", "ok: after"]
+        ends: list[str] = []
+        while len(ends) < 3:
+            if isinstance(one := await anext(followed), ResultMessage):
+                ends.append(one.origin)
+    assert ends == ["task-notification", "", ""]
+
+
 async def test_a_restart_between_two_turns_is_not_noticed(stage: Stage) -> None:
     """What is said meanwhile is read once, in its order, by lives in the same conversation; what tells of it are notices."""
     notices: list[Notice] = []

@@ -14,7 +14,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from supervisor import ChildInfo, DynamicSupervisor, Restart
+from supervisor import ChildInfo, DynamicSupervisor, Exit, Restart
 from supervisor.core.exits import ExitKind
 from workers.claude import stream as module
 from workers.claude.life_pipes import READ
@@ -43,14 +43,14 @@ def prompt(text: str) -> bytes:
 class Session:
     """A stream whose program runs under a supervisor."""
 
-    def __init__(self, root: DynamicSupervisor, folder: Path, *, closes: bool, late: bool, restart: Restart) -> None:
+    def __init__(self, root: DynamicSupervisor, folder: Path, *, closes: bool, late: bool, restart: Restart, **options: Any) -> None:
         self.root, self.log = root, folder / "log"
         self.notices: list[Notice] = []
         self.heard: list[dict[str, Any]] = []
         self.stream = ClaudeStream(closes=closes, on_notice=self.notices.append)
         self.lines = cast("AsyncGenerator[bytes, None]", self.stream.output())
         words = (sys.executable, "-I", "-S", str(ROOT / "tests" / "children" / "stream_json.py"), str(self.log), *["--late"] * late)
-        self.spec = self.stream.spec("claude", *words, restart=restart)
+        self.spec = self.stream.spec("claude", *words, restart=restart, **options)
 
     async def say(self, text: str, *, idempotent: bool = False) -> None:
         await self.stream.feed(prompt(text), idempotent=idempotent)
@@ -89,10 +89,10 @@ class Session:
 
 @asynccontextmanager
 async def session(
-    folder: Path, *, closes: bool = False, late: bool = False, restart: Restart = Restart.TRANSIENT
+    folder: Path, *, closes: bool = False, late: bool = False, restart: Restart = Restart.TRANSIENT, **options: Any
 ) -> AsyncIterator[Session]:
     async with DynamicSupervisor("root", intensity=100, period=1.0) as root:
-        made = Session(root, folder, closes=closes, late=late, restart=restart)
+        made = Session(root, folder, closes=closes, late=late, restart=restart, **options)
         info = await root.start_child(made.spec)
         assert isinstance(info, ChildInfo)
         try:
@@ -220,6 +220,23 @@ async def test_a_slow_caller_holds_the_program_up(tmp_path: Path) -> None:
         await talk.result()
         numbers = [line["number"] for line in talk.heard if line["type"] == "stream_event"]
         assert numbers == list(range(50_000))
+
+
+async def test_what_it_had_written_counts_when_its_end_is_judged(tmp_path: Path) -> None:
+    """Nobody had taken it yet, so the result was still in the pipe: its end is not one in the middle of a turn."""
+    seen: list[bool] = []
+
+    def judge(exit: Exit) -> Exit:
+        seen.append(talk.stream.is_in_turn)
+        talk.stream.catch_up()
+        seen.append(talk.stream.is_in_turn)
+        return exit
+
+    async with session(tmp_path, judge=judge) as talk:
+        await talk.say("quick 28000")  # a little more than is taken without a reader
+        talk.stream.close_input()
+        await eventually(lambda: len(seen) == 2)
+        assert seen == [True, False] and await talk.result() == "28000" and not talk.of(TurnCut)
 
 
 async def test_a_program_that_reads_nothing_holds_the_caller_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,7 +289,7 @@ class Talk:
             if message.request_id in self._asked and self._asked[message.request_id] is None:
                 self._asked[message.request_id] = message
             return
-        if self._turns:
+        if self._turns and not (isinstance(message, ResultMessage) and not message.is_answer):
             self._turns[0].take(message)
             if isinstance(message, ResultMessage):
                 self._turns.popleft()
