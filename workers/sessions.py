@@ -146,8 +146,8 @@ class ClaudeSessions:
         """What is known of each session that is open, by its name.
 
         Returns:
-            ``process_id``, ``memory_bytes`` and ``peak_bytes`` (None when unknown), ``level`` and ``mode`` by their values, ``idle``, and
-            ``restarts`` (``total``, and of them ``controlled``).
+            ``process_id``, ``memory_bytes`` and ``peak_bytes`` (None when unknown), ``level`` and ``mode`` by their values, ``idle``,
+            ``restarts`` (``total``, and of them ``controlled``), and ``gave_up``: why it stays down, None when it does not.
 
         Raises:
             RuntimeError: Outside of the block.
@@ -252,5 +252,6 @@ def _told(ledger: Ledger, leaf: Leaf) -> dict[str, Any]:
         "level": None if sample is None else guard.level.value,
         "mode": leaf.mode.value,
         "idle": guard.idle,
+        "gave_up": leaf.gave_up if child is not None and child.pid is None else None,
         "restarts": {"total": len(leaf.restarts), "controlled": sum(note.controlled for note in leaf.restarts)},
     }

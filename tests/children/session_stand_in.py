@@ -6,6 +6,7 @@ that begins with one of these words does as it says; others are answered with ``
     hang        no result, until it is interrupted
     die         SIGKILL for itself
     leave N     exit code N
+    told        the result of another turn, which the end of a task has begun, comes before its own
     grow N      it is answered, and the program holds so many MiB more
     bye         it is answered, and then the program ends
     once WORD   the first time as WORD says, later it is answered
@@ -21,6 +22,7 @@ import os
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -94,9 +96,16 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         elif word == "grow":
             held.append(b"x" * (int(rest.partition(" ")[0]) << 20))
+        elif word == "told":
+            result(session, result="", origin={"kind": "task-notification"})
         if word == "leave":
             sys.exit(int(rest))
         elif word != "hang":
+            # as the program does, so that whoever looks there sees the end of the turn
+            answer = {"role": "assistant", "content": [{"type": "text", "text": "ok"}]}
+            now = datetime.now(UTC).isoformat()
+            with transcript.open("a") as file:
+                file.write(json.dumps({"type": "assistant", "message": answer, "timestamp": now}) + "\n")
             put(type="assistant", message={"content": [{"type": "text", "text": f"ok: {text}"}]}, session_id=session)
             result(session, result=f"ok: {text}")
             if word == "bye":

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from supervisor import DynamicSupervisor, InvalidField, RestartIntensityExceeded, StartFailed
-from workers.claude import session_talk
+from workers.claude import session_talk, stream
 from workers.claude.messages import AssistantMessage, ControlRequest, InitMessage, Message, ResultMessage
 from workers.claude.notices import BusyChanged, LifeBegan, LifeOver, Notice, TurnCut
 from workers.claude.session import ClaudeSession
@@ -80,6 +80,19 @@ async def test_a_turn_is_read_to_its_end(stage: Stage) -> None:
     (argv,) = stage.lines("argv")
     assert argv == f"--session-id {session.session_id} --print --input-format stream-json --output-format stream-json --verbose --model m"
     assert session.exit is not None and session.exit.code == 0
+
+
+async def test_the_end_of_another_turn_is_not_taken_for_that_of_a_prompt(stage: Stage) -> None:
+    """The end of a task in the background begins turns of the program's own, with results of their own."""
+    async with stage.session() as session:
+        followed = session.follow()
+        told, after = await session.send("told"), await session.send("after")
+        assert [(await turn.result()).text for turn in (told, after)] == ["ok: told", "ok: after"]
+        ends: list[str] = []
+        while len(ends) < 3:
+            if isinstance(one := await anext(followed), ResultMessage):
+                ends.append(one.origin)
+    assert ends == ["task-notification", "", ""]
 
 
 async def test_a_restart_between_two_turns_is_not_noticed(stage: Stage) -> None:
@@ -241,13 +254,36 @@ async def test_closing_waits_for_what_was_said(stage: Stage) -> None:
     assert session.exit is not None and session.exit.code == 0
 
 
+async def test_who_waits_for_room_when_it_is_closed_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the session is over; it was not said."""
+    monkeypatch.setattr(stream, "LINES", 1)
+    async with stage.session(grace=0.2) as session:
+        await session.send("hang")
+        await session.send("waits")
+        refused = anyio.Event()
+
+        async def say() -> None:
+            with pytest.raises(SessionEndedError):
+                await session.send("finds no room")
+            refused.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(say)
+            await anyio.wait_all_tasks_blocked()
+            assert not refused.is_set()
+            await session.close()
+            await refused.wait()
+    assert "finds no room" not in stage.said
+
+
 async def test_who_does_not_end_is_ended(stage: Stage) -> None:
     """It ignores the end of its input and the signal, and is killed; a turn that it was in is over for whoever waits for it."""
     async with stage.session(env={"STUBBORN": "1"}, grace=0.3, shutdown=0.3) as session:
         assert (await session.ask("hello")).is_success
         turn = await session.send("hang")
         await eventually(lambda: stage.said == ["hello", "hang"])
-    assert session.exit is not None and session.exit.signal == signal.SIGKILL
+        await session.close()
+        assert session.pid is None and session.exit is not None and session.exit.signal == signal.SIGKILL
     with pytest.raises(SessionError):
         await turn.result()
 

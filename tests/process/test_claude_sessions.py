@@ -105,6 +105,8 @@ async def test_sessions_share_one_budget_of_restarts(stage: Guarded) -> None:
         with anyio.move_on_after(0.3) as scope:
             await one.ask("nobody there")
         assert scope.cancelled_caught and (await two.ask("two")).is_success and (await three.ask("three")).is_success
+        down = {name: one["gave_up"] for name, one in stage.sessions.get_statistics().items()}
+        assert down["claude"] and (down["claude-2"], down["claude-3"]) == (None, None)
     assert {event.path for event in stage.named("supervisor_gave_up")} == {("guardian", "agents")}
 
 

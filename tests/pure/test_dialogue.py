@@ -350,23 +350,36 @@ def test_turns_that_no_prompt_has_begun() -> None:
 
 
 def test_a_prompt_that_begins_no_turn_holds_nobody_up() -> None:
-    """The program may drop one that it has seen before; a turn that has begun is waited for as long as it takes."""
+    """The program may drop one that it has seen before; a life that comes up may take longer, a turn that has begun as long as it does."""
     stage = Stage()
     stage.begin()
-    stage.say(prompt("before"))
-    assert stage.dialogue.next_tick == COMING_UP  # of a life that comes up nothing is known yet
-    stage.read()
-    stage.answer()
-    stage.say(prompt("a"))
-    stage.say(prompt("b"))
-    assert stage.dialogue.next_tick == BEGINNING < COMING_UP
-    stage.now = BEGINNING
+    for text in "abcd":
+        stage.say(prompt(text))
+    assert stage.dialogue.next_tick == COMING_UP
+    stage.now = COMING_UP
     stage.tell(Tick())
-    assert [line.data for line in stage.life.given] == [prompt("before"), prompt("a"), prompt("b")]
+    assert len(stage.life.given) == 2
+    stage.wrote(INIT, RESULT)
+    assert len(stage.life.given) == 3 and stage.dialogue.next_tick == stage.now + BEGINNING
+    stage.now += BEGINNING
+    stage.tell(Tick())
+    assert len(stage.life.given) == 4
     stage.wrote(INIT)
     stage.now = 1e6
-    stage.say(prompt("c"))
-    assert len(stage.life.given) == 3 and stage.dialogue.next_tick is None
+    stage.say(prompt("e"))
+    assert len(stage.life.given) == 4 and stage.dialogue.next_tick is None
+
+
+def test_a_result_says_what_it_is_about() -> None:
+    """That of the end of a task in the background is no answer to the prompt that was said at the same time."""
+    stage = Stage()
+    stage.begin()
+    stage.say(prompt("a"))
+    stage.say(prompt("b"))
+    stage.wrote(INIT, encoded(type="result", origin={"kind": "task-notification"}))
+    assert len(stage.life.given) == 1 and stage.dialogue.next_tick == BEGINNING
+    stage.wrote(INIT, encoded(type="result", origin={"kind": "human"}))
+    assert len(stage.life.given) == 2
 
 
 def test_what_makes_it_busy() -> None:

@@ -175,7 +175,16 @@ def test_what_is_said_in_other_words() -> None:
     assert isinstance(question, ControlRequest) and (question.subtype, question.request["tool_name"]) == ("can_use_tool", "Bash")
     failed = said(type="control_response", response={"subtype": "error", "request_id": "q"})
     assert isinstance(failed, ControlResponse) and failed.error
-    end = said(type="result", subtype="success", is_error=False, permission_denials=[{"tool_name": "Write"}], memory_guardian="cut")
-    assert isinstance(end, ResultMessage) and end.denials == ("Write",) and end.is_cut and end.cost_usd is None
+    end = said(
+        type="result",
+        subtype="success",
+        is_error=False,
+        permission_denials=[{"tool_name": "Write"}],
+        memory_guardian="cut",
+        origin={"kind": "human"},
+    )
+    assert isinstance(end, ResultMessage) and end.denials == ("Write",) and end.is_cut and end.cost_usd is None and end.is_answer
+    other = said(type="result", subtype="success", origin={"kind": "task-notification"})
+    assert isinstance(other, ResultMessage) and not other.is_answer
     status = said(type="system", subtype="status", status=None)
     assert isinstance(status, SystemMessage) and status.subtype == "status"

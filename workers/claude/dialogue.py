@@ -46,7 +46,7 @@ BEGINNING: Final = 30.0
 """Seconds within which a prompt begins a turn; one that does not is taken for one that gets no result, and the next one goes in."""
 
 COMING_UP: Final = 300.0
-"""The same for a life that has said nothing yet: a long conversation, or fifty of them on a few processors, take their time to come up."""
+"""The same for the first one of a life, which has a conversation to read before."""
 
 STRAY: Final = 60.0
 """Seconds of silence after which a turn that no prompt has begun is taken for over."""
@@ -70,12 +70,12 @@ class Turn(Value):
 
     Attributes:
         line: The prompt.
-        until: When it is not believed in any more if its turn has not begun.
-        begun: Whether its turn has begun.
+        by: When it is taken for one that gets no result, if its turn has not begun by then.
+        begun: Whether that has.
     """
 
     line: Line
-    until: float
+    by: float
     begun: bool = False
 
 
@@ -87,10 +87,10 @@ class Dialogue(Value):
         closes: Whether the caller is told of what was cut in lines, too: an error for each result and each response that will not come.
         generation: The present life; None while there is none.
         is_open: Whether it may be written to.
+        is_up: Whether it has begun a turn.
         is_shut: Whether it was told that nothing more comes.
         waiting: Prompts that wait.
         first: What goes in before them once there is a life.
-        is_up: Whether the present life has written anything.
         turns: The prompts that the present life has not answered.
         stray_since: Since when nothing was heard of a turn that no prompt has begun; None when there is none.
         tasks: Whether tasks go on in the background.
@@ -108,10 +108,10 @@ class Dialogue(Value):
     closes: bool = False
     generation: int | None = None
     is_open: bool = False
+    is_up: bool = False
     is_shut: bool = False
     waiting: tuple[Line, ...] = ()
     first: tuple[Line, ...] = ()
-    is_up: bool = False
     turns: tuple[Turn, ...] = ()
     stray_since: float | None = None
     tasks: bool = False
@@ -178,7 +178,6 @@ def _began(dialogue: Dialogue, generation: int) -> Dialogue:
         generation=generation,
         is_open=True,
         is_shut=False,
-        is_up=False,
         first=(*(evolve(line, replayed=True) for line in anew), *dialogue.first),
     )
 
@@ -186,8 +185,6 @@ def _began(dialogue: Dialogue, generation: int) -> Dialogue:
 def _wrote(dialogue: Dialogue, lines: tuple[bytes, ...], now: float, effects: list[Effect]) -> Dialogue:
     if dialogue.stray_since is not None:
         dialogue = evolve(dialogue, stray_since=now)
-    if not dialogue.is_up:
-        dialogue = evolve(dialogue, is_up=True)
     passed: list[bytes] = []
     for line in lines:
         said = as_object(line) if any(word in line for word in _TELLING) else None
@@ -207,9 +204,14 @@ def _wrote(dialogue: Dialogue, lines: tuple[bytes, ...], now: float, effects: li
 def _told(dialogue: Dialogue, said: dict[str, Any], now: float) -> Dialogue:
     """The program says something of its turns."""
     match said:
+        case {"type": "result", "origin": {"kind": str(kind)}} if kind != "human":
+            # the end of a task in the background, say; a prompt that was said meanwhile has its turn yet
+            turns = tuple(evolve(turn, begun=False, by=now + BEGINNING) for turn in dialogue.turns)
+            dialogue = evolve(dialogue, turns=turns, stray_since=None)
         case {"type": "result"}:
             dialogue = evolve(dialogue, turns=dialogue.turns[1:], stray_since=None)
         case {"type": "system", "subtype": "init"}:
+            dialogue = evolve(dialogue, is_up=True)
             if dialogue.turns:
                 first, *rest = dialogue.turns
                 dialogue = evolve(dialogue, turns=(evolve(first, begun=True), *rest))
@@ -265,6 +267,7 @@ def _ended(dialogue: Dialogue, rest: bytes, unread: tuple[Line, ...], effects: l
         dialogue,
         generation=None,
         is_open=False,
+        is_up=False,
         is_shut=False,
         waiting=(*map(_repeated, resent), *again, *dialogue.waiting),
         first=(*kept, *first),
@@ -284,8 +287,8 @@ def _repeated(line: Line) -> Line:
 
 def _forgotten(dialogue: Dialogue, now: float) -> Dialogue:
     """Turns that are not believed in any more."""
-    if dialogue.turns and any(not turn.begun and now >= turn.until for turn in dialogue.turns):
-        dialogue = evolve(dialogue, turns=tuple(turn for turn in dialogue.turns if turn.begun or now < turn.until))
+    if any(not turn.begun and now >= turn.by for turn in dialogue.turns):
+        dialogue = evolve(dialogue, turns=tuple(turn for turn in dialogue.turns if turn.begun or now < turn.by))
     if dialogue.stray_since is not None and now >= dialogue.stray_since + STRAY:
         dialogue = evolve(dialogue, stray_since=None)
     return dialogue
@@ -306,10 +309,8 @@ def _say(dialogue: Dialogue, now: float, effects: list[Effect]) -> Dialogue:
             lines, dialogue = (*lines, *dialogue.waiting), evolve(dialogue, waiting=())
         elif not dialogue.turns and dialogue.stray_since is None:
             line, *rest = dialogue.waiting
-            lines, dialogue = (
-                (*lines, line),
-                evolve(dialogue, waiting=tuple(rest), turns=(Turn(line, now + (BEGINNING if dialogue.is_up else COMING_UP)),)),
-            )
+            by = now + (BEGINNING if dialogue.is_up else COMING_UP)
+            lines, dialogue = (*lines, line), evolve(dialogue, waiting=tuple(rest), turns=(Turn(line, by),))
     if lines:
         effects.append(Write(lines))
     if dialogue.is_closed and not dialogue.waiting:
@@ -319,7 +320,7 @@ def _say(dialogue: Dialogue, now: float, effects: list[Effect]) -> Dialogue:
 
 
 def _next_tick(dialogue: Dialogue, now: float) -> float | None:
-    times = [turn.until for turn in dialogue.turns if not turn.begun]
+    times = [turn.by for turn in dialogue.turns if not turn.begun]
     times += [until for _, until in dialogue.asked if until > now]
     if dialogue.stray_since is not None:
         times.append(dialogue.stray_since + STRAY)

@@ -86,6 +86,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
             stream = ClaudeStream(closes=True)
         elif command.arguments.is_one_turn:
             piped = PipedPrompt()
+    ledger.reads = ledger.reads or stream is not None or piped is not None
     pipe = owner.hooks if heard else None
     shown = None
     if heard and directory is not None and leaf.has_terminal and sys.platform != "win32":

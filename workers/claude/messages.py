@@ -146,6 +146,7 @@ class ResultMessage(Message):
         cost_usd: Of the session so far; None where the program does not say.
         denials: The names of the tools that were refused.
         is_cut: Whether it is one of ours, in place of that of a turn that was cut.
+        origin: What began the turn: ``human``, ``task-notification``, ...; empty where the program does not say.
     """
 
     subtype: str
@@ -156,6 +157,12 @@ class ResultMessage(Message):
     cost_usd: float | None
     denials: tuple[str, ...]
     is_cut: bool
+    origin: str
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it ends the turn of a prompt, and not one that the end of a task in the background has begun."""
+        return self.origin in ("", "human")
 
     @property
     def is_success(self) -> bool:
@@ -272,7 +279,7 @@ def _typed(data: dict[str, Any], common: dict[str, Any]) -> Message | None:
         case {"type": "user", "message": {"content": str() | list() as content}}:
             return UserMessage(_blocks(content), parent, data.get("isReplay") is True, **common)
         case {"type": "result", "subtype": str(subtype)}:
-            text, cost = data.get("result"), _number(data.get("total_cost_usd"))
+            text, cost, origin = data.get("result"), _number(data.get("total_cost_usd")), data.get("origin")
             return ResultMessage(
                 subtype,
                 data.get("is_error") is True,
@@ -282,6 +289,7 @@ def _typed(data: dict[str, Any], common: dict[str, Any]) -> Message | None:
                 cost,
                 _denials(data.get("permission_denials")),
                 data.get(OURS) == CUT,
+                _text(origin.get("kind")) if isinstance(origin, dict) else "",
                 **common,
             )
         case {"type": "stream_event", "event": dict(event)}:

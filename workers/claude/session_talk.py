@@ -18,7 +18,7 @@ from .messages import ControlRequest, ControlResponse, Message, ResultMessage, d
 from .notices import LifeOver, Notice, TurnCut
 from .session_errors import RequestFailedError, RequestTimeoutError, SessionEndedError, SessionError
 from .session_turn import Content, Turn
-from .stream import ClaudeStream
+from .stream import ClaudeStream, ClosedError
 
 ANSWER: Final = 10.0
 """Seconds within which a control request is answered, unless said otherwise."""
@@ -96,9 +96,7 @@ class Talk:
         **Cancellation:** it was not said.
         """
         line = _line(content)
-        if self._closing or self._ended:
-            raise SessionEndedError(self.exit)
-        await self.stream.feed(line, idempotent=idempotent)
+        await self._say(line, idempotent=idempotent)
         turn = Turn(content, line, idempotent=idempotent, wait=self.wait)
         self._turns.append(turn)
         while self._unread and (self._unread[0].is_claimed or len(self._unread) >= UNREAD):
@@ -184,14 +182,12 @@ class Talk:
 
         **Cancellation:** leaves the wait.
         """
-        if self._closing or self._ended:
-            raise SessionEndedError(self.exit)
         id = uuid.uuid4().hex
         line = {"type": "control_request", "request_id": id, "request": {"subtype": subtype, **fields}}
         self._asked[id] = None
         try:
             with anyio.move_on_after(timeout):
-                await self.stream.feed(json.dumps(line).encode())
+                await self._say(json.dumps(line).encode())
                 await self.wait(lambda: self._asked[id] is not None)
             answer = self._asked[id]
         finally:
@@ -210,10 +206,8 @@ class Talk:
 
         **Cancellation:** it was not said.
         """
-        if self._closing or self._ended:
-            raise SessionEndedError(self.exit)
         said = {"subtype": "success", "request_id": question.request_id, "response": dict(response)}
-        await self.stream.feed(json.dumps({"type": "control_response", "response": said}).encode())
+        await self._say(json.dumps({"type": "control_response", "response": said}).encode())
 
     @property
     def session_id(self) -> str | None:
@@ -248,6 +242,14 @@ class Talk:
             if self._ended:
                 raise SessionEndedError(self.exit)
             await self._pump()
+
+    async def _say(self, line: bytes, *, idempotent: bool = False) -> None:
+        if self._closing or self._ended:
+            raise SessionEndedError(self.exit)
+        try:
+            await self.stream.feed(line, idempotent=idempotent)
+        except ClosedError:  # while this waited for room
+            raise SessionEndedError(self.exit) from None
 
     def _is_gone(self) -> bool:
         """Whether no life will come any more although the stream was not told so."""
@@ -287,7 +289,7 @@ class Talk:
             if message.request_id in self._asked and self._asked[message.request_id] is None:
                 self._asked[message.request_id] = message
             return
-        if self._turns:
+        if self._turns and not (isinstance(message, ResultMessage) and not message.is_answer):
             self._turns[0].take(message)
             if isinstance(message, ResultMessage):
                 self._turns.popleft()
