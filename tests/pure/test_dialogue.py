@@ -33,6 +33,7 @@ from workers.claude.dialogue_news import (
     line_of,
 )
 from workers.claude.life_pipes import WholeLines
+from workers.claude.notices import shown
 
 
 def encoded(**said: Any) -> bytes:
@@ -414,3 +415,11 @@ def test_what_is_no_message_goes_in_as_it_is() -> None:
     for data in (b"", b"{", b"[]", b"\xff", b'{"type":"user"', b'{"type":"control_request"}', encoded(type="control_response", response=1)):
         stage.say(data)
         assert stage.life.given[-1].data == data
+
+
+def test_what_is_told_of_a_prompt_has_no_part_of_a_secret() -> None:
+    """Its beginning is cut after what is secret in it was taken out."""
+    secret = "-".join(("sk", "ant", "api03", "k" * 40))
+    for pad in range(100, 200, 10):
+        told = shown(line_of(prompt("x" * pad + f" {secret} ")))
+        assert "kkk" not in told and told.startswith('{"type":"user"')
