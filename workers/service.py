@@ -123,6 +123,10 @@ class GuardianService:
                 self._closed(stack)
                 self._state = before
                 return False
+            except BaseException:  # an interrupt while it was waited for
+                self._closed(stack)
+                self._state = before
+                raise
             stack.callback(atexit.unregister, self.stop)
             atexit.register(self.stop)
             self._stack, self._portal, self._guardian = stack, portal, guardian

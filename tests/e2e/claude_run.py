@@ -21,8 +21,9 @@ LEAF = ["guardian", "agents", "claude", "leaf"]
 CALM: Tables = {
     "thresholds": {"warning": "4GiB", "critical": "5GiB", "emergency": "6GiB"},
     "restart": {"initial_cooldown": 0, "max_cooldown": 0, "graceful_timeout": 10},
+    "mpm": {"monitor": "off"},
 }
-"""No level is ever reached."""
+"""No level is ever reached, and nobody else on this machine is told."""
 
 
 @attrs.define

@@ -24,8 +24,9 @@ QUICK: Mapping[str, Mapping[str, object]] = {
     "restart": {"initial_cooldown": 0, "max_cooldown": 0, "graceful_timeout": 5, "force_kill_timeout": 5, "stability_period": 30},
     "monitoring": {"normal_interval": 0.05, "warning_interval": 0.03, "critical_interval": 0.02, "emergency_interval": 0.02},
     "degradation": {"mode_cooldown": 0.2},
+    "mpm": {"monitor": "off"},
 }
-"""Real memory, but little of it, and looked at often."""
+"""Real memory, but little of it, and looked at often; nobody else on this machine is told."""
 
 Tables = Mapping[str, Mapping[str, object]]
 Event = dict[str, Any]
