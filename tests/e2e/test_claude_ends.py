@@ -62,4 +62,4 @@ def test_after_any_end_the_terminal_is_as_it_was(build: str, backend: str, tmp_p
         os.kill(at.guardian, signal.SIGKILL)
         back(sight, build, None)
         sight.keep(f"{build}-guardian-killed")
-        assert not at.goes_on(leaf)
+        sight.until(lambda: not at.goes_on(leaf), "the end of the program")

@@ -97,7 +97,10 @@ class Pair:
 
 
 def seen(sight: Sight, since: str = "") -> list[str]:
-    """The lines of what is on a screen, from the one on that holds a text, without what is there by chance, and without blank lines: an empty status line is one."""
+    """The lines of a screen, from the one on that holds a text, without what is there by chance, and without blank ones.
+
+    An empty status line is a blank one.
+    """
     text = sight.text.replace("\N{NO-BREAK SPACE}", " ").replace(f"/{sight.folder.name}", "/HERE")
     for pattern in _CHATTER:
         text = re.sub(pattern, "", text, flags=re.MULTILINE)
@@ -158,11 +161,11 @@ def test_it_is_on_a_terminal_as_without_the_guardian(build: str, backend: str, t
             pair.agree("Jump to bottom", name=f"{build}-8-wheel")
             pair.press("\x1b[<65;10;5M" * 20)
             pair.agree(name=f"{build}-9-wheel-back", holds=lambda sight: "Jump to bottom" not in sight.text)
-        pair.press('FAKE: [{"hang": true}]')
-        pair.agree("hang")
+        pair.press('FAKE: [{"tool": "Bash", "input": {"command": "sleep 61"}}]')
+        pair.agree("sleep 61")
         pair.press("\r")
         for sight in pair.sights:
-            sight.shows("esc to interrupt")
+            sight.shows("Running")
         pair.press("\x03")
         pair.agree("Interrupted", name=f"{build}-11-interrupted")
         pair.press("\x1a")
