@@ -63,7 +63,8 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     lock = partial(locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(locked, directory)
     heard = not unheard and directory is not None and owner.hooks is not None
     shown = None
-    if heard and directory is not None and leaf.has_terminal and sys.platform != "win32":
+    sits = leaf.has_terminal and not command.arguments.has("--print")
+    if heard and directory is not None and sits and sys.platform != "win32":
         shown = Shown(leaf, directory, partial(_unshown, ledger, leaf))
     adapter = ClaudeAdapter(
         leaf.adapter,
