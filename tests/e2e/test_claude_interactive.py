@@ -126,8 +126,9 @@ def test_it_is_on_a_terminal_as_without_the_guardian(build: str, backend: str, t
         sitting(tmp_path / "bare", backend, monkeypatch) as (bare, plain_api),
     ):
         pair = Pair(ours, bare)
-        begun(ours, "guard", build, "--allowedTools", "Bash")
-        begun(bare, "plain", build, "--allowedTools", "Bash")
+        allowed = (*(("--permission-mode", "acceptEdits") if build == "native" else ()), "--allowedTools", "Bash")
+        begun(ours, "guard", build, *allowed)
+        begun(bare, "plain", build, *allowed)
         pair.agree(MARK, name=f"{build}-1-prompt")
         pair.press("helo")
         pair.agree(f"{MARK} helo")
