@@ -33,7 +33,7 @@ def test_a_restart_puts_a_person_back_into_the_conversation(
     """What was said is on the screen again, and why it was restarted; the next prompt goes on with it, and after the end the terminal is as
     it was. The user's own status line is there, and what the guardian has to say below it while there is something."""
     program = claude_code(build)
-    name = "cli.js" if build == "node" else "claude"
+    agent = "cli.js" if build == "node" else "claude"
     with scripted_api(tmp_path) as api:
         for name, value in surroundings(tmp_path, api.url).items():
             if value is None:
@@ -58,7 +58,7 @@ def test_a_restart_puts_a_person_back_into_the_conversation(
                 if number == 1:
                     assert NAME not in sight.text, sight.framed()
                     sight.keep(f"claude-{build}-before")
-                    for asked in (("degrade", name, "read_only", "--reason", "for a test"), ("restart", name, "--reason", "new tools")):
+                    for asked in (("degrade", agent, "read_only", "--reason", "for a test"), ("restart", agent, "--reason", "new tools")):
                         done = run_supervisor(*asked, cwd=tmp_path)
                         assert done.returncode == 0, done.stderr
                     begin, shown = len(sight.raw), f"ok: {words}"

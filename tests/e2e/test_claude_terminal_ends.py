@@ -13,8 +13,7 @@ import pytest
 from ..terminals import PATIENCE, PROMPT, Sight
 from .claude_run import CALM
 from .guarded import Tables
-from .test_claude_interactive import begun, both, sitting
-from .test_claude_terminal import prompts
+from .test_claude_interactive import begun, both, sitting, takes_keys
 
 pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="terminals as Linux has them"), pytest.mark.deadline(4 * PATIENCE)]
 ONCE: Tables = {**CALM, "restart": {**CALM["restart"], "max_attempts": 1}}
@@ -50,9 +49,9 @@ def test_after_any_end_the_terminal_is_as_it_was(build: str, backend: str, tmp_p
         back(sight, build, 143)
 
         begun(at, "guard", build)
-        begin, first = len(sight.raw), sight.front
+        first = sight.front
         os.kill(first, signal.SIGKILL)
-        sight.until(lambda: sight.front not in (first, at.guardian) and prompts(sight, begin, ""), "the prompt of the next life")
+        sight.until(lambda: sight.front not in (first, at.guardian) and takes_keys(sight), "the prompt of the next life")
         os.kill(sight.front, signal.SIGKILL)
         sight.keep(f"{build}-gave-up")
         back(sight, build, 75)
@@ -62,4 +61,4 @@ def test_after_any_end_the_terminal_is_as_it_was(build: str, backend: str, tmp_p
         os.kill(at.guardian, signal.SIGKILL)
         back(sight, build, None)
         sight.keep(f"{build}-guardian-killed")
-        assert not at.goes_on(leaf)
+        sight.until(lambda: not at.goes_on(leaf), "the end of the program")

@@ -89,7 +89,8 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     ledger.reads = ledger.reads or stream is not None or piped is not None
     pipe = owner.hooks if heard else None
     shown = None
-    if heard and directory is not None and leaf.has_terminal and sys.platform != "win32":
+    sits = leaf.has_terminal and not command.arguments.has("--print")
+    if heard and directory is not None and sits and sys.platform != "win32":
         shown = Shown(leaf, directory, partial(_unshown, ledger, leaf))
     adapter = ClaudeAdapter(
         leaf.adapter,
