@@ -20,7 +20,9 @@ from workers.claude.transcript_repair import NothingToRepair, is_readable, repai
 from workers.event_transcript import Repair, Trouble
 from workers.state.files import StateWriteFailed
 from workers.state.journal import Journal
+from workers.state.keys import Keys
 from workers.state.model import StateInvalid
+from workers.state.seal import KeySeal
 
 from ..transcripts import answered, conversation, said
 
@@ -35,10 +37,10 @@ NOTE = b'{"type":"queue-operation","operation":"enqueue"}\n'
 class Stage:
     """A transcript with some lines, and its journal."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seal: KeySeal | None = None) -> None:
         (folder / "project").mkdir()
         self.path = folder / "project" / NAME
-        self.journal = Journal(folder / "journal")
+        self.journal = Journal(folder / "journal", seal)
 
     def write(self, data: bytes, *, journalled: bytes | None = None) -> None:
         """Have the transcript be this, and have had that when it was captured."""
@@ -282,7 +284,21 @@ def test_a_link_is_not_followed(stage: Stage, tmp_path: Path) -> None:
     assert other.read_bytes() == ALL + TORN
 
 
-def test_what_a_journal_has_is_seen_without_its_key(stage: Stage) -> None:
+def test_a_journal_that_is_encrypted(tmp_path: Path) -> None:
+    """What it has is seen without its key; to put it back takes that, and without it what is there stays as it is."""
+    pytest.importorskip("cryptography")
+    stage = Stage(tmp_path, KeySeal(Keys((bytes(32),))))
+    stage.write(b"", journalled=ALL)
+    without = Journal(stage.journal.directory)
+    assert without.covers() == len(ALL)
+    with pytest.raises(StateInvalid, match="encrypted"):
+        repair(Trouble.SILENT, stage.path, without)
+    assert stage.path.read_bytes() == b"" and stage.beside == {}
+    repair(Trouble.SILENT, stage.path, stage.journal)
+    assert stage.path.read_bytes() == ALL
+
+
+def test_what_a_journal_has(stage: Stage) -> None:
     """As far as it was finished: how many bytes, in whole lines."""
     assert stage.journal.covers() == 0
     stage.write(ALL + TORN, journalled=ALL + TORN)
