@@ -31,7 +31,10 @@ def api(tmp_path: Path) -> Iterator[Api]:
     ("build", "backend", "killed"), [("native", "trio", "wrapper"), ("node", "asyncio", "program"), ("native", "asyncio", "guardian")]
 )
 def test_nothing_is_left_of_what_was_killed(build: str, backend: str, killed: str, api: Api, tmp_path: Path) -> None:
-    """A stubborn MCP server and a command in a session of its own end with the program, its wrapper or the guardian."""
+    """A stubborn MCP server, and a command in a session of its own, end with the program or its wrapper, or with the guardian.
+
+    The former in the middle of a turn: the next life goes on with the conversation, and the turn is told to have been cut.
+    """
     called, tool = tmp_path / "called", tmp_path / "tool"
     servers = json.dumps({"mcpServers": {"keeper": {"command": sys.executable, "args": ["-S", str(KEEPER), str(called), "stubborn"]}}})
     words = ("--mcp-config", servers, "--strict-mcp-config", "--allowedTools", "Bash,mcp__keeper__keep")
@@ -40,12 +43,11 @@ def test_nothing_is_left_of_what_was_killed(build: str, backend: str, killed: st
         run.say(
             scripted(
                 {"tool": "mcp__keeper__keep", "input": {"mib": 0}},
-                {"tool": "Bash", "input": {"command": f"echo $$ > {tool}; sleep 120", "run_in_background": True}},
+                {"tool": "Bash", "input": {"command": f"echo $$ > {tool}; sleep 120", "run_in_background": killed == "guardian"}},
                 {"text": "both run"},
             )
         )
-        assert run.wait_results(1) == ["both run"]
-        eventually_sync(lambda: tool.exists() and tool.read_text().endswith("\n"), what="the command")
+        eventually_sync(lambda: tool.exists() and tool.read_text().endswith("\n"), 40, what="the command")
         root = run.wait_for("child_started", path=LEAF)["data"]["pid"]
         left = [int(called.read_text().split()[0]), int(tool.read_text()), root]
         if killed == "wrapper":
@@ -58,9 +60,12 @@ def test_nothing_is_left_of_what_was_killed(build: str, backend: str, killed: st
             return
         run.wait_for("child_restarted", path=LEAF)
         run.say(scripted({"text": "still here"}))
-        # the newest builds may say first, in a turn of its own, that the command was killed
+        assert "ended in the middle of this turn" in run.wait_results(1)[0]
         eventually_sync(lambda: "still here" in run.results, 40, what="the answer of the next life")
         run.end_input()
         run.finish(40)
 
-    assert [event["data"]["how"] for event in run.named("conversation_started")] == ["new", "resumed"]
+    begun = [(event["data"]["how"], event["data"]["cut"]) for event in run.named("conversation_started")]
+    assert begun == [("new", False), ("resumed", True)]
+    (last,) = (turn for turn in api.turns if "still here" in turn[-1])
+    assert "both run" in last[0]
