@@ -126,7 +126,7 @@ def leaf_spec_of(ledger: Ledger, leaf: Leaf) -> ChildSpec:
     run = ledger.run
     # one leaf has the terminal; whoever else read from it would share out its keys, and whoever wrote would write into its screen
     unseen = ledger.interactive and not leaf.has_terminal
-    detached = run.detached or unseen or leaf.configured is None
+    detached = run.detached or unseen or leaf.configured is None or (ledger.reads and not leaf.has_terminal)
     env = None if leaf.adapter is None else leaf.adapter.environment
     made: dict[str, Any] = {"env": env, "attached": leaf.attached, "adapter": leaf.adapter}
     return leaf_spec(leaf.agent, detached=detached, unseen=unseen, dry_run=run.dry_run, **made)

@@ -63,6 +63,7 @@ class Ledger:
         tree: The running tree.
         began: When the run began, monotonic.
         interactive: Whether a person sits at the leaf.
+        reads: Whether we read our own standard input, for the first leaf: then nobody else may.
         listens: Whether the kernel's word about memory is listened to; if not there are the intervals alone.
         news: For health.
         captures: For state.
@@ -87,6 +88,7 @@ class Ledger:
         self.tree: Supervisor | None = None
         self.began = 0.0
         self.interactive = False
+        self.reads = False
         self.listens = True
         self.news: Channel[News] = Channel()
         self.captures: Channel[CaptureRequest | SpentRequest] = Channel()

@@ -19,6 +19,9 @@ from ..support import ROOT, eventually_sync, read_events
 from .guarded import Tables, configured
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+on_trio = pytest.mark.parametrize("backend", ["trio"])
+on_asyncio = pytest.mark.parametrize("backend", ["asyncio"])
+"""One of the event loops, where what is looked at is the same on both."""
 STREAMS = ("-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose")
 
 
@@ -119,10 +122,11 @@ def test_a_restart_that_is_due_comes_between_two_turns(backend: str, tmp_path: P
         assert initiated["data"]["level"] == "critical"
 
 
+@on_trio
 def test_many_lines_and_the_exit_code(backend: str, tmp_path: Path) -> None:
     """Written at once and before anything is read, the last one without an end: all are answered in order, and the exit code is the
     program's."""
-    count = 3000
+    count = 1000
     with relayed(tmp_path, backend) as run:
         said = b"".join(prompt(f"say {number}") for number in range(count))
         run.stdin.write(said + prompt("leave 3").rstrip())
@@ -135,6 +139,7 @@ def test_many_lines_and_the_exit_code(backend: str, tmp_path: Path) -> None:
     assert run.read == [f"say {number}" for number in range(count)] + ["leave 3"]
 
 
+@on_asyncio
 def test_an_input_that_ends_at_once(backend: str, tmp_path: Path) -> None:
     """So does the program, without a word."""
     with relayed(tmp_path, backend) as run:
@@ -148,6 +153,7 @@ def resident(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
+@on_asyncio
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_slow_reader_and_big_lines(backend: str, tmp_path: Path) -> None:
     """Nothing is kept that nobody takes, and a line of tens of megabytes is a line."""
@@ -155,19 +161,20 @@ def test_a_slow_reader_and_big_lines(backend: str, tmp_path: Path) -> None:
         run.say("say ready")
         assert run.result() == "ready"
         before = resident(run.process.pid)
-        run.say("quick 200000")
+        run.say("quick 60000")
         eventually_sync(lambda: len(run.read) == 2)
         assert run.stdout.readline() and run.stdout.readline()
         assert resident(run.process.pid) < before + (16 << 20)
-        numbers = [json.loads(run.stdout.readline())["number"] for _ in range(200_000)]
-        assert numbers == list(range(200_000)) and run.result() == "200000"
-        size = 20_000_000
-        run.say("big 20000000", "say " + "y" * size)
+        numbers = [json.loads(run.stdout.readline())["number"] for _ in range(60_000)]
+        assert numbers == list(range(60_000)) and run.result() == "60000"
+        size = 8_000_000
+        run.say("big 8000000", "say " + "y" * size)
         assert len(run.result()) == size and run.result() == "y" * size
         run.stdin.close()
         assert run.process.wait(30) == 0
 
 
+@on_trio
 def test_nobody_waits_for_a_reader_that_has_stopped(backend: str, tmp_path: Path) -> None:
     """The run is asked to end, and does; what nobody has taken is lost."""
     with relayed(tmp_path, backend) as run:
@@ -191,6 +198,7 @@ def test_a_reader_that_is_gone(backend: str, tmp_path: Path) -> None:
         assert [event["data"]["stream"] for event in run.events("output_failed")] == ["stdout"]
 
 
+@on_asyncio
 def test_a_restart_that_is_asked_for_waits_for_the_turn(backend: str, tmp_path: Path) -> None:
     """No turn is cut, and none begins before the next life is up."""
     with relayed(tmp_path, backend) as run:

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from supervisor import ChildStarted, RestartRefused
+from supervisor.leaf.command import Command
+from workers.config import Agent, CommandConfig, GuardianRun, MemoryGuardianConfig, RestartPolicy
 from workers.event import RestartCompleted, RestartInitiated
-from workers.ledger import RestartRequest
+from workers.guardian import leaf_spec_of, leaves_of
+from workers.ledger import Ledger, RestartRequest
 from workers.policy import decide
 
 from ..support import eventually
-from .guardian_inside import inside
+from .guardian_inside import LOW, inside
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")]
 
@@ -47,7 +50,7 @@ async def test_who_asks_for_a_restart_waits_for_the_turn(tmp_path: Path) -> None
         await eventually(lambda: put_off[-1:] == [True])
         samples = run.leaf.samples
         await eventually(lambda: run.leaf.samples > samples + 3)
-        assert put_off[-1] and not request.done.is_set()
+        assert put_off[-1] and not request.done.is_set() and not run.of(RestartInitiated)
         busy[0] = False
         run.ledger.tell(run.leaf, decide.IdleChanged(True))
         await request.done.wait()
@@ -59,3 +62,17 @@ async def test_who_asks_for_a_restart_waits_for_the_turn(tmp_path: Path) -> None
         await again.done.wait()
         assert again.error is None or isinstance(again.error, RestartRefused)
         await eventually(lambda: not put_off[-1])
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_what_we_read_ourselves_nobody_else_reads(tmp_path: Path, reads: bool) -> None:
+    """Two readers of one input would share out its lines between them; while we read none, agents have it as it is."""
+    command = CommandConfig(argv=("x",), working_directory=str(tmp_path))
+    agents = tuple(Agent(name, True, command, LOW, RestartPolicy()) for name in ("first", "second"))
+    run = GuardianRun(MemoryGuardianConfig(), agents, str(tmp_path), None)
+    ledger = Ledger(run, leaves_of(run))
+    first, second = ledger.leaves
+    second.has_terminal, ledger.reads = False, reads
+    inputs = [leaf_spec_of(ledger, leaf).start for leaf in (first, second)]
+    ledger.close()
+    assert [one.stdin for one in inputs if isinstance(one, Command)] == ["inherit", "null" if reads else "inherit"]

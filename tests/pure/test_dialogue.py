@@ -9,7 +9,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.claude.dialogue import ANSWERING, BEGINNING, STRAY, Dialogue, step
+from workers.claude.dialogue import ANSWERING, BEGINNING, COMING_UP, STRAY, Dialogue, step
 from workers.claude.dialogue_news import (
     Began,
     Closed,
@@ -33,6 +33,7 @@ from workers.claude.dialogue_news import (
     line_of,
 )
 from workers.claude.life_pipes import WholeLines
+from workers.claude.notices import shown
 
 
 def encoded(**said: Any) -> bytes:
@@ -348,19 +349,36 @@ def test_turns_that_no_prompt_has_begun() -> None:
 
 
 def test_a_prompt_that_begins_no_turn_holds_nobody_up() -> None:
-    """The program may drop one that it has seen before; a turn that has begun is waited for as long as it takes."""
+    """The program may drop one that it has seen before; a life that comes up may take longer, a turn that has begun as long as it does."""
+    stage = Stage()
+    stage.begin()
+    for text in "abcd":
+        stage.say(prompt(text))
+    assert stage.dialogue.next_tick == COMING_UP
+    stage.now = COMING_UP
+    stage.tell(Tick())
+    assert len(stage.life.given) == 2
+    stage.wrote(INIT, RESULT)
+    assert len(stage.life.given) == 3 and stage.dialogue.next_tick == stage.now + BEGINNING
+    stage.now += BEGINNING
+    stage.tell(Tick())
+    assert len(stage.life.given) == 4
+    stage.wrote(INIT)
+    stage.now = 1e6
+    stage.say(prompt("e"))
+    assert len(stage.life.given) == 4 and stage.dialogue.next_tick is None
+
+
+def test_a_result_says_what_it_is_about() -> None:
+    """That of the end of a task in the background is no answer to the prompt that was said at the same time."""
     stage = Stage()
     stage.begin()
     stage.say(prompt("a"))
     stage.say(prompt("b"))
-    assert stage.dialogue.next_tick == BEGINNING
-    stage.now = BEGINNING
-    stage.tell(Tick())
+    stage.wrote(INIT, encoded(type="result", origin={"kind": "task-notification"}))
+    assert len(stage.life.given) == 1 and stage.dialogue.next_tick == BEGINNING
+    stage.wrote(INIT, encoded(type="result", origin={"kind": "human"}))
     assert len(stage.life.given) == 2
-    stage.wrote(INIT)
-    stage.now = 1e6
-    stage.say(prompt("c"))
-    assert len(stage.life.given) == 2 and stage.dialogue.next_tick is None
 
 
 def test_what_makes_it_busy() -> None:
@@ -397,3 +415,11 @@ def test_what_is_no_message_goes_in_as_it_is() -> None:
     for data in (b"", b"{", b"[]", b"\xff", b'{"type":"user"', b'{"type":"control_request"}', encoded(type="control_response", response=1)):
         stage.say(data)
         assert stage.life.given[-1].data == data
+
+
+def test_what_is_told_of_a_prompt_has_no_part_of_a_secret() -> None:
+    """Its beginning is cut after what is secret in it was taken out."""
+    secret = "-".join(("sk", "ant", "api03", "k" * 40))
+    for pad in range(100, 200, 10):
+        told = shown(line_of(prompt("x" * pad + f" {secret} ")))
+        assert "kkk" not in told and told.startswith('{"type":"user"')

@@ -45,6 +45,9 @@ from .dialogue_news import (
 BEGINNING: Final = 30.0
 """Seconds within which a prompt begins a turn; one that does not is taken for one that gets no result, and the next one goes in."""
 
+COMING_UP: Final = 300.0
+"""The same for the first one of a life, which has a conversation to read before."""
+
 STRAY: Final = 60.0
 """Seconds of silence after which a turn that no prompt has begun is taken for over."""
 
@@ -64,12 +67,12 @@ class Turn(Value):
 
     Attributes:
         line: The prompt.
-        since: When it was said.
-        begun: Whether its turn has begun.
+        by: When it is taken for one that gets no result, if its turn has not begun by then.
+        begun: Whether that has.
     """
 
     line: Line
-    since: float
+    by: float
     begun: bool = False
 
 
@@ -81,6 +84,7 @@ class Dialogue(Value):
         closes: Whether the caller is told of what was cut in lines, too: an error for each result and each response that will not come.
         generation: The present life; None while there is none.
         is_open: Whether it may be written to.
+        is_up: Whether it has begun a turn.
         is_shut: Whether it was told that nothing more comes.
         waiting: Prompts that wait.
         first: What goes in before them once there is a life.
@@ -101,6 +105,7 @@ class Dialogue(Value):
     closes: bool = False
     generation: int | None = None
     is_open: bool = False
+    is_up: bool = False
     is_shut: bool = False
     waiting: tuple[Line, ...] = ()
     first: tuple[Line, ...] = ()
@@ -196,9 +201,14 @@ def _wrote(dialogue: Dialogue, lines: tuple[bytes, ...], now: float, effects: li
 def _told(dialogue: Dialogue, said: dict[str, Any], now: float) -> Dialogue:
     """The program says something of its turns."""
     match said:
+        case {"type": "result", "origin": {"kind": str(kind)}} if kind != "human":
+            # the end of a task in the background, say; a prompt that was said meanwhile has its turn yet
+            turns = tuple(evolve(turn, begun=False, by=now + BEGINNING) for turn in dialogue.turns)
+            dialogue = evolve(dialogue, turns=turns, stray_since=None)
         case {"type": "result"}:
             dialogue = evolve(dialogue, turns=dialogue.turns[1:], stray_since=None)
         case {"type": "system", "subtype": "init"}:
+            dialogue = evolve(dialogue, is_up=True)
             if dialogue.turns:
                 first, *rest = dialogue.turns
                 dialogue = evolve(dialogue, turns=(evolve(first, begun=True), *rest))
@@ -254,6 +264,7 @@ def _ended(dialogue: Dialogue, rest: bytes, unread: tuple[Line, ...], effects: l
         dialogue,
         generation=None,
         is_open=False,
+        is_up=False,
         is_shut=False,
         waiting=(*resent, *again, *dialogue.waiting),
         first=(*kept, *first),
@@ -268,8 +279,8 @@ def _ended(dialogue: Dialogue, rest: bytes, unread: tuple[Line, ...], effects: l
 
 def _forgotten(dialogue: Dialogue, now: float) -> Dialogue:
     """Turns that are not believed in any more."""
-    if dialogue.turns and any(not turn.begun and now >= turn.since + BEGINNING for turn in dialogue.turns):
-        dialogue = evolve(dialogue, turns=tuple(turn for turn in dialogue.turns if turn.begun or now < turn.since + BEGINNING))
+    if any(not turn.begun and now >= turn.by for turn in dialogue.turns):
+        dialogue = evolve(dialogue, turns=tuple(turn for turn in dialogue.turns if turn.begun or now < turn.by))
     if dialogue.stray_since is not None and now >= dialogue.stray_since + STRAY:
         dialogue = evolve(dialogue, stray_since=None)
     return dialogue
@@ -290,7 +301,8 @@ def _say(dialogue: Dialogue, now: float, effects: list[Effect]) -> Dialogue:
             lines, dialogue = (*lines, *dialogue.waiting), evolve(dialogue, waiting=())
         elif not dialogue.turns and dialogue.stray_since is None:
             line, *rest = dialogue.waiting
-            lines, dialogue = (*lines, line), evolve(dialogue, waiting=tuple(rest), turns=(Turn(line, now),))
+            by = now + (BEGINNING if dialogue.is_up else COMING_UP)
+            lines, dialogue = (*lines, line), evolve(dialogue, waiting=tuple(rest), turns=(Turn(line, by),))
     if lines:
         effects.append(Write(lines))
     if dialogue.is_closed and not dialogue.waiting:
@@ -300,7 +312,7 @@ def _say(dialogue: Dialogue, now: float, effects: list[Effect]) -> Dialogue:
 
 
 def _next_tick(dialogue: Dialogue, now: float) -> float | None:
-    times = [turn.since + BEGINNING for turn in dialogue.turns if not turn.begun]
+    times = [turn.by for turn in dialogue.turns if not turn.begun]
     times += [until for _, until in dialogue.asked if until > now]
     if dialogue.stray_since is not None:
         times.append(dialogue.stray_since + STRAY)

@@ -72,6 +72,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
             stream = ClaudeStream(closes=True)
         elif command.arguments.is_one_turn:
             piped = PipedPrompt()
+    ledger.reads = ledger.reads or stream is not None or piped is not None
     pipe = owner.hooks if heard else None
     adapter = ClaudeAdapter(
         leaf.adapter,
