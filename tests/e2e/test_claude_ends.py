@@ -72,6 +72,7 @@ def test_each_crash_is_called_by_its_name(api: Api, tmp_path: Path) -> None:
     assert api.turns[-1] == ["prompt 1", "prompt 2", "prompt 3", "the last"]
 
 
+@pytest.mark.deadline(150)
 def test_a_heap_that_is_full(api: Api, tmp_path: Path) -> None:
     """A build on Node dies of SIGABRT by itself when an answer is too large for its heap, and is started again; the turn was cut."""
     heap = {"NODE_OPTIONS": "--max-old-space-size=110"}
@@ -79,7 +80,7 @@ def test_a_heap_that_is_full(api: Api, tmp_path: Path) -> None:
         run.say("first")
         run.wait_results(1)
         run.say('FAKE: [{"size": 12000000, "chunks": 4000}]')
-        ended = run.wait_for("child_exited", path=LEAF, timeout=60)["data"]["exit"]
+        ended = run.wait_for("child_exited", path=LEAF, timeout=90)["data"]["exit"]
         run.wait_for("conversation_started", 2)
         run.end_input()
         run.finish(40)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import SUITE
+from benchmarks import SUITE, claude, claude_restart
 from benchmarks.figures import Effort, Figure, Peer, Summary, at_most, at_most_above, at_most_times, interleaved, per_item
 from benchmarks.otp import otp
 from benchmarks.report import amount, spread, table
@@ -57,6 +57,18 @@ def test_without_erlang_its_figures_are_left_out(name: str, tmp_path: Path) -> N
     figures = [Figure.from_data(data) for data in json.loads(file.read_text())["figures"][name]]
     assert figures
     assert not [peer.name for figure in figures for peer in figure.peers if "OTP" in peer.name]
+
+
+@linux
+def test_without_claude_code_its_figures_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is measured where none is installed, and a word says what installs it."""
+    monkeypatch.setattr(claude, "ROOT", tmp_path)
+    (figure,) = claude_restart.measure(Effort.SMOKE)
+    told = capsys.readouterr().err
+    assert "no program" in figure.name and figure.target is None
+    assert [line.partition(":")[2].strip() for line in told.splitlines()] == ["tools/install-optional.sh claude"] * 2
 
 
 @erlang

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ TOOL = {"name": "keep", "description": "Keeps memory", "inputSchema": {"type": "
 
 def main() -> None:
     file, kept = Path(sys.argv[1]), []
+    is_stubborn = "stubborn" in sys.argv[2:]
+    if is_stubborn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for line in sys.stdin:
         message = json.loads(line)
         result: dict[str, Any] = {}
@@ -34,6 +39,8 @@ def main() -> None:
                 result = {"content": [{"type": "text", "text": f"kept {mib} MiB"}]}
         if "id" in message and "method" in message:
             print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+    if is_stubborn:
+        time.sleep(120)
 
 
 if __name__ == "__main__":
