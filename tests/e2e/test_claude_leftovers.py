@@ -90,7 +90,7 @@ def test_between_two_lives_nothing_is_left(build: str, backend: str, api: Api, t
     """A controlled restart, a SIGKILL, and the end of the input: with each, servers and tasks of the life are gone, however stubborn."""
     with guarding(tmp_path, backend, api, build) as run:
         left = leave(run, 1)
-        asked = run_supervisor("restart", "claude", cwd=tmp_path, env=run.env)
+        asked = run_supervisor("restart", "claude", "--now", cwd=tmp_path, env=run.env)
         assert asked.returncode == 0, asked.stderr
         eventually_sync(lambda: gone(left), 20, what="the end of what the restarted life had begun")
 

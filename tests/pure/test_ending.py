@@ -66,10 +66,9 @@ class Leaf:
         return [kind for _ in range(count) for kind in self.sample(program, *tools)]
 
 
-@pytest.mark.parametrize("idle", [True, False])
-@pytest.mark.parametrize("kind", [Kind.TOOL, Kind.MCP])
+@pytest.mark.parametrize(("kind", "idle"), [(Kind.TOOL, True), (Kind.TOOL, False), (Kind.MCP, True)])
 def test_when_a_restart_is_due_the_tool_is_ended(idle: bool, kind: Kind) -> None:
-    """At the sample that would have made it due, whether a turn is under way or not; then nothing else is asked for until that is done."""
+    """At the sample that would have made it due, a tool also in the middle of a turn; then nothing else is asked for until that is done."""
     leaf = Leaf()
     leaf.send(IdleChanged(idle))
     assert "EndTools" not in leaf.samples(2, 80, tool(150, kind=kind))
@@ -79,6 +78,27 @@ def test_when_a_restart_is_due_the_tool_is_ended(idle: bool, kind: Kind) -> None
     assert leaf.samples(5, 80, tool(160, kind=kind)) == [] and leaf.send(Tick(), after=200.0) == [] and next_wake(leaf.guard) is None
     assert leaf.send(ToolsEnded()) == []
     assert leaf.sample(80) == ["LevelChanged"] and leaf.samples(5, 80) == []
+
+
+def test_a_server_is_ended_between_two_turns() -> None:
+    """A call of it may be under way: it is ended when the turn is over, or at the deadline of a restart, and in an emergency at once."""
+    for news, after in ((IdleChanged(True), 0.1), (Tick(), POLICY.critical_grace)):
+        leaf = Leaf()
+        leaf.send(IdleChanged(False))
+        assert "EndTools" not in leaf.samples(9, 80, tool(150, kind=Kind.MCP))
+        assert leaf.send(Tick()) == [] and leaf.send(news, after=after) == ["EndTools"]
+    leaf = Leaf()
+    leaf.send(IdleChanged(False))
+    assert "EndTools" in leaf.samples(1, 80, tool(250, kind=Kind.MCP))
+
+
+def test_a_tool_that_is_not_all_of_it_waits_for_the_server() -> None:
+    """The turn is not spoilt for what would not help: both together are ended when it is over."""
+    leaf = Leaf()
+    leaf.send(IdleChanged(False))
+    parts = tool(80), tool(90, 30, Kind.MCP)
+    assert "EndTools" not in leaf.samples(9, 80, *parts)
+    assert leaf.send(IdleChanged(True)) == ["EndTools"]
 
 
 def test_an_emergency_waits_for_no_samples() -> None:

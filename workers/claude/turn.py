@@ -58,9 +58,14 @@ class Turn(Value):
     is_prompted: bool = True
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a turn has begun, or must, and neither it nor what goes on behind it is known to be over."""
+        return self.is_busy and (self.up_by is None or self.is_prompted)
+
+    @property
     def is_in_turn(self) -> bool:
         """Whether a turn has begun, or must, and its end was not heard of."""
-        return self.is_busy and self.ended_at is None and not self.waits_for and (self.up_by is None or self.is_prompted)
+        return self.has_begun and self.ended_at is None and not self.waits_for
 
 
 def starting(is_prompted: bool, now: float) -> Turn:

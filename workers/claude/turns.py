@@ -143,11 +143,11 @@ def root_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
     return handle.process_id if isinstance(handle, RunningCommand) else None
 
 
-def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> None:
+def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn, *, hooks: bool = True) -> None:
     """What is known has changed: tell the decision whether the leaf is in a turn, if that has."""
     before, adapter.turn = adapter.is_busy, turn
-    if leaf.parts is not None:
-        leaf.parts.turned(adapter.is_busy, anyio.current_time())
+    if leaf.parts is not None and hooks:
+        leaf.parts.turned(turn.has_begun, anyio.current_time())
         if leaf.parts.is_waiting:
             looked_at(ledger, leaf)
     if adapter.is_busy is not before or adapter.is_busy is leaf.guard.idle:
@@ -160,4 +160,5 @@ def noticed(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe |
     if pipe is not None and (busy or turn.up_by is None) and not (busy and stream is not None and not stream.is_in_turn):
         turn = heard(turn, PROMPTED if busy else STOPPED, anyio.current_time(), time.time())
         pipe.stir()
-    moved(ledger, leaf, adapter, turn)
+    # the account of turns goes by hooks, which say of each prompt that it is answered from now on
+    moved(ledger, leaf, adapter, turn, hooks=False)

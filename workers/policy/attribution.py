@@ -7,7 +7,7 @@ descends from one of them belongs to it, also when its parent is gone, as long a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -224,8 +224,8 @@ def by_role(found: Iterable[Part]) -> dict[Role, int]:
     return totals
 
 
-def culprits(found: Sequence[Part], total_bytes: int, thresholds: Thresholds) -> tuple[Part, ...]:
-    """The parts that can be ended and are why the leaf is at critical; empty where a restart is what helps.
+def culprits(found: Sequence[Part], total_bytes: int, thresholds: Thresholds, endable: Collection[Kind] = ENDABLE) -> tuple[Part, ...]:
+    """The parts that can be ended, those of the kinds `endable`, and are why the leaf is at critical; empty where a restart is what helps.
 
     The fewest, the largest first, without which the total would be out of critical, by its hysteresis; and what they grew by has to be more
     than half of what all parts grew by: a leaf whose program grows is not helped by ending what else it does.
@@ -235,7 +235,7 @@ def culprits(found: Sequence[Part], total_bytes: int, thresholds: Thresholds) ->
     line = thresholds.leave_bytes(MemoryState.CRITICAL)
     chosen: list[Part] = []
     left = total_bytes
-    for part in sorted((part for part in found if part.role.kind in ENDABLE and part.grew_bytes > 0), key=lambda part: -part.held_bytes):
+    for part in sorted((part for part in found if part.role.kind in endable and part.grew_bytes > 0), key=lambda part: -part.held_bytes):
         if left < line:
             break
         chosen.append(part)

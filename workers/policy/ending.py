@@ -1,8 +1,9 @@
 """Ending a runaway tool in place of restarting the leaf, where that is what helps: the session goes on, and its turn with it.
 
 A restart for the leaf's own memory is due, at critical or worse, and the parts that `attribution.culprits` finds are why: they are ended,
-whether a turn is under way or not (that is what saves the turn), and whatever restart protection says. If the leaf is at critical
-after that all the same, what is left is looked at once more; where nothing to be ended is found, the restart follows.
+whatever restart protection says: tools in the middle of a turn (that is what saves the turn), MCP servers between two turns, as a
+restart would be, because a call may be under way. If the leaf is at critical after that all the same, what is left is looked at once
+more; where nothing to be ended is found, the restart follows.
 """
 
 from __future__ import annotations
@@ -56,30 +57,31 @@ def step(guard: Guard, event: Event, now: float, effects: list[Effect]) -> Guard
         case Sampled() if event.generation == guard.generation and guard.alive:
             if guard.attribution is not event.attribution:
                 guard = evolve(guard, attribution=event.attribution)
-            if state.under_way:
-                return guard
-            if not guard.level.reaches(MemoryState.CRITICAL):
+            if not state.under_way and not guard.level.reaches(MemoryState.CRITICAL):
                 return guard if state is UNENDED else evolve(guard, ending=UNENDED)
-            return guard if guard.attribution is None else _sampled(guard, guard.attribution, event.total_bytes, effects)
         case ToolsEnded() if state.under_way:
             # what made a restart due is gone or is not: the next samples say
             due = guard.due_since if guard.pressed else None
-            return evolve(guard, ending=evolve(state, under_way=False), critical_run=0, due_since=due, outlook=guard.outlook.anew())
-        case _:
-            return guard
+            state = evolve(state, under_way=False)
+            return evolve(guard, ending=state, attribution=None, critical_run=0, due_since=due, outlook=guard.outlook.anew())
+    total = guard.pressure.total_bytes
+    if guard.attribution is None or total is None or state.under_way or not guard.alive or not guard.level.reaches(MemoryState.CRITICAL):
+        return guard
+    return _due(guard, guard.attribution, total, now, effects)
 
 
-def _sampled(guard: Guard, attribution: Attribution, total_bytes: int, effects: list[Effect]) -> Guard:
+def _due(guard: Guard, attribution: Attribution, total_bytes: int, now: float, effects: list[Effect]) -> Guard:
     state, policy = guard.ending, guard.policy
     if guard.is_under_way or not guard.needs_restart or not policy.end_tools or policy.dry_run or state.tries >= TRIES:
         return guard
-    from .attribution import culprits  # here: most leaves have no tools
+    from .attribution import ENDABLE, Kind, culprits  # here: most leaves have no tools
 
+    urgent = guard.level is MemoryState.EMERGENCY
+    waits = not (guard.idle or urgent) and guard.due_since is not None and now < guard.due_since + policy.critical_grace
     left = tuple(part for part in attribution.parts if part.head not in state.tried)
-    chosen = culprits(left, total_bytes, guard.pressure.thresholds)
+    chosen = culprits(left, total_bytes, guard.pressure.thresholds, (Kind.TOOL,) if waits else ENDABLE)
     if not chosen:
         return guard
-    urgent = guard.level is MemoryState.EMERGENCY
     effects.append(EndTools(chosen, _reason(chosen, total_bytes, guard.level), urgent, guard.level, total_bytes))
     tried = (*state.tried, *(part.head for part in chosen))
     return evolve(guard, ending=Ending(under_way=True, tried=tried, tries=state.tries + 1))
