@@ -22,6 +22,7 @@ import os
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,11 @@ def main() -> None:
         if word == "leave":
             sys.exit(int(rest))
         elif word != "hang":
+            # as the program does, so that whoever looks there sees the end of the turn
+            answer = {"role": "assistant", "content": [{"type": "text", "text": "ok"}]}
+            now = datetime.now(UTC).isoformat()
+            with transcript.open("a") as file:
+                file.write(json.dumps({"type": "assistant", "message": answer, "timestamp": now}) + "\n")
             put(type="assistant", message={"content": [{"type": "text", "text": f"ok: {text}"}]}, session_id=session)
             result(session, result=f"ok: {text}")
             if word == "bye":
