@@ -239,6 +239,17 @@ async def test_what_it_had_written_counts_when_its_end_is_judged(tmp_path: Path)
         assert seen == [True, False] and await talk.result() == "28000" and not talk.of(TurnCut)
 
 
+async def test_what_nobody_has_taken_yet_when_it_ends_is_handed_on(tmp_path: Path) -> None:
+    """It stays in the pipe until then; that is no cut turn."""
+    async with session(tmp_path) as talk:
+        await talk.say("quick 28000")
+        talk.stream.close_input()
+        await eventually(lambda: talk.of(LifeOver))
+        assert await talk.result() == "28000" and not talk.of(TurnCut)
+        with pytest.raises(StopAsyncIteration):
+            await anext(talk.lines)
+
+
 async def test_a_program_that_reads_nothing_holds_the_caller_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until there is room again; whoever waits is told when the input is closed."""
     monkeypatch.setattr(module, "INPUT", 1000)

@@ -33,6 +33,7 @@ from workers.claude.dialogue_news import (
     line_of,
 )
 from workers.claude.life_pipes import WholeLines
+from workers.claude.notices import shown
 
 
 def encoded(**said: Any) -> bytes:
@@ -435,3 +436,11 @@ def test_a_prompt_that_ends_each_life_is_not_said_for_ever() -> None:
     stage.read()
     stage.answer()
     assert stage.heard[-1] == RESULT and [line.data for line in stage.life.prompts] == [prompt("sound")]
+
+
+def test_what_is_told_of_a_prompt_has_no_part_of_a_secret() -> None:
+    """Its beginning is cut after what is secret in it was taken out."""
+    secret = "-".join(("sk", "ant", "api03", "k" * 40))
+    for pad in range(100, 200, 10):
+        told = shown(line_of(prompt("x" * pad + f" {secret} ")))
+        assert "kkk" not in told and told.startswith('{"type":"user"')

@@ -9,10 +9,13 @@ import attrs
 from supervisor import Exit, Ticket, Value
 
 from ..event_conversation import ConversationCut, How
-from .dialogue_news import Cut, Dropped, Effect, Kind, Line, Torn
+from .dialogue_news import Cut, Dropped, Effect, Line, Torn
 
 _SHOWN: Final = 200
-"""Bytes of a prompt that an event has."""
+"""Characters of a prompt that an event has."""
+
+_LOOKED_AT: Final = 8192
+"""Bytes of it that are looked through for secrets."""
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -85,7 +88,7 @@ def cut_event(effects: list[Effect], ticket: Ticket) -> ConversationCut | None:
     for effect in effects:
         match effect:
             case Cut(lines, again):
-                prompts, resent = tuple(_shown(line) for line in lines), len(again)
+                prompts, resent = tuple(shown(line) for line in lines), len(again)
             case Torn(size):
                 torn = size
             case Dropped(lines):
@@ -97,6 +100,8 @@ def cut_event(effects: list[Effect], ticket: Ticket) -> ConversationCut | None:
     return ConversationCut(ticket.path, prompts, resent, torn, dropped, generation=ticket.generation)
 
 
-def _shown(line: Line) -> str:
-    """The beginning of a prompt, for a person."""
-    return line.data[:_SHOWN].decode("utf-8", "replace") if line.kind is Kind.PROMPT else ""
+def shown(line: Line) -> str:
+    """The beginning of a prompt, for a person; a secret within it is not cut in two, for nobody would know it then."""
+    from ..redactor import redacted_text  # here: most lives cut nothing
+
+    return redacted_text(line.data[:_LOOKED_AT].decode("utf-8", "replace"))[:_SHOWN]
