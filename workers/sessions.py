@@ -229,7 +229,8 @@ class _Guarded:
         """See `Place.is_gone`."""
         leaf = self._leaf
         try:
-            return leaf is not None and (leaf.gone or self._sessions.ledger.is_down(leaf))
+            # between two lives of a restart it is down, too
+            return leaf is not None and (leaf.gone or (self._sessions.ledger.is_down(leaf) and not leaf.guard.is_under_way))
         except (RuntimeError, CallError):
             return True
 
