@@ -64,7 +64,7 @@ chaos: $(VENV)/.ready-dev ## Random faults to random trees of real processes, fo
 
 endurance: $(VENV)/.ready-dev ## An hour of work of Claude Code with a server that leaks, a turn each ten seconds, and fifty restarts; in some ten minutes
 	@tools/install-optional.sh claude
-	CLAUDE_TURNS=360 CLAUDE_RESTARTS=50 $(PY) -m pytest tests/e2e/test_claude_long.py -s -v --durations=0 $(ARGS)
+	CLAUDE_TURNS=360 CLAUDE_RESTARTS=50 $(PY) -m pytest tests/e2e/test_claude_long.py -s -v --durations=0 -o faulthandler_timeout=7200 $(ARGS)
 
 mutation: $(VENV)/.ready-dev ## Change the pure core in every small way, and see whether its tests notice
 	$(PY) tools/mutation.py $(ARGS)
