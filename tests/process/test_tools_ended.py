@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import attrs
 import pytest
 
@@ -217,6 +218,8 @@ async def test_turns_and_tools_are_kept_account_of(tmp_path: Path) -> None:
         take(run.ledger, Told(7, 1, USED, tool="Bash"))
         run.touch("go")
         await eventually(lambda: any(tmp_path.glob("holds.*")), 20, what="the tool's memory")
+        # a look that has taken long is followed by none for a while
+        await eventually(lambda: anyio.current_time() >= parts._next, 20, what="the next look")
         take(run.ledger, Told(7, 1, USED, tool="Read"))
         moved(run.ledger, run.leaf, adapter, Turn())
         take(run.ledger, Told(7, 1, PROMPTED))
