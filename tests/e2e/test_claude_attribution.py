@@ -76,22 +76,22 @@ def test_a_runaway_tool_is_ended_and_the_session_goes_on(build: str, backend: st
 
 @both
 def test_an_mcp_server_that_leaks_is_ended_and_the_program_starts_it_anew(build: str, backend: str, api: Api, tmp_path: Path) -> None:
-    """It is known by what `--mcp-config` says; the program starts another one when it needs it next, in the same turn."""
+    """Between two turns, as a call of it may be under way. `--mcp-config` says what it is; another is started when needed."""
     server = {"command": sys.executable, "args": ["-S", "-E", str(ROOT / "tests" / "children" / "leaking_server.py")]}
     (tmp_path / "servers.json").write_text(json.dumps({"mcpServers": {"leaking": server}}))
     words = ("--mcp-config", "servers.json", "--allowedTools", "Bash,mcp__leaking__leak")
-    steps = [
-        {"tool": "mcp__leaking__leak", "input": {"mib": 500}},
-        {"tool": "Bash", "input": {"command": f"until grep -q tool_ended {tmp_path}/events.jsonl; do sleep 0.1; done"}},
-        {"tool": "mcp__leaking__leak", "input": {"mib": 3}},
-        {"text": "and on"},
-    ]
+    critical = f"until grep -q critical {tmp_path}/events.jsonl; do sleep 0.1; done; sleep 1"
+    leaks = [{"tool": "mcp__leaking__leak", "input": {"mib": 500}}, {"tool": "Bash", "input": {"command": critical}}, {"text": "and on"}]
+    goes_on = [{"tool": "mcp__leaking__leak", "input": {"mib": 3}}, {"text": "as before"}]
     with guarding_claude(tmp_path, backend, api, build, *words, tables=PATIENT, env={"ENABLE_TOOL_SEARCH": "false"}) as run:
         run.say("hello")
         run.wait_results(1)
-        run.say(f"FAKE: {json.dumps(steps)}")
+        run.say(f"FAKE: {json.dumps(leaks)}")
         assert run.wait_results(2)[1] == "and on"
         ended = run.wait_for("tool_ended")["data"]
+        assert len([event for event in run.named("claude_hook") if event["data"]["hook"] == "Stop"]) == 2
+        run.say(f"FAKE: {json.dumps(goes_on)}")
+        assert run.wait_results(3)[2] == "as before"
         told = status(run)
         run.end_input()
         run.finish()
@@ -102,7 +102,7 @@ def test_an_mcp_server_that_leaks_is_ended_and_the_program_starts_it_anew(build:
     assert "holds 500 MiB" in before and "holds 3 MiB" in after and str(ended["pid"]) in before and str(ended["pid"]) not in after
     assert run.named("restart_initiated") == [] and len(run.named("tool_ended")) == 1
     assert {(part["role"], part["name"]) for part in told["memory_by"]} == {("program", ""), ("mcp", "leaking")}
-    assert told["growth"]["turns"][-1]["tools"] == {"mcp": 2, "Bash": 1}
+    assert told["growth"]["turns"][-2]["tools"] == {"mcp": 1, "Bash": 1}
 
 
 def test_the_program_itself_is_restarted(api: Api, tmp_path: Path) -> None:

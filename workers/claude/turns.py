@@ -20,7 +20,7 @@ from .adapter import ClaudeAdapter
 from .behind import subagent_works, tool_runs
 from .hook_events import hook_event
 from .on_disk import is_answered, is_open
-from .settings import BACKGROUND, MCP, PROMPTED, STOPPED, TOLD
+from .settings import BACKGROUND, MCP, PROMPTED, STOPPED, TOLD, USED
 from .turn import QUIET, Seen, Turn, heard, looked, seen_alone
 
 if TYPE_CHECKING:
@@ -93,10 +93,12 @@ async def switched(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
 
 
 def accounted(ledger: Ledger, leaf: Leaf, parts: LeafParts, told: Told) -> None:
-    """Keep account of what a leaf grows by: up to a call it came with the tools before that."""
+    """Keep account of what a leaf grows by: up to a call it came with the tools before that. Turns begin as hooks say, one a prompt."""
     if told.event == PROMPTED:
         parts.prompted(anyio.current_time())
-    elif told.tool and (word := MCP if told.tool.startswith("mcp__") else told.tool) in TOLD:
+    elif told.event == USED:
+        parts.turned(True, anyio.current_time())
+    if told.tool and (word := MCP if told.tool.startswith("mcp__") else told.tool) in TOLD:
         looked_at(ledger, leaf)
         parts.used(word)
 
@@ -143,11 +145,12 @@ def root_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
     return handle.process_id if isinstance(handle, RunningCommand) else None
 
 
-def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn, *, hooks: bool = True) -> None:
+def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> None:
     """What is known has changed: tell the decision whether the leaf is in a turn, if that has."""
     before, adapter.turn = adapter.is_busy, turn
-    if leaf.parts is not None and hooks:
-        leaf.parts.turned(turn.has_begun, anyio.current_time())
+    if leaf.parts is not None:
+        if not turn.has_begun:
+            leaf.parts.turned(False, anyio.current_time())
         if leaf.parts.is_waiting:
             looked_at(ledger, leaf)
     if adapter.is_busy is not before or adapter.is_busy is leaf.guard.idle:
@@ -160,5 +163,4 @@ def noticed(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe |
     if pipe is not None and (busy or turn.up_by is None) and not (busy and stream is not None and not stream.is_in_turn):
         turn = heard(turn, PROMPTED if busy else STOPPED, anyio.current_time(), time.time())
         pipe.stir()
-    # the account of turns goes by hooks, which say of each prompt that it is answered from now on
-    moved(ledger, leaf, adapter, turn, hooks=False)
+    moved(ledger, leaf, adapter, turn)
