@@ -10,7 +10,8 @@ program says which has none and ends with 1.
     python examples/mpm.py --sessions 4 --tasks 4                        with your own Claude Code, its login and its costs
 
 With `--chaos` a session is killed (SIGKILL) every now and then, and each worker has an MCP server that keeps some memory with every
-task, at most `--most-mib`, until the guardian restarts that session between two turns. It needs `claude` on the path, or `--claude PATH`.
+task, at most `--most-mib`, until the guardian ends it between two turns, or restarts the session. It needs `claude` on the path, or
+`--claude PATH`.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Team:
     sessions: dict[str, ClaudeSession] = attrs.field(factory=dict)
     killed: dict[str, int] = attrs.field(factory=dict)
     grown: dict[str, int] = attrs.field(factory=dict)
+    relieved: dict[str, int] = attrs.field(factory=dict)
     peaks: dict[str, int] = attrs.field(factory=dict)
     total_peak: int = 0
 
@@ -90,9 +92,10 @@ class Team:
         return f"{text}\nFAKE: {json.dumps(steps)}" if self.options.scripted else text
 
     def observe(self, record: Record) -> None:
-        """Count the restarts that the guardian makes because of memory."""
-        if record.event.name == "restart_initiated":
-            self.grown[record.event.path[-1]] = self.grown.get(record.event.path[-1], 0) + 1
+        """Count what the guardian does because of memory: it ends a tool that leaks, or restarts the session that grows."""
+        counts = {"restart_initiated": self.grown, "tool_ended": self.relieved}.get(record.event.name)
+        if counts is not None:
+            counts[record.event.path[-1]] = counts.get(record.event.path[-1], 0) + 1
 
     # ------------------------------------------------------------ who does what
 
@@ -204,6 +207,7 @@ class Team:
                     "lives": session.generation,
                     "killed": self.killed.get(name, 0),
                     "restarted": self.grown.get(name, 0),
+                    "tools_ended": self.relieved.get(name, 0),
                     "peak_mib": round(self.peaks.get(name, 0) / MIB),
                 }
                 for name, session in self.sessions.items()
@@ -219,10 +223,12 @@ def show(report: Mapping[str, Any]) -> None:
     for task in report["tasks"]:
         answer = " | ".join(task["answers"]) or "none"
         print(f"{task['number']:>4}  {task['worker']:<10}  {task['seconds']:>7.1f}  {task['repeated'] or '':>10}  {answer[:60]}")
-    print("\nsession     tasks  lives  killed  restarted for memory  peak")
+    print("\nsession     tasks  lives  killed  for memory: restarted  tools ended  peak")
     for name, one in report["sessions"].items():
-        counts = f"{one['tasks']:>5}  {one['lives']:>5}  {one['killed'] or '':>6}  {one['restarted'] or '':>20}"
-        print(f"{name:<10}  {counts}  {one['peak_mib']} MiB")
+        counts = (
+            f"{one['tasks']:>5}  {one['lives']:>5}  {one['killed'] or '':>6}  {one['restarted'] or '':>21}  {one['tools_ended'] or '':>11}"
+        )
+        print(f"{name:<10}  {counts}  {memory}  {one['peak_mib']} MiB")
     told = len(report["tasks"]) - len(report["lost"])
     lost = f"; not exactly once: {report['lost']}" if report["lost"] else ", each exactly once"
     print(f"\n{told} of {len(report['tasks'])} tasks answered and reviewed{lost}")
