@@ -225,9 +225,8 @@ def show(report: Mapping[str, Any]) -> None:
         print(f"{task['number']:>4}  {task['worker']:<10}  {task['seconds']:>7.1f}  {task['repeated'] or '':>10}  {answer[:60]}")
     print("\nsession     tasks  lives  killed  for memory: restarted  tools ended  peak")
     for name, one in report["sessions"].items():
-        counts = (
-            f"{one['tasks']:>5}  {one['lives']:>5}  {one['killed'] or '':>6}  {one['restarted'] or '':>21}  {one['tools_ended'] or '':>11}"
-        )
+        counts = f"{one['tasks']:>5}  {one['lives']:>5}  {one['killed'] or '':>6}"
+        memory = f"{one['restarted'] or '':>21}  {one['tools_ended'] or '':>11}"
         print(f"{name:<10}  {counts}  {memory}  {one['peak_mib']} MiB")
     told = len(report["tasks"]) - len(report["lost"])
     lost = f"; not exactly once: {report['lost']}" if report["lost"] else ", each exactly once"
