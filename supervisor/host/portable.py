@@ -75,7 +75,9 @@ def lineage(process: ProcessId) -> Lineage | None:
         found = psutil.Process(process.pid)
         if _process_id(found) != process or not _runs(found):
             return None
-        session = 0 if sys.platform == "win32" else os.getsid(process.pid)
+        session = 0
+        if sys.platform != "win32":
+            session = os.getsid(process.pid)
         return Lineage(process, found.ppid(), session, tuple(found.cmdline()))
     except (psutil.Error, OSError):
         return None

@@ -91,8 +91,9 @@ class LifePipes:
             os.close(stdin)
             os.close(writer)
             raise
-        os.set_blocking(writer, False)
-        os.set_blocking(reader, False)
+        if sys.platform != "win32":
+            os.set_blocking(writer, False)
+            os.set_blocking(reader, False)
         return cls(generation, stdin, writer, reader, stdout)
 
     def given(self) -> None:

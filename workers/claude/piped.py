@@ -107,7 +107,8 @@ class PipedPrompt:
             self._stir()
             closed()
 
-        os.set_blocking(writer, False)
+        if sys.platform != "win32":
+            os.set_blocking(writer, False)
         try:
             handle = made(reader).launch(LifeTicket(ticket, over))
         except BaseException:  # also an interrupt: nobody else has it

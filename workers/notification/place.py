@@ -106,7 +106,9 @@ def _is_ours(port: int, proc: str) -> bool:
     """Whether the listener is this user's, who else would read what we do. Anybody can listen on such a port."""
     owners = {owner for name in ("tcp", "tcp6") for owner in _owners(f"{proc}/net/{name}", f"{port:04X}")}
     if owners or os.path.exists(f"{proc}/net/tcp"):
-        return owners == {os.geteuid()} if sys.platform != "win32" else False
+        if sys.platform != "win32":
+            return owners == {os.geteuid()}
+        return False
     return True
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _FLAGS: Final = getattr(os, "O_CLOEXEC", 0)
 
-assert sys.platform == "linux", "cgroups are Linux's"
-
 
 class Word(Enum):
     """What was told."""
@@ -31,6 +29,9 @@ class Word(Enum):
 
     PAUSED = "paused"
     """The leaf stands at its limit and does nothing until that is raised."""
+
+
+assert sys.platform == "linux", "cgroups are Linux's"
 
 
 class Thresholds1:

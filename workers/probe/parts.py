@@ -171,4 +171,6 @@ def private_bytes(pid: int) -> int | None:
 
 
 def _page() -> int:
-    return os.sysconf("SC_PAGE_SIZE") if sys.platform != "win32" else 4096
+    if sys.platform != "win32":
+        return os.sysconf("SC_PAGE_SIZE")
+    return 4096
