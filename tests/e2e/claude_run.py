@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import attrs
 
+from supervisor.edge.control.client import chosen
+
 from ..claude_code import Api, claude_code, remove_tool_files, said, surroundings
 from ..support import eventually_sync, run_supervisor, supervising
 from .guarded import Guarded, Tables, configured
@@ -142,6 +144,13 @@ def guarding_claude(
     finally:
         os.close(reader)
         remove_tool_files(folder)
+
+
+def restart(run: ClaudeRun) -> None:
+    """Restart the leaf in order, as ``memory-guardian restart`` does, without the start of an interpreter for it."""
+    environ = {name: value for name, value in {**os.environ, **run.env}.items() if value is not None}
+    with chosen(environ, None, "test") as client:
+        client.call("restart", timeout=60, path="claude")
 
 
 def transcripts(folder: Path) -> list[Path]:

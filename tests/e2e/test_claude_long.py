@@ -15,11 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edge.control.client import chosen
-
 from ..claude_code import Api, remove_tool_files, scripted_api
 from ..support import eventually_sync
-from .claude_run import LEAF, ClaudeRun, guarding_claude, wait_request
+from .claude_run import LEAF, guarding_claude, restart, wait_request
 from .guarded import Tables
 from .test_claude_guards import KEEPER
 
@@ -42,13 +40,6 @@ def api(tmp_path: Path) -> Iterator[Api]:
     with scripted_api(tmp_path) as api:
         yield api
     remove_tool_files(tmp_path)
-
-
-def restart(run: ClaudeRun) -> None:
-    """Restart the leaf in order, as ``memory-guardian restart`` does, without the start of an interpreter for it."""
-    environ = {name: value for name, value in {**os.environ, **run.env}.items() if value is not None}
-    with chosen(environ, None, "test") as client:
-        client.call("restart", timeout=60, path="claude")
 
 
 def conversation(api: Api) -> list[str]:

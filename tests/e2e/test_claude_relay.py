@@ -16,8 +16,8 @@ import pytest
 from workers.claude.continuation import GO_ON
 
 from ..claude_code import Api, claude_code, remove_tool_files, scripted_api, surroundings
-from ..support import ROOT, eventually_sync, run_supervisor
-from .claude_run import LEAF, STREAMS, ClaudeRun, guarding_claude, wait_request
+from ..support import ROOT, eventually_sync
+from .claude_run import LEAF, STREAMS, ClaudeRun, guarding_claude, restart, wait_request
 
 both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
 """Both builds, and both event loops: what is passed on is no question of the loop."""
@@ -56,6 +56,7 @@ def test_each_line_reaches_exactly_one_life(build: str, backend: str, api: Api, 
     usage, size = {"input_tokens": 10, "output_tokens": 10}, 3_000_000
     prompts = [answer(f"answer {number}", delay=0.2, usage=usage) for number in range(8)]
     prompts[1] += " x" * 150_000
+    prompts[2] = answer("answer 2", delay=2, usage=usage)
     prompts[4] = f"FAKE: {json.dumps([{'size': size, 'usage': usage}])}"
     prompts[5] = answer("never heard to its end", chunks=20, drip=5)
     with guarding_claude(tmp_path, backend, api, build, "--include-partial-messages") as run:
@@ -63,8 +64,7 @@ def test_each_line_reaches_exactly_one_life(build: str, backend: str, api: Api, 
             run.say(prompt)
         run.end_input()
         run.wait_results(2)
-        restarted = run_supervisor("restart", "claude", "--json", cwd=tmp_path, env=run.env)
-        assert restarted.returncode == 0, restarted.stderr
+        restart(run)
         wait_request(api, "never heard")
         run.wait_results(5)
         os.kill(pid_of(run, 2), signal.SIGKILL)
