@@ -271,7 +271,7 @@ class ClaudeAdapter:
         self._was_cut = self._was_cut or isinstance(notice, TurnCut)
 
     def _settings_files(self) -> tuple[Path, ...]:
-        return (*managed_files(), *self.continuation.settings_files())
+        return (*managed_files(), *self.continuation.settings_files().values())
 
     def _written(self, generation: int) -> tuple[str, ...]:
         assert self._settings is not None and self._pipe is not None
