@@ -4,6 +4,7 @@ The directory in ``$STAND_IN`` gets `argv`, a line for each life, and `said`, th
 that begins with one of these words does as it says; others are answered with ``ok: `` and the prompt.
 
     hang        no result, until it is interrupted
+    stuck       no result, and nothing more is read
     die         SIGKILL for itself
     leave N     exit code N
     told        the result of another turn, which the end of a task has begun, comes before its own
@@ -98,6 +99,8 @@ def main() -> None:
             held.append(b"x" * (int(rest.partition(" ")[0]) << 20))
         elif word == "told":
             result(session, result="", origin={"kind": "task-notification"})
+        while word == "stuck":
+            time.sleep(1)
         if word == "leave":
             sys.exit(int(rest))
         elif word != "hang":

@@ -247,7 +247,7 @@ async def test_closing_waits_for_what_was_said(stage: Stage) -> None:
         await session.close()
         assert [(await turn.result()).text for turn in turns] == [f"ok: {number}" for number in range(5)]
         await session.close()
-        for refused in (session.send("more"), session.interrupt(), session.ask("more")):
+        for refused in (session.send("more"), session.interrupt(), session.ask("more"), session.cycle("more")):
             with pytest.raises(SessionEndedError):
                 await refused
         assert session.pid is None
@@ -300,6 +300,46 @@ async def test_an_error_or_a_cancellation_of_the_block_ends_the_program(stage: S
     assert scope.cancelled_caught and session.exit is not None and session.exit.code != 0
 
 
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_cancellation_of_the_end_of_the_block_ends_the_program(stage: Stage, *, shared: bool) -> None:
+    """At once, by a signal, long before `grace` is over; the cancellation goes on, and nothing is left, in whatever supervisor it is."""
+    async with DynamicSupervisor("root") as root:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                session = stage.session(grace=600.0, supervisor=root if shared else None)
+
+                async def cancel() -> None:
+                    await eventually(lambda: stage.said == ["hello", "stuck"])
+                    scope.cancel()
+
+                tasks.start_soon(cancel)
+                async with session:
+                    assert (await session.ask("hello")).is_success
+                    turn = await session.send("stuck")
+        assert scope.cancelled_caught and session.pid is None
+        assert session.exit is not None and session.exit.signal == signal.SIGTERM
+        assert root.which_children() == ()
+        with pytest.raises(SessionError):
+            await turn.result()
+
+
+async def test_a_failure_beside_the_end_of_the_block_is_told(stage: Stage) -> None:
+    """That of a task beside it, and nothing else."""
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - the block is what is tested
+        async with anyio.create_task_group() as tasks:
+            session = stage.session(grace=600.0)
+
+            async def fail() -> None:
+                await eventually(lambda: stage.said == ["stuck"])
+                raise KeyError
+
+            tasks.start_soon(fail)
+            async with session:
+                await session.send("stuck")
+    assert [type(error) for error in caught.value.exceptions] == [KeyError]
+    assert session.exit is not None and session.exit.signal == signal.SIGTERM
+
+
 async def test_many_sessions_share_a_supervisor_and_its_budget(stage: Stage) -> None:
     """Ten under one; each is told its own, one ends and is forgotten, and the crashes of all of them together are counted."""
     with pytest.raises(RestartIntensityExceeded):  # noqa: PT012 - the block is what is tested
@@ -336,6 +376,8 @@ async def test_who_is_stopped_by_its_supervisor_leaves_nobody_waiting(stage: Sta
             await turn.result()
         with pytest.raises(SessionEndedError):
             await later.result()
+        with pytest.raises(SessionEndedError):
+            await session.cycle("no more")
 
 
 async def test_a_child_of_any_supervisor_by_its_specification(stage: Stage) -> None:
@@ -389,8 +431,11 @@ async def test_a_program_that_ends_well_by_itself_ends_the_session(stage: Stage)
         first, second = await session.send("bye"), await session.send("bye 2")
         assert (await first.result()).is_success and (await second.result()).is_success
         await eventually(lambda: session.exit is not None and session.exit.code == 0 and session.generation == 2 and session.pid is None)
-        with pytest.raises(SessionEndedError, match="exit code 0"):
-            await session.ask("more")
+        for refused in (session.cycle("more"), session.ask("more")):
+            with pytest.raises(SessionEndedError, match="exit code 0"):
+                await refused
+    with pytest.raises(SessionEndedError, match="exit code 0"):
+        await session.cycle("more")
     assert stage.said == ["bye", "bye 2"]
 
 
@@ -423,3 +468,44 @@ async def test_wrong_words_are_refused(stage: Stage) -> None:
         with pytest.raises(RuntimeError, match="make a new one"):
             await session.__aenter__()
     assert stage.said == []
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *({"grace": value} for value in ("x", -1, None, True, float("nan"))),
+        *({"stderr": value} for value in (None, "", -1)),
+        *({"shutdown": value} for value in ("x", -1)),
+        *({"name": value} for value in ("", 5)),
+        *({"cwd": value} for value in (5, "", "a\0b")),
+        *({"env": value} for value in (5, [("A", "b")], {"A": 5}, {"A=": "b"})),
+        *({"state_dir": value} for value in (5, "", "a\0b")),
+        {"restart": "transient"},
+        {"intensity": "x"},
+        {"period": -1},
+        {"supervisor": 5},
+        {"on_notice": 5},
+    ],
+    ids=str,
+)
+def test_wrong_options_are_refused(stage: Stage, option: dict[str, Any]) -> None:
+    """Before anything is started, by their names."""
+    with pytest.raises(InvalidField) as caught:
+        ClaudeSession([str(stage.program)], **option)
+    assert [caught.value.field] == [*option]
+
+
+async def test_nothing_is_said_before_the_block(stage: Stage) -> None:
+    """Nobody would ever hear it; one that is closed then never begins, and leaves alone what has its name."""
+    async with DynamicSupervisor("root") as root, stage.session(supervisor=root) as other:
+        session = stage.session(supervisor=root)
+        for call in (session.send("a"), session.ask("b"), session.interrupt(), session.idle(), session.cycle("c")):
+            with pytest.raises(RuntimeError, match="within its block"):
+                await call
+        await session.close()
+        with pytest.raises(SessionEndedError):
+            await session.send("d")
+        with pytest.raises(RuntimeError, match="make a new one"):
+            await session.__aenter__()
+        assert (await other.ask("hello")).is_success
+    assert stage.said == ["hello"]

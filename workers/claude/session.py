@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
-from supervisor import ChildSpec, Restart, Supervisor
+from supervisor import CallError, ChildSpec, Restart, Supervisor
 
 from .notices import LifeBegan, Notice
-from .session_command import session_command
+from .session_command import check_options, session_command
+from .session_errors import SessionEndedError
 from .session_place import Elsewhere, OwnTree, Place, Under, spec_of
 from .session_talk import Talk
 
@@ -45,7 +46,7 @@ class ClaudeSession(Talk):
         period: Seconds.
         grace: Seconds within which `close` has it end by itself.
         shutdown: Seconds from being asked to end by a signal to being killed.
-        stderr: Where its errors go to, as of `supervisor.command`.
+        stderr: Where its errors go to, as of `supervisor.command`: ``"inherit"``, ``"null"``, or the path of a file that it appends to.
         state_dir: Where the locks of conversations are; the guardian's own by default.
         on_notice: Called with each notice about its lives at once, on the event loop; it must return soon and not raise.
         place: Where its program lives, in place of `supervisor`; for whoever makes sessions.
@@ -75,6 +76,7 @@ class ClaudeSession(Talk):
         place: Place | None = None,
     ) -> None:
         super().__init__()
+        check_options(name, cwd, env, supervisor, restart, grace, shutdown, stderr, state_dir, on_notice)
         self.directory = os.path.abspath(os.fspath(cwd) if cwd is not None else os.curdir)
         self.env, self.name, self.grace, self.shutdown, self.restart = dict(env or {}), name, grace, shutdown, restart
         whole = {key: value for key, value in {**os.environ, **self.env}.items() if value is not None}
@@ -87,7 +89,6 @@ class ClaudeSession(Talk):
             own = Supervisor("session", intensity=intensity, period=period)
             place = OwnTree(own) if supervisor is None else Under(supervisor)
         self._place, self._on_notice = place, on_notice
-        self._begun = False
 
     async def __aenter__(self) -> Self:
         """Start it.
@@ -110,7 +111,12 @@ class ClaudeSession(Talk):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         try:
             if kind is None:
-                await self.close()
+                try:
+                    await self.close()
+                except BaseException as raised:  # most often a cancellation: as if it were the block's, or its place is never left
+                    if await self._place.leave(self, type(raised), raised, raised.__traceback__):
+                        return None
+                    raise
             return await self._place.leave(self, kind, error, trace)
         finally:
             await self._finish()
@@ -139,20 +145,33 @@ class ClaudeSession(Talk):
         Raises:
             CallError: The supervisor does not restart it now.
             StartFailed: The next life does not start.
-            SessionEndedError: The session is over.
+            SessionEndedError: The session is over, or was closed.
+            RuntimeError: It has not begun.
 
         **Cancellation:** before the end of the turn, without effect; a restart that has begun goes on.
         """
-        await self._place.cycle(self, reason)
+        self._check_begun()
+        if self._is_over():
+            raise SessionEndedError(self.exit)
+        try:
+            await self._place.cycle(self, reason)
+        except CallError:
+            if self._is_over() or self._is_gone():
+                raise SessionEndedError(self.exit) from None
+            raise
 
     async def close(self) -> None:
         """End it: what was said is answered first, then it gets no more, has `grace` seconds to end by itself, and is ended.
 
-        Turns that are under way are waited for no longer than `grace`. May be called again.
+        Turns that are under way are waited for no longer than `grace`. May be called again. One that has not begun never will.
 
         **Cancellation:** it is ended at once, by a signal.
         """
         if self._closing:
+            return
+        if not self._begun:
+            self._begun = True
+            await self._finish()  # a child of its name is somebody else's
             return
         self._closing = True
         self.stream.close_input()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Final
+from os import PathLike
+from typing import Any, Final
 
-from supervisor import InvalidField
+from supervisor import ChildSpec, InvalidField, SupervisorRef, command
 
 from .recognition import ClaudeCommand, recognised
 
@@ -43,3 +45,26 @@ def session_command(argv: Sequence[str], environ: Mapping[str, str], directory: 
         found = recognised((*found.program, *missing, *found.arguments), environ, directory)
         assert found is not None
     return found
+
+
+def check_options(
+    name: Any, cwd: Any, env: Any, supervisor: Any, restart: Any, grace: Any, shutdown: Any, stderr: Any, state_dir: Any, on_notice: Any
+) -> None:
+    """Refuse what a session cannot be made with; see `ClaudeSession`.
+
+    Raises:
+        InvalidField: An argument has an illegal value.
+    """
+    if not isinstance(name, str) or not name:
+        raise InvalidField("name", name, "a non-empty string", where="ClaudeSession")
+    # which look at all that is theirs
+    ChildSpec(name, command("claude", env=env, cwd=cwd, stderr=stderr), restart=restart, shutdown=shutdown)
+    if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:
+        raise InvalidField("grace", grace, "seconds >= 0 or math.inf", where="ClaudeSession")
+    if supervisor is not None and not isinstance(supervisor, SupervisorRef):
+        raise InvalidField("supervisor", supervisor, "a supervisor, or None for one of its own", where="ClaudeSession")
+    path = os.fspath(state_dir) if isinstance(state_dir, PathLike) else state_dir
+    if path is not None and (not isinstance(path, str) or not path or "\0" in path):
+        raise InvalidField("state_dir", state_dir, "a path, or None", where="ClaudeSession")
+    if on_notice is not None and not callable(on_notice):
+        raise InvalidField("on_notice", on_notice, "a function, or None", where="ClaudeSession")

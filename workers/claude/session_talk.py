@@ -72,7 +72,7 @@ class Talk:
     def __init__(self) -> None:
         self.stream = ClaudeStream(closes=True, on_notice=self._noticed)
         self.exit: Exit | None = None
-        self._closing = self._ended = self._pumps = False
+        self._begun = self._closing = self._ended = self._pumps = False
         self._stirred = anyio.Event()
         self._turns: deque[Turn] = deque()
         self._unread: deque[Turn] = deque()
@@ -92,6 +92,7 @@ class Talk:
         Raises:
             SessionEndedError: The session is over, or was closed.
             InvalidField: `content` is empty or no content.
+            RuntimeError: The session has not begun.
 
         **Cancellation:** it was not said.
         """
@@ -224,9 +225,11 @@ class Talk:
 
         Raises:
             SessionEndedError: The session is over.
+            RuntimeError: It has not begun.
 
         **Cancellation:** at any time, without effect.
         """
+        self._check_begun()
         await self.wait(lambda: not self._turns and not self.is_busy)
 
     # ------------------------------------------------------------ inside
@@ -243,8 +246,16 @@ class Talk:
                 raise SessionEndedError(self.exit)
             await self._pump()
 
+    def _is_over(self) -> bool:
+        return self._closing or self._ended
+
+    def _check_begun(self) -> None:
+        if not self._begun:
+            raise RuntimeError("a ClaudeSession works within its block: async with ClaudeSession(argv) as session")
+
     async def _say(self, line: bytes, *, idempotent: bool = False) -> None:
-        if self._closing or self._ended:
+        self._check_begun()
+        if self._is_over():
             raise SessionEndedError(self.exit)
         try:
             await self.stream.feed(line, idempotent=idempotent)
