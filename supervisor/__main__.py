@@ -10,7 +10,6 @@ import sys
 def main() -> int:
     """Run the program with the arguments of this process; returns its exit code."""
     leave_at_interrupt()
-    have_standard_input()
     drop_current_directory()
     keep_no_generated_sources()
     from .edge.command_line import main as run
@@ -29,14 +28,6 @@ def leave_at_interrupt() -> None:
     """
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda signum, frame: os._exit(130))
-
-
-def have_standard_input() -> None:
-    """Have standard input be empty where it is closed: its number would go to something of ours, and that to the commands that run."""
-    try:
-        os.fstat(0)
-    except OSError:
-        os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)
 
 
 def drop_current_directory() -> None:

@@ -98,14 +98,12 @@ class ConversationStarted(Event):
 def _hooks(event: HooksChanged) -> Line:
     if not event.unheard:
         return Line("its turns are known again, and its mode restricts it", Tone.GOOD)
-    return Line(
-        f"its hooks were turned off while it runs: hooks tell no longer of its turns and no mode restricts it: {event.unheard}", Tone.BAD
-    )
+    return Line(f"its hooks do not run: they tell nothing of its turns and no mode restricts it: {event.unheard}", Tone.BAD)
 
 
 @attrs.frozen(repr=False, eq=False)
 class HooksChanged(Event):
-    """Hooks of the leaf were turned off while it ran, or on again: `unheard` says by what; empty where nothing does any more."""
+    """Hooks of the leaf were turned off while it ran, or do not run in it, or do again: `unheard` says why; empty where they do."""
 
     name: ClassVar[str] = "hooks_changed"
     words: ClassVar[Words] = staticmethod(_hooks)

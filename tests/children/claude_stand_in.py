@@ -3,7 +3,7 @@
 It says what it was started with in ``lives``, and what its hooks have printed in ``hooked``, both in its working directory. A prompt can be
 an order: ``die``, ``tear`` (die in the middle of a record), ``spoil`` (die with a record that nobody can read), ``clear`` (die with a
 transcript of zeros), ``forget`` (die without one). With ``REFUSES`` in its environment it resumes nothing, with ``MISCALLS`` it calls what
-it resumes by another id at first, as 1.0.128 does.
+it resumes by another id at first, as 1.0.128 does, with ``DROPS`` it runs no hooks before it was told ``hooks``.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ def main(arguments: list[str]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     source = "resume" if "--resume" in given else "startup"
     called = OTHER if source == "resume" and "MISCALLS" in os.environ else session_id
+    kept, hooks = hooks, {} if "DROPS" in os.environ else hooks
     fire(hooks, "SessionStart", session_id=called, transcript_path=str(path.with_name(f"{called}.jsonl")), source=source)
     for line in iter(sys.stdin.readline, ""):
         text = json.loads(line)["message"]["content"][0]["text"]
+        hooks = kept if text == "hooks" else hooks
         fire(hooks, "UserPromptSubmit", prompt=text)
         with path.open("a") as file:
             file.write(record("user", text) + record("assistant", f"ok: {text}"))

@@ -109,3 +109,18 @@ def test_without_hooks_the_registry_tells_of_turns(api: Api, tmp_path: Path) -> 
         assert run.wait_for("notification_failed")["data"]["channel"] == "hooks"
         run.end_input()
         run.finish()
+
+
+def test_settings_that_the_program_rejects_are_told_of(api: Api, tmp_path: Path) -> None:
+    """With the user's it drops our hooks, and says so nowhere: that none runs is seen, and that no mode restricts it."""
+    with guarding_claude(tmp_path, "trio", api, "native", "--settings", '{"permissions":5}') as run:
+        assert run.wait_for("conversation_started")["data"]["unheard"] == ""
+        run.say(scripted({"text": "an answer that takes its time", "chunks": 8, "drip": 1}))
+        assert "rejected --settings" in run.wait_for("hooks_changed")["data"]["unheard"]
+        run.wait_results(1)
+        run.wait_idle(True)
+        assert run_supervisor("degrade", "claude", "read_only", cwd=tmp_path, env=run.env).returncode == 0
+        assert run.wait_for("notification_failed")["data"]["channel"] == "hooks"
+        run.end_input()
+        run.finish()
+        assert len(run.named("hooks_changed")) == 1

@@ -265,3 +265,14 @@ def test_what_is_a_refusal(tmp_path: Path, exit: Exit, refused: bool) -> None:
     transcript.write_text("more")
     assert not deaf.is_refused(exit)
     assert not Resuming("s", True, None, Stopping()).is_refused(exit)
+
+
+def test_hooks_that_do_not_run_are_missed_until_they_do(tmp_path: Path) -> None:
+    """A life that talks and whose hooks say nothing runs none; the first that says something takes that back."""
+    with guarding(tmp_path, "asyncio", DROPS="1") as run:
+        run.say("one")
+        assert "has not run our hooks" in run.wait_for("hooks_changed")["data"]["unheard"]
+        run.say("hooks")
+        assert run.wait_for("hooks_changed", 2)["data"]["unheard"] == ""
+        run.end_input()
+        run.finish()

@@ -218,15 +218,3 @@ def test_a_restart_that_is_asked_for_waits_for_the_turn(backend: str, tmp_path: 
         assert run.process.wait(30) == 0
         assert run.read == [f"say {number}" for number in range(said)]
         assert len(run.events("child_restarted")) == 1 and not run.events("conversation_cut")
-
-
-@pytest.mark.parametrize(("words", "backend"), [(STREAMS, "trio"), (("-p",), "asyncio")])
-def test_a_closed_input_is_one_that_has_ended(words: tuple[str, ...], backend: str, tmp_path: Path) -> None:
-    """Its number is nobody's, and nothing of ours gets it."""
-    program = tmp_path / "claude"
-    program.write_text("#!/bin/sh\ncat\necho done\n")
-    program.chmod(0o755)
-    argv = [sys.executable, "-m", "supervisor", "--backend", backend, "--state-dir", f"{tmp_path}/state", "--", str(program), *words]
-    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *argv]
-    ran = subprocess.run(closed, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=30)
-    assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr

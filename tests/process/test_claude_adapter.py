@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from supervisor import Exit, ExitKind, ProcessId, identify
+from supervisor import Exit, ExitKind, ProcessId, evolve, identify
 from workers.claude.adapter import ClaudeAdapter
 from workers.claude.behind import subagent_works, tool_runs
 from workers.claude.continuation import Continuation
 from workers.claude.hook_pipe import HookPipe
 from workers.claude.on_disk import is_open
+from workers.claude.proof import GRACE, NOT_RUN, Proof, looked_for
 from workers.claude.recognition import recognised
-from workers.claude.settings import BACKGROUND, PROMPTED, STOPPED
+from workers.claude.settings import BACKGROUND, PROMPTED, STOPPED, USED
 from workers.claude.turn import heard
 from workers.degradation.adapter import AdapterFailed, FileAdapter
 from workers.policy.ladder import DegradationMode
@@ -50,6 +51,7 @@ class Room:
 
     def hear(self) -> None:
         for told in self.pipe.take():
+            self.adapter.proved(evolve(self.adapter.proof, is_heard=True, is_missing=False))
             self.adapter.turn = heard(self.adapter.turn, told.event, 10.0, 1000.0)
 
     def say(self, event: str) -> None:
@@ -75,6 +77,7 @@ def room(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Room]:
 async def test_an_end_is_judged_by_all_that_hooks_have_said(room: Room) -> None:
     """What waits in the pipe counts: a program that ends right after its turn has ended well, one that ends within it has not."""
     room.adapter.next(1)
+    room.say(USED)
     assert room.adapter.judged(DONE).kind is ExitKind.ABNORMAL
     room.say(STOPPED)
     assert room.adapter.judged(DONE) is DONE
@@ -96,6 +99,45 @@ async def test_what_counts_as_cut(room: Room) -> None:
     assert not cut() and cut(PROMPTED) and cut(PROMPTED, STOPPED) and cut(PROMPTED, BACKGROUND)
     room.stage.transcript(OURS, PROMPT, {**ANSWER, **LATE})
     assert not cut(PROMPTED, STOPPED) and cut(PROMPTED) and cut(PROMPTED, BACKGROUND)
+
+
+async def test_a_life_that_runs_no_hooks_ends_well(room: Room) -> None:
+    """The program has dropped them, so nothing tells that the turn of its prompt is over; whether it was cut, its transcript says."""
+    room.adapter.next(1)
+    assert room.adapter.judged(DONE) is DONE
+    room.stage.transcript(OURS, PROMPT)
+    assert room.adapter.next(2)[1].cut
+    room.stage.transcript(OURS, PROMPT, {**ANSWER, **LATE})
+    assert not room.adapter.next(3)[1].cut
+
+
+async def test_a_life_that_runs_no_hooks_is_not_restricted(room: Room) -> None:
+    """Once it is up, that is told; a hook that is heard takes it back, and the next life is to prove it again."""
+    room.adapter.next(1)
+    await room.adapter.degrade(DegradationMode.READ_ONLY, "it comes up, so nobody knows")
+    room.stage.transcript(OURS, PROMPT)
+    with pytest.raises(AdapterFailed) as failed:
+        await room.adapter.degrade(DegradationMode.READ_ONLY, "why")
+    assert (failed.value.channel, failed.value.reason, room.adapter.unheard) == ("hooks", NOT_RUN, "")
+    began = room.adapter.proof.began
+    assert not room.adapter.proved(looked_for(room.adapter.proof, True, began))
+    assert room.adapter.proved(looked_for(room.adapter.proof, True, began + GRACE)) and room.adapter.unheard == NOT_RUN
+    assert not room.adapter.switched()
+    with pytest.raises(AdapterFailed):
+        await room.adapter.degrade(DegradationMode.EMERGENCY, "why")
+    await room.adapter.degrade(DegradationMode.NORMAL, "why")
+    room.say(USED)
+    await room.adapter.degrade(DegradationMode.READ_ONLY, "why")
+    assert room.adapter.unheard == "" and not room.adapter.proved(looked_for(room.adapter.proof, True, began + 1e6))
+    room.adapter.next(2)
+    assert not room.adapter.proof.is_heard
+
+
+@pytest.mark.parametrize("room", ["--safe-mode"], indirect=True)
+async def test_a_life_without_hooks_has_nothing_to_prove(room: Room) -> None:
+    """Why it has none is known."""
+    said = room.adapter.next(1)[1]
+    assert not room.adapter.proved(Proof(is_heard=True)) and room.adapter.unheard == said.unheard
 
 
 @pytest.mark.parametrize("room", ["--continue", "--safe-mode"], indirect=True)

@@ -11,10 +11,8 @@ from typing import Any
 
 import pytest
 
-from workers.claude.continuation import Continuation
-from workers.claude.recognition import recognised
 from workers.claude.shown import once
-from workers.claude.status_line import INTERVAL, around, theirs, with_status_line
+from workers.claude.status_line import INTERVAL, SOURCES, around, theirs, with_status_line
 from workers.state.files import write_atomic
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
@@ -90,24 +88,17 @@ def test_it_starts_nothing_of_its_own(words: Path) -> None:
 
 def test_whose_status_line_it_is(tmp_path: Path) -> None:
     """That of the source that wins, key by key, as the program takes them together; only of the sources that it reads."""
-    project = tmp_path / ".claude"
-    files = [tmp_path / "config" / "settings.json", project / "settings.json", project / "settings.local.json"]
-    for file in files:
-        file.parent.mkdir(exist_ok=True)
+    files = [tmp_path / f"{source}.json" for source in SOURCES]
     files[0].write_text(json.dumps({"statusLine": {"type": "command", "command": "user", "padding": 2}}))
     files[1].write_text(json.dumps({"statusLine": {"type": "command", "command": "project"}}))
-    environ = {"CLAUDE_CONFIG_DIR": str(tmp_path / "config")}
+    read = list(zip(SOURCES, files, strict=True))
 
     def found(*sources: str, **settings: Any) -> Any:
-        words = tuple(word for source in sources for word in ("--setting-sources", source))
-        command = recognised(("claude", *words), environ, str(tmp_path))
-        assert command is not None
-        line = theirs(Continuation(command, environ, str(tmp_path), lambda session: None).settings_files().values(), settings)
+        line = theirs(read, sources, settings)
         return line.get("command"), line.get("padding")
 
     assert found() == ("project", 2)
-    assert found("user") == found("user,local") == ("user", 2) and found("project,local") == ("project", None)
-    assert found("user,project") == ("project", 2) and found("") == found("nobody's") == (None, None)
+    assert found("user") == ("user", 2) and found("project,local") == ("project", None) and found("user", "project") == ("project", 2)
     assert found(statusLine={"command": "given"}) == ("given", 2)
     files[2].write_text("no JSON")
     assert found() == ("project", 2)

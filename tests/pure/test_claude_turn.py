@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from supervisor import Exit, ExitKind
 from workers.claude.exits import judged
+from workers.claude.proof import GRACE, Proof, looked_for
 from workers.claude.settings import BACKGROUND, PROMPTED, STARTED, STOPPED, USED
 from workers.claude.turn import NEXT, QUIET, SETTLED, SETTLING, STARTING, Seen, Turn, heard, looked, seen_alone, starting
 
@@ -151,3 +152,16 @@ def test_without_hooks_turns_are_seen(busy: Seen, idle: Seen) -> None:
     assert turn.is_busy and seen_alone(seen_alone(turn, busy, 14.0), idle, 16.0).is_busy
     turn = seen_alone(turn, idle, 14.0)
     assert not turn.is_busy and turn.next_look == 14.0 + QUIET
+
+
+def test_hooks_prove_themselves() -> None:
+    """A life that is up, or should be, and has run none for a while runs none; one that comes up is not known to."""
+    life = Proof(began=10.0)
+    assert looked_for(life, False, 10.0 + STARTING - 1) == life
+    up = looked_for(life, True, 12.0)
+    assert up.up_at == 12.0 and not up.is_missing
+    assert not looked_for(up, False, 12.0 + GRACE - 0.1).is_missing and looked_for(up, False, 12.0 + GRACE).is_missing
+    late = looked_for(life, False, 10.0 + STARTING)
+    assert not late.is_missing and looked_for(late, False, 10.0 + STARTING + GRACE).is_missing
+    heard = Proof(began=10.0, is_heard=True)
+    assert looked_for(heard, True, 1e6) is heard

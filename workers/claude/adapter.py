@@ -28,6 +28,7 @@ from .hook_events import Allowance
 from .notices import Notice, TurnCut
 from .on_disk import is_answered
 from .piped import PipedPrompt
+from .proof import NOT_RUN, Proof, shows
 from .recovery import Case, Recovery, failed
 from .resuming import Resuming
 from .settings import SettingsUnreadable, managed_files, off_switch, with_hooks
@@ -69,6 +70,7 @@ class ClaudeAdapter:
         turn: What is known of its turns, by hooks and looks.
         generation: Of its present life.
         unheard: Why hooks do not tell of its present life; empty when they do.
+        proof: Whether they are known to run in it.
         began: When that began, in seconds since the epoch.
     """
 
@@ -100,7 +102,8 @@ class ClaudeAdapter:
         self.allowance = Allowance()
         self._is_given, self.began = False, 0.0
         self._crash_only, self._go_on, self._unheard, self._on_session = is_crash_only, go_on, unheard, on_session
-        self.unheard, self._switches = unheard, Switches()
+        self.unheard, self._switches, self._off = unheard, Switches(), ""
+        self.proof = Proof()
         self.recovery = recovery
         self._resuming: Resuming | None = None
         self._expected: str | None = None
@@ -132,14 +135,27 @@ class ClaudeAdapter:
         if self._mode is not None:
             await self._mode.degrade(mode, reason)
         self.switched()
-        if self.unheard and mode in (DegradationMode.READ_ONLY, DegradationMode.EMERGENCY):
-            raise AdapterFailed("hooks", self.unheard)
+        self._listen()
+        unheard = self.unheard
+        if self._is_given and not self.proof.is_heard and (self.proof.up_at is not None or shows(self)):
+            unheard = unheard or NOT_RUN  # wrong on the safe side, if it is: `unheard` says so only after a while
+        if unheard and mode in (DegradationMode.READ_ONLY, DegradationMode.EMERGENCY):
+            raise AdapterFailed("hooks", unheard)
 
     def switched(self) -> bool:
         """Look whether settings turn hooks off that the present life was started with; whether that has changed. Blocks for a few reads."""
         if not self._is_given:
             return False
-        before, self.unheard = self.unheard, self._switches.look(self._settings_files())
+        self._off = self._switches.look(self._settings_files())
+        return self._concluded()
+
+    def proved(self, proof: Proof) -> bool:
+        """More is known of whether our hooks run; whether that changes `unheard`."""
+        self.proof = proof
+        return self._is_given and self._concluded()
+
+    def _concluded(self) -> bool:
+        before, self.unheard = self.unheard, self._off or (NOT_RUN if self.proof.is_missing else "")
         return self.unheard != before
 
     def close(self) -> None:
@@ -185,6 +201,7 @@ class ClaudeAdapter:
         is_prompted = arguments.is_one_turn or (bool(arguments.prompt) and life.is_anew) or life.is_told
         self.generation, self.turn = generation, Turn(next_look=0.0) if unheard else starting(is_prompted, anyio.current_time())
         self.unheard, self._is_given, self.began = unheard, bool(settings), time.time()
+        self.proof, self._off = Proof(anyio.current_time()), ""
         self._on_session(life.session_id)
         if self._parts is not None:
             self._parts.renewed()
@@ -227,7 +244,7 @@ class ClaudeAdapter:
     def judged(self, exit: Exit) -> Exit:
         """An end of it, for what it is."""
         self._listen()
-        in_turn = self.turn.is_in_turn and not self.unheard
+        in_turn = self.turn.is_in_turn and not self.unheard and self.proof.is_heard
         if self.stream is not None:
             self.stream.catch_up()
             in_turn = self.stream.is_in_turn
@@ -243,6 +260,8 @@ class ClaudeAdapter:
         """Whether the life that has ended was in a turn, or in tasks that go on behind one."""
         self._listen()  # a program waits for its hooks, so what they have said is there
         turn = self.turn
+        if self._is_given and not self.proof.is_heard:
+            return turn.is_in_turn and not is_answered(self.continuation.path(), self.began)
         if turn.is_in_turn or turn.waits_for:
             return True
         return turn.ended_at is not None and not is_answered(self.continuation.path(), turn.began)
@@ -271,7 +290,7 @@ class ClaudeAdapter:
         self._was_cut = self._was_cut or isinstance(notice, TurnCut)
 
     def _settings_files(self) -> tuple[Path, ...]:
-        return (*managed_files(), *self.continuation.settings_files().values())
+        return (*managed_files(), *self.continuation.settings_files())
 
     def _written(self, generation: int) -> tuple[str, ...]:
         assert self._settings is not None and self._pipe is not None

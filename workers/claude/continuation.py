@@ -189,18 +189,15 @@ class Continuation:
         names = project_directories(self.directory)
         return projects / next((name for name in names if (projects / name).is_dir()), names[-1]) / f"{session_id}{SUFFIX}"
 
-    def settings_files(self) -> dict[str, Path]:
-        """The settings of the user and the project that the program reads by itself, by their source, the one that wins last.
-
-        Those that the command leaves out are not among them.
-        """
+    def settings_files(self) -> tuple[Path, ...]:
+        """The settings of the user and the project that the program reads by itself, without what the command leaves out."""
         project = Path(self.directory, ".claude")
         places = {"project": project / "settings.json", "local": project / "settings.local.json"}
         if self._config is not None:
             places = {"user": self._config / "settings.json", **places}
         wanted = self.command.arguments.values("--setting-sources")
         named = wanted[-1].split(",") if wanted else places
-        return {source: place for source, place in places.items() if source in map(str.strip, named)}
+        return tuple(place for source, place in places.items() if source in map(str.strip, named))
 
     @property
     def config(self) -> Path | None:

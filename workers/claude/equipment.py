@@ -74,8 +74,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
             unheard = f"hooks cannot tell of them: {error}"
     # one that was added later is another agent
     resumed = None if run.resumed is None or leaf.configured is None else run.resumed.session_id
-    # also where no state is kept: who is in a conversation is everybody's affair
-    lock = partial(locked, Path(run.state_dir) / CONVERSATIONS)
+    lock = partial(locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(locked, directory)
     heard = not unheard and directory is not None and owner.hooks is not None
     continuation = Continuation(command, environ, agent.command.working_directory, lock, resumed)
     store = partial(_store, run) if run.config.persist_state else None

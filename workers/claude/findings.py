@@ -9,7 +9,6 @@ import heapq
 import json
 import os
 import shutil
-import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -230,12 +229,8 @@ def runs(entry: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """A small JSON object; None where there is none."""
-    # of a pipe nothing is read, which would wait, and nothing through a link
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
-        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return None
+        with path.open("rb") as file:
             told = json.loads(file.read(_SMALL))
     except (OSError, ValueError, RecursionError):
         return None
@@ -244,7 +239,6 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _size(path: Path) -> int | None:
     try:
-        found = path.lstat()
+        return path.stat().st_size
     except OSError:
         return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None

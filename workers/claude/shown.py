@@ -20,7 +20,7 @@ from ..redactor import redacted_text
 from ..state.files import StateWriteFailed, write_atomic
 from . import banner
 from .settings import LIMIT, STARTED
-from .status_line import theirs, with_status_line
+from .status_line import SOURCES, theirs, with_status_line
 
 if TYPE_CHECKING:
     from ..leaf import Leaf
@@ -68,7 +68,9 @@ class Shown:
             settings: What it is given beside, our hooks among it.
             continuation: Says which settings the program reads by itself.
         """
-        own = theirs(continuation.settings_files().values(), settings)
+        files = continuation.settings_files()
+        sources = continuation.command.arguments.values("--setting-sources")
+        own = theirs(zip(SOURCES[-len(files) :], files, strict=True), sources, settings)
         made = with_status_line(settings, own, self._words)
         hooks: dict[str, Any] = settings["hooks"]
         told = {"hooks": [{"type": "command", "command": once(self._notice), "timeout": LIMIT}]}

@@ -21,21 +21,27 @@ COMMAND: Final = "command"
 INTERVAL: Final = 5
 """Seconds after which the newest builds look again by themselves, where the user has no status line that this would run more often."""
 
+SOURCES: Final = ("user", "project", "local")
+"""What the program calls the settings files that it reads, in the order of `Continuation.settings_files`; later ones win."""
 
-def theirs(files: Iterable[Path], given: Mapping[str, Any]) -> dict[str, Any]:
+
+def theirs(files: Iterable[tuple[str, Path]], sources: tuple[str, ...], given: Mapping[str, Any]) -> dict[str, Any]:
     """The status line that the user has configured, by the program's precedence: a later one wins, key by key. Blocks.
 
     Args:
-        files: The settings files that the program reads, the one that wins last.
+        files: The settings files with their sources, the one that wins last.
+        sources: The values of ``--setting-sources``; empty for all.
         given: The settings of ``--settings``, which win over all files.
     """
+    read = {source for value in sources for source in value.split(",")} if sources else set(SOURCES)
     found: dict[str, Any] = {}
-    for file in files:
-        try:
-            settings = loaded(os.fspath(file), os.sep)
-        except SettingsUnreadable:
-            continue  # not there, or the program's to complain about
-        found |= _of(settings)
+    for source, file in files:
+        if source in read:
+            try:
+                settings = loaded(os.fspath(file), os.sep)
+            except SettingsUnreadable:
+                continue  # not there, or the program's to complain about
+            found |= _of(settings)
     return found | _of(given)
 
 

@@ -99,6 +99,11 @@ class ClaudeStream:
         return bool(self._dialogue.turns)
 
     @property
+    def is_up(self) -> bool:
+        """Whether the present life has said that it began a turn."""
+        return self._dialogue.is_up
+
+    @property
     def session_id(self) -> str | None:
         """The conversation, as the program has said it last; None before it has."""
         return self._dialogue.session_id

@@ -20,6 +20,7 @@ from .adapter import ClaudeAdapter
 from .behind import subagent_works, tool_runs
 from .hook_events import hook_event
 from .on_disk import is_answered, is_open
+from .proof import looked_for, shows
 from .settings import BACKGROUND, MCP, PROMPTED, STOPPED, TOLD, USED
 from .turn import QUIET, Seen, Turn, heard, looked, seen_alone
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..ledger import Leaf, Ledger
     from ..probe.parts import LeafParts
     from .hook_pipe import HookPipe, Told
+    from .proof import Proof
 
 
 SWITCHES: Final = 5.0
@@ -74,6 +76,7 @@ def take(ledger: Ledger, told: Told) -> None:
     for leaf, adapter in adapted(ledger):
         if adapter.number != told.number or adapter.generation != told.generation:
             continue
+        proved(ledger, leaf, adapter, evolve(adapter.proof, is_heard=True, is_missing=False))
         if told.session_id is not None and is_session(told.session_id):
             adapter.learned(told.session_id, told.transcript)
         if told.event in (STOPPED, BACKGROUND):
@@ -88,8 +91,31 @@ async def switched(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     """Look whether the hooks of a leaf have been turned off or on, and say so; without them its turns are looked for elsewhere."""
     if await anyio.to_thread.run_sync(adapter.switched):
         ledger.emit(HooksChanged(leaf.path, adapter.unheard, generation=adapter.generation))
-    if adapter.unheard and adapter.turn.next_look is None:
-        adapter.turn = evolve(adapter.turn, next_look=anyio.current_time())
+    proof = adapter.proof
+    root = root_of(ledger, leaf)
+    if root is not None and not proof.is_heard and not adapter.unheard:
+        is_up = await anyio.to_thread.run_sync(_is_up, adapter, (root, *sampled(leaf)))
+        if adapter.proof is proof:  # nothing was heard meanwhile, and it is the same life
+            proved(ledger, leaf, adapter, looked_for(proof, is_up, anyio.current_time()))
+    # a life that comes up is not looked for before it must be up
+    if adapter.unheard and (adapter.turn.next_look is None or adapter.turn.up_by is not None):
+        adapter.turn = evolve(adapter.turn, next_look=anyio.current_time(), up_by=None)
+
+
+def proved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, proof: Proof) -> None:
+    """More is known of whether the hooks of a leaf run: say so where that changes something."""
+    if adapter.proved(proof):
+        ledger.emit(HooksChanged(leaf.path, adapter.unheard, generation=adapter.generation))
+
+
+def _is_up(adapter: ClaudeAdapter, processes: tuple[ProcessId, ...]) -> bool:
+    config = adapter.continuation.config
+    return shows(adapter) or (config is not None and session_of(config, processes) is not None)
+
+
+def sampled(leaf: Leaf) -> tuple[ProcessId, ...]:
+    """The processes of a leaf as they were seen last."""
+    return () if leaf.sample is None else tuple(one.process for one in leaf.sample.processes)
 
 
 def accounted(ledger: Ledger, leaf: Leaf, parts: LeafParts, told: Told) -> None:
@@ -115,8 +141,7 @@ def tell(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, told: Told) -> None
 async def look(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     """Look elsewhere for the turn of a leaf."""
     turn, now, root = adapter.turn, anyio.current_time(), root_of(ledger, leaf)
-    sampled = () if leaf.sample is None else tuple(one.process for one in leaf.sample.processes)
-    seen = await anyio.to_thread.run_sync(_seen, adapter, turn, root, sampled, time.time())
+    seen = await anyio.to_thread.run_sync(_seen, adapter, turn, root, sampled(leaf), time.time())
     if adapter.turn is not turn:  # something was heard meanwhile
         return
     moved(ledger, leaf, adapter, seen_alone(turn, seen, now) if adapter.unheard else looked(turn, seen, now, waiting=adapter.waiting))
