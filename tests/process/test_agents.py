@@ -20,6 +20,7 @@ from workers.config import Agent
 from workers.config.added import added
 from workers.control import GuardianControl
 from workers.event import MemoryLevelChanged, MonitoringStarted, MonitoringStopped, RestartCompleted
+from workers.event_conversation import ConversationStarted
 from workers.ledger import Leaf
 from workers.policy.host import HostGuard
 from workers.policy.pressure import MemoryState
@@ -90,7 +91,9 @@ hooks = json.loads(Path(words[words.index("--settings") + 1]).read_text())["hook
 def fire(event, **data):
     for group in hooks[event]:
         subprocess.run(["sh", "-c", group["hooks"][0]["command"]], input=json.dumps(data).encode() + b"\\n", check=True)
-fire("SessionStart", session_id="learned-1")
+own = words[words.index("--session-id") + 1]
+fire("SessionStart", session_id=own)
+fire("SessionStart", session_id=own[:-1] + ("0" if own[-1] != "0" else "1"))
 fire("UserPromptSubmit")
 while not Path("over").exists():
     time.sleep(0.01)
@@ -113,7 +116,10 @@ async def test_agents_that_are_added_tell_of_their_turns(tmp_path: Path) -> None
         assert run.ledger.tree is not None
         assert [row.id for row in run.ledger.tree.supervisor("services").which_children()].count("turns") == 1
         await eventually(lambda: not one.guard.idle and not two.guard.idle, 20, what="turns")
-        assert one.session == two.session == "learned-1" and run.leaf.guard.idle
+        for leaf in (one, two):
+            begun = run.of(ConversationStarted, leaf.name, "leaf")[0].session_id
+            assert begun is not None and leaf.session is not None and leaf.session != begun and leaf.session[:-1] == begun[:-1]
+        assert run.leaf.guard.idle
         assert isinstance(one.adapter, ClaudeAdapter) and isinstance(two.adapter, ClaudeAdapter)
         two.adapter.generation += 1
         (tmp_path / "over").touch()

@@ -179,12 +179,12 @@ async def test_when_it_does_not_help_the_leaf_is_restarted(tmp_path: Path) -> No
 
 
 async def test_all_tools_that_it_takes_are_ended(tmp_path: Path) -> None:
-    """Three of the same size: without two of them it is well, so one goes on."""
+    """Three of the same size: without two of them it is well, but for what they have grown by since they were looked at."""
     async with tooling(tmp_path, 30, 0, "plain", 30, 30) as run:
         await run.wait(ToolEnded)
         await eventually(lambda: not run.leaf.level.reaches(MemoryState.CRITICAL) and not run.leaf.guard.ending.under_way, 20)
-        assert run.of(RestartInitiated) == [] and 1 <= len(run.of(ToolEnded)) <= 2
-        assert {event.how for event in run.of(ToolEnded)} == {"terminated"} and len(handle(run).members()) >= 3
+        assert run.of(RestartInitiated) == [] and 1 <= len(run.of(ToolEnded)) <= 3
+        assert {event.how for event in run.of(ToolEnded)} == {"terminated"} and len(handle(run).members()) >= 1
 
 
 async def test_who_grows_can_be_asked(tmp_path: Path) -> None:
