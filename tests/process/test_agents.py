@@ -124,6 +124,8 @@ async def test_agents_that_are_added_tell_of_their_turns(tmp_path: Path) -> None
             assert leaf.session is not None and leaf.session[:-1] == begun[:-1]
         assert run.leaf.guard.idle
         assert isinstance(one.adapter, ClaudeAdapter) and isinstance(two.adapter, ClaudeAdapter)
+        turns = one.adapter, two.adapter
+        await eventually(lambda: all(adapter.turn.is_in_turn and adapter.turn.began for adapter in turns), 20, what="prompts")
         two.adapter.generation += 1
         (tmp_path / "over").touch()
         await eventually(lambda: one.guard.idle, 20, what="the end of the turn")
