@@ -19,8 +19,12 @@ from .figures import Effort, Figure, Peer, Summary, at_most_above, at_most_times
 
 CALLS: Final = 10
 INPUT: Final = json.dumps({"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "true"}}).encode()
-MORE: Final = 10.0
-"""Milliseconds that a tool call may take more with our hooks."""
+MORE: Final = 5.0
+"""Milliseconds that a tool call may take more with our hooks than with one that does nothing, which is what the program needs."""
+
+WITHOUT: Final = "without hooks"
+EMPTY: Final = "with a hook that does nothing"
+OURS: Final = "ours"
 
 
 def measure(effort: Effort) -> list[Figure]:
@@ -73,16 +77,17 @@ def _calls(build: str, program: Path, made: dict[str, list[dict[str, Any]]], pip
     """Milliseconds of one call of Bash in a turn with many, in turns."""
     steps = [{"tool": "Bash", "input": {"command": "true"}}] * CALLS
     prompt = f"FAKE: {json.dumps([*steps, {'text': 'done'}])}"
-    taken: dict[bool, list[float]] = {True: [], False: []}
+    empty = {USED: [{"matcher": "Bash", "hooks": [{"type": "command", "command": ":", "timeout": 5}]}]}
+    given: dict[str, dict[str, Any]] = {OURS: {"hooks": made}, EMPTY: {"hooks": empty}, WITHOUT: {}}
+    taken: dict[str, list[float]] = {name: [] for name in given}
     with at_home() as place:
         words = [str(program), "-p", "--output-format", "json", "--allowedTools=Bash"]
-        settings = place.folder / "hooks.json"
-        settings.write_text(json.dumps({"hooks": made}))
         for number in range(rounds + 1):
-            for hooked in (True, False):
-                more = ["--settings", str(settings)] if hooked else []
+            for name, settings in given.items():
+                file = place.folder / "hooks.json"
+                file.write_text(json.dumps(settings))
                 done = subprocess.run(
-                    [*words, *more, prompt],
+                    [*words, "--settings", str(file), prompt],
                     cwd=place.folder,
                     env=dict(place.environ),
                     stdin=subprocess.DEVNULL,
@@ -95,6 +100,6 @@ def _calls(build: str, program: Path, made: dict[str, list[dict[str, Any]]], pip
                 if told["result"] != "done" or told["num_turns"] < CALLS:
                     raise RuntimeError(f"not {CALLS} calls: {told}")
                 if number:
-                    taken[hooked].append(told["duration_ms"] / CALLS)
-    peer = Peer("without hooks", Summary.of(taken[False]))
-    return Figure(f"a tool call, {build}", "ms", Summary.of(taken[True]), (peer,), at_most_above(MORE, "ms", peer))
+                    taken[name].append(told["duration_ms"] / CALLS)
+    peers = tuple(Peer(name, Summary.of(taken[name])) for name in (EMPTY, WITHOUT))
+    return Figure(f"a tool call, {build}", "ms", Summary.of(taken[OURS]), peers, at_most_above(MORE, "ms", peers[0]))

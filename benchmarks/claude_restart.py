@@ -165,16 +165,19 @@ class _Screen:
         """Wait until the program has drawn its prompt, as it does when it takes keys."""
         until(lambda: self._drawn(since), "the prompt", pause=0)
 
+    def settle(self) -> None:
+        """Let it come to rest: what it draws later must not be taken for what the next life draws."""
+        self._rest(1.0)
+
     def say(self, text: str) -> None:
         """Have it answer something."""
         since = len(self.raw)
         os.write(self.keys, text.encode())
-        self._look(0.5)  # else the return belongs to what was pasted
+        until(lambda: self._look(0.05) and text.encode() in self.raw[since:], "what was typed", pause=0)
+        self._rest(0.5)  # else the return belongs to what was pasted
         os.write(self.keys, b"\r")
         until(lambda: self._look(0.05) and b"ok:" in self.raw[since:], "the answer", pause=0)
-        end = time.monotonic() + 1.0
-        while time.monotonic() < end:  # until it is written and the guardian knows of it
-            self._look(0.1)
+        self.settle()  # until it is written and the guardian knows of it
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
         """Have it end, and wait for that."""
@@ -193,6 +196,11 @@ class _Screen:
         self._look(0.05)
         _, mode, after = self.raw[since:].rpartition(_PASTE)
         return bool(mode) and _MARK in after
+
+    def _rest(self, pause: float) -> None:
+        end = time.monotonic() + pause
+        while time.monotonic() < end:
+            self._look(0.1)
 
     def _look(self, pause: float) -> bool:
         if select.select([self.keys], [], [], pause)[0]:
@@ -239,6 +247,7 @@ def _prompts(place: Place, program: Path, rounds: int) -> tuple[list[float], lis
                 began, since = place.decided(before), len(guarded.raw)
                 guarded.prompt(since)
                 ours.append((time.time() - began) * 1000)
+            guarded.settle()
     with _screen([str(program)], place) as first:
         first.prompt()
         first.say("hello")
@@ -252,4 +261,5 @@ def _prompts(place: Place, program: Path, rounds: int) -> tuple[list[float], lis
             screen = stack.enter_context(_screen(words, place))
             screen.prompt()
             theirs.append((time.perf_counter() - began) * 1000)
+            screen.settle()
     return ours[1:], theirs[1:]
