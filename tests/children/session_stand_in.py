@@ -12,6 +12,8 @@ that begins with one of these words does as it says; others are answered with ``
     bye         it is answered, and then the program ends
     once WORD   the first time as WORD says, later it is answered
 
+With the end of its input it ends, with code 1 where the last turn had an error, as the program does.
+
 Control requests: ``interrupt`` and ``set_permission_mode`` are done, ``refused`` is refused, others are not answered. ``$STUBBORN`` has
 it end neither with its input nor of SIGTERM.
 """
@@ -60,6 +62,7 @@ def main() -> None:
     transcript = Path(os.environ["CLAUDE_CONFIG_DIR"], "projects", slug, f"{session}.jsonl")
     transcript.parent.mkdir(parents=True, exist_ok=True)
     held: list[bytes] = []
+    failed = False
     for line in sys.stdin:
         said = json.loads(line)
         if said["type"] == "control_request":
@@ -68,6 +71,7 @@ def main() -> None:
                 put(type="control_response", response={"subtype": "success", "request_id": id, "response": {"mode": request.get("mode")}})
                 if request["subtype"] == "interrupt":
                     result(session, "error_during_execution")
+                    failed = True
             elif request["subtype"] == "refused":
                 put(type="control_response", response={"subtype": "error", "request_id": id, "error": "no"})
             continue
@@ -111,10 +115,12 @@ def main() -> None:
                 file.write(json.dumps({"type": "assistant", "message": answer, "timestamp": now}) + "\n")
             put(type="assistant", message={"content": [{"type": "text", "text": f"ok: {text}"}]}, session_id=session)
             result(session, result=f"ok: {text}")
+            failed = False
             if word == "bye":
                 return
     while stubborn:
         time.sleep(1)
+    sys.exit(int(failed))
 
 
 main()

@@ -94,4 +94,12 @@ def test_a_program_talks_with_it(build: str, backend: str, api: Api, tmp_path: P
             await eventually((tmp_path / "there").exists)
         assert session.exit is not None and session.pid is None
 
+        async with ClaudeSession([str(claude_code(build))], **options) as session:
+            turn = await session.send(steps({"hang": True, "text": "no end"}))
+            await asked(api, "no end")
+            await session.interrupt()
+            assert not (await turn.result()).is_success
+        # the program takes a turn that was interrupted for its failure; there is nothing that another life would do
+        assert session.generation == 1 and session.exit is not None and session.exit.is_clean
+
     anyio.run(talk, backend=backend)

@@ -173,6 +173,16 @@ async def test_what_the_program_is_asked_for(stage: Stage) -> None:
         assert (await session.ask("go on")).text == "ok: go on"
 
 
+async def test_an_end_after_the_last_answer_is_the_end(stage: Stage) -> None:
+    """The program ends with code 1 where its last turn was interrupted; there is nothing that another life would have to do."""
+    async with stage.session() as session:
+        turn = await session.send("hang")
+        await session.interrupt()
+        assert not (await turn.result()).is_success
+    assert session.exit is not None and session.exit.code == 1 and session.exit.is_clean
+    assert session.generation == 1 and len(stage.lines("argv")) == 1
+
+
 async def test_an_answer_to_a_question_of_an_earlier_life_goes_nowhere(stage: Stage) -> None:
     """The program that asked it is gone."""
     notices: list[str] = []

@@ -125,6 +125,15 @@ def test_how_builds_crash(code: int | None, signal: int | None, word: str) -> No
     assert judged(killed, in_turn=True, is_crash_only=True) is killed
 
 
+@pytest.mark.parametrize(("code", "signal"), [(1, None), (None, 9), (None, 11)])
+def test_an_end_with_nothing_left_to_do_is_no_failure(code: int | None, signal: int | None) -> None:
+    """A later life would have nothing to answer; what it ended with stays to be seen."""
+    exit = Exit(ExitKind.ABNORMAL, "gone", code=code, signal=signal)
+    over = judged(exit, in_turn=False, is_over=True, is_crash_only=False)
+    assert over.is_clean and (over.code, over.signal) == (code, signal) and over.reason.startswith("gone")
+    assert not judged(exit, in_turn=False, is_crash_only=False).is_clean
+
+
 @pytest.mark.parametrize("code", [1, 143, 129, 130])
 def test_other_ends_are_what_they_are(code: int) -> None:
     """An answer, or what a person ended it with."""

@@ -383,6 +383,25 @@ def test_a_result_says_what_it_is_about() -> None:
     assert len(stage.life.given) == 2
 
 
+def test_it_is_over_once_everything_is_answered() -> None:
+    """Which takes that nothing more comes, and the results of all that was said; the turns of a life that was cut have none."""
+    stage = Stage()
+    stage.say(prompt("a"))
+    stage.begin()
+    assert not stage.dialogue.is_over
+    stage.read()
+    stage.tell(Closed())
+    assert stage.life.shut and not stage.dialogue.is_over
+    stage.answer()
+    assert stage.dialogue.is_over
+    stage.wrote(INIT)
+    assert not stage.dialogue.is_over  # a turn of the program's own
+    stage.end()
+    assert not stage.dialogue.is_over
+    stage.begin()
+    assert stage.dialogue.is_over
+
+
 def test_what_makes_it_busy() -> None:
     """Tasks in the background, and for a moment a request; some builds do not answer those that they do not know."""
     stage = Stage()

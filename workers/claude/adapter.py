@@ -244,11 +244,11 @@ class ClaudeAdapter:
     def judged(self, exit: Exit) -> Exit:
         """An end of it, for what it is."""
         self._listen()
-        in_turn = self.turn.is_in_turn and not self.unheard and self.proof.is_heard
+        in_turn, is_over = self.turn.is_in_turn and not self.unheard and self.proof.is_heard, False
         if self.stream is not None:
             self.stream.catch_up()
-            in_turn = self.stream.is_in_turn
-        exit = judged(exit, in_turn=in_turn, is_crash_only=self._crash_only)
+            in_turn, is_over = self.stream.is_in_turn, self.stream.is_over
+        exit = judged(exit, in_turn=in_turn, is_over=is_over, is_crash_only=self._crash_only)
         resuming, self._resuming = self._resuming, None
         if self.recovery is None or resuming is None or not resuming.is_refused(exit):
             return exit

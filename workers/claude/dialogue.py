@@ -125,6 +125,11 @@ class Dialogue(Value):
     session_id: str | None = None
     next_tick: float | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the present life was told that nothing more comes, and has answered everything: a later one would have nothing to do."""
+        return self.is_shut and not (self.turns or self.waiting or self.first or self.stray_since is not None)
+
     def is_busy(self, now: float) -> bool:
         """Whether the present life is in a turn, has tasks in the background, or was asked for something a moment ago."""
         return bool(self.turns) or self.stray_since is not None or self.tasks or any(now < until for _, until in self.asked)

@@ -99,6 +99,11 @@ class ClaudeStream:
         return bool(self._dialogue.turns)
 
     @property
+    def is_over(self) -> bool:
+        """Whether the present life has answered everything, and knows that nothing more comes."""
+        return self._dialogue.is_over
+
+    @property
     def is_up(self) -> bool:
         """Whether the present life has said that it began a turn."""
         return self._dialogue.is_up
