@@ -15,7 +15,7 @@ from ..claude.recognition import recognised
 from ..config import GuardianRun
 from ..config.run import PREFIX, configure_values
 from .keys import LONGEST_COOLDOWN, UNLIMITED, Key, said_by, translated
-from .reading import read_yaml
+from .reading import Read, read_yaml
 
 if TYPE_CHECKING:
     import argparse
@@ -82,12 +82,9 @@ def configure(options: argparse.Namespace, environ: Mapping[str, str]) -> Guardi
         UsageError: All faults.
     """
     faults: list[Fault] = []
-    said = {}
-    try:
-        said = read_yaml(options.config) if options.config is not None else {}
-    except UsageError as error:
-        faults += error.faults
-    translation = translated({**said, **said_by(environ)})
+    found = read_yaml(options.config) if options.config is not None else Read({})
+    faults += found.faults
+    translation = translated({**found.said, **said_by(environ)})
     values: dict[Key, tuple[str, object]] = {}
     for at, one in translation.values.items():
         if f"{PREFIX}{at[0]}_{at[1]}".upper() not in environ:
