@@ -41,9 +41,9 @@ _alone = threading.Lock()
 class GuardianService:
     """Watches one command, or a process that runs already, from a thread of its own; one such service runs in a process at a time.
 
-    What goes wrong, wrong arguments too, is logged, told by `faults`, by `status` and by False: no call raises. All calls may come from any
-    thread. Those that start or stop something wait for that, and for each other; on an event loop there is `AsyncGuardianService`. A program
-    that ends without stopping it stops it then; of one that is killed nothing is left either.
+    What goes wrong, wrong arguments too, is logged, told by `faults`, by `status` and by False: no call raises. All calls may come from
+    any thread. Those that start or stop something wait for that, and for each other; on an event loop there is `AsyncGuardianService`. A
+    program that ends without stopping it stops it then; of one that is killed nothing is left either.
 
     Args:
         config: As of `initialize`.

@@ -216,10 +216,10 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
         ("process_env: {A: 1}\n", "{}:1: process_env: expected a string without NUL characters for 'A', got 1"),
         ("[1, 2]\n", "{}:1: expected keys and sections"),
         ("a: {\nb: [\n", "{}:3: malformed YAML"),
-        ("a: !!python/object:os.system {}\n", "{}:1: malformed YAML"),
-        ("? [1]\n: 2\na: 0000-99-99\n", "{}:3: malformed YAML"),
-        ("thresholds:\n  <<: 5\n", "{}:2: malformed YAML: expected a mapping"),
-        ("enabled: true\nx: &a [*a]\n", "{}:2: malformed YAML: found unconstructable recursive node"),
+        ("a: !!python/object:os.system {}\n", "{}:1: a: malformed YAML"),
+        ("? [1]\n: 2\na: 0000-99-99\n", "{}:3: a: malformed YAML"),
+        ("thresholds:\n  <<: 5\n", "{}:2: thresholds: malformed YAML: expected a mapping"),
+        ("enabled: true\nx: &a [*a]\n", "{}:2: x: malformed YAML: found unconstructable recursive node"),
     ],
 )
 def test_faults_name_the_line(tmp_path: Path, text: str, fault: str) -> None:
@@ -250,7 +250,7 @@ def test_a_fault_of_structure_hides_no_other(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         imported(str(file), {"CLAUDE_MPM_RESTART_COOLDOWN": "soon"})
     told = [str(fault).removeprefix(f"{file}:") for fault in error.value.faults]
-    assert [one.partition(": ")[0] for one in told] == ["1", "4", "5", "6", "7", "8", "3", "9", "CLAUDE_MPM_RESTART_COOLDOWN"], told
+    assert [one.partition(": ")[0] for one in told] == ["1", "4", "5", "6", "7", "8", "9", "3", "CLAUDE_MPM_RESTART_COOLDOWN"], told
     file.write_text("thresholds: {warning: [\n")
     with pytest.raises(UsageError) as error:
         imported(str(file), {"CLAUDE_MPM_RESTART_COOLDOWN": "soon"})

@@ -47,15 +47,15 @@ def read_yaml(file: str) -> Read:
     except UsageError as error:
         return Read({}, tuple(error.faults))
     except Exception as error:  # it raises what it likes for what is no YAML; each is this file's fault
-        return Read({}, (_malformed(error, file, None),))
+        return Read({}, (_malformed(error, file),))
 
 
-def _malformed(error: Exception, file: str, line: int | None) -> Fault:
+def _malformed(error: Exception, file: str, line: int | None = None, name: str = "") -> Fault:
     """A fault from what the YAML library raised, with the line that it says, or else a line that is known."""
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
     at = line if mark is None else mark.line + 1
-    return Fault("", f"malformed YAML: {what}"[:300], file if at is None else f"{file}:{at}")
+    return Fault(name, f"malformed YAML: {what}"[:300], file if at is None else f"{file}:{at}")
 
 
 def _text(file: str) -> str:
@@ -84,10 +84,11 @@ def _read(loader: Any, root: Any, file: str) -> Read:
 
     def values(name: str, pairs: Iterator[tuple[str, Any, int]]) -> None:
         for key, node, line in pairs:
+            whole = f"{name}.{key}" if name else key
             try:
-                said[f"{name}.{key}" if name else key] = Said(loader.construct_object(node, deep=True), f"{file}:{line}")
+                said[whole] = Said(loader.construct_object(node, deep=True), f"{file}:{line}")
             except Exception as error:  # constructors of dates and the like raise what they like; the other keys are read all the same
-                faults.append(_malformed(error, file, line))
+                faults.append(_malformed(error, file, line, whole))
 
     for key, node, line in _pairs(loader, root, file, "", faults):
         if key not in SECTIONS:
@@ -107,7 +108,7 @@ def _pairs(loader: Any, node: Any, file: str, name: str, faults: list[Fault]) ->
     try:
         loader.flatten_mapping(node)
     except Exception as error:  # what << merges in is none; what stands beside it is read all the same
-        faults.append(_malformed(error, file, node.start_mark.line + 1))
+        faults.append(_malformed(error, file, node.start_mark.line + 1, name))
     for key, value in node.value:
         line = key.start_mark.line + 1
         if key.tag == "tag:yaml.org,2002:merge":
@@ -115,4 +116,4 @@ def _pairs(loader: Any, node: Any, file: str, name: str, faults: list[Fault]) ->
         try:
             yield str(loader.construct_object(key, deep=True)), value, line
         except Exception as error:  # as above
-            faults.append(_malformed(error, file, line))
+            faults.append(_malformed(error, file, line, name))
