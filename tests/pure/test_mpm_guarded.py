@@ -78,6 +78,15 @@ def test_the_prompt_of_a_file(tmp_path: Path) -> None:
     assert agent.command.argv == ("claude", str(tmp_path))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_a_prompt_from_a_pipe_is_refused(tmp_path: Path) -> None:
+    """Neither is it waited for, nor is its name taken for the prompt; what reads standard input is named."""
+    os.mkfifo(tmp_path / "pipe")
+    for name in (str(tmp_path / "pipe"), os.devnull):
+        with pytest.raises(UsageError, match="--non-interactive"):
+            made("-i", name)
+
+
 def test_options_with_values(tmp_path: Path) -> None:
     """Each is a key of ours; what is not given is as by default here."""
     assert set(VALUES) <= set(parser().option_strings)

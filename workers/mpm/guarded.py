@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -164,10 +165,14 @@ def _prompt(given: str) -> str:
     """The text, or that of the file of this name, as there."""
     text = given
     try:
-        is_file = os.path.isfile(given)
-    except ValueError:
-        is_file = False  # a NUL character: no name of a file
-    if is_file:
+        kind = stat.S_IFMT(os.stat(given).st_mode)
+    except (OSError, ValueError):
+        kind = 0  # no name of a file
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        # it would be read once, and again at each reload: whoever waits for its writer waits for ever
+        how = "with --non-interactive and without --input the prompt is read from standard input"
+        raise UsageError([Fault("--input", f"{given[:60]!r} is a pipe or a device: expected a text or a file; {how}")])
+    if kind == stat.S_IFREG:
         try:
             with open(given, encoding="utf-8") as file:
                 text = file.read(LONGEST_PROMPT + 1)
