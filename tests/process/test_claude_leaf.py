@@ -335,8 +335,8 @@ def test_modes_are_enforced(pipe: HookPipe, tmp_path: Path, mode: str | None, to
 
     guard = settings["hooks"][USED][-1]
     # as the program looks: anywhere in the name
-    assert all(re.search(guard["matcher"], tool) for tool in ("Bash", "NotebookEdit", "Monitor", "mcp__x__y"))
-    assert not any(re.search(guard["matcher"], tool) for tool in ("Read", "TodoWrite", "BashOutput", "Agent"))
+    assert all(re.search(guard["matcher"], tool) for tool in ("Bash", "NotebookEdit", "Monitor", "mcp__x__y", "Skill", "CronCreate"))
+    assert not any(re.search(guard["matcher"], tool) for tool in ("Read", "TodoWrite", "BashOutput", "Agent", "CronList"))
     used = run(guard)
     assert (used.returncode, used.stdout, bool(used.stderr)) == (tool, "", tool == 2)
     asked = run(settings["hooks"][PROMPTED][0])

@@ -18,10 +18,14 @@ STARTED: Final = "SessionStart"
 BACKGROUND: Final = "StopWithTasks"
 """What our hook says when a turn has ended and tasks in the background go on."""
 
-_CHANGE: Final = "Write|Edit|MultiEdit|NotebookEdit|Bash|PowerShell|Monitor|REPL|Eval|JavaScript|Tmux|EnterWorktree|ExitWorktree|mcp__.*"
+_CHANGE: Final = (
+    "Write|Edit|MultiEdit|NotebookEdit|Bash|PowerShell|Monitor|REPL|Eval|JavaScript|Tmux|EnterWorktree|ExitWorktree|"
+    "Skill|SlashCommand|CronCreate|CronDelete|mcp__.*"
+)
 CHANGING: Final = f"^(?:{_CHANGE})$"
 """The tools that can change something, for a search: without its ends it would find TodoWrite, too. What a subagent uses is looked at like
-that as well; those that only read, and those that only start subagents, are not among them."""
+that as well; those that only read, and those that only start subagents, are not among them. A skill can have lines for a shell in it
+that run as it is read, without a hook; a schedule is a file of the project."""
 
 MCP: Final = "mcp"
 """What our hook calls a tool of any MCP server."""
