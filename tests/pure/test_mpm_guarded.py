@@ -152,6 +152,14 @@ def test_faults(tmp_path: Path) -> None:
     assert any(one.startswith("--input: is too long") for one in told) and any("MEMORY_GUARDIAN_NOTHING" in one for one in told)
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "80/x", "8765@elsewhere", "x", ""])
+def test_ports_that_are_none(port: str) -> None:
+    """The option is named, and what it expects; nothing of it becomes a part of a URL."""
+    with pytest.raises(UsageError) as error:
+        made(f"--websocket-port={port}")
+    assert [str(fault) for fault in error.value.faults] == [f"--websocket-port: expected a port from 1 to 65535, got {port!r}"]
+
+
 @pytest.mark.parametrize("text", ["", "  ", "a\0b"])
 def test_prompts_that_are_none(text: str) -> None:
     """Nothing is run without one that was asked for."""

@@ -15,6 +15,7 @@ from supervisor import Fault, RunCommand, UsageError
 from ..claude.recognition import recognised
 from ..config import GuardianRun
 from ..config.run import PREFIX, configure_values
+from ..notification.place import is_port
 from .keys import LONGEST_COOLDOWN, UNLIMITED, Key, said_by, translated
 from .reading import Read, read_yaml
 
@@ -91,6 +92,10 @@ def configure(options: argparse.Namespace, environ: Mapping[str, str]) -> Guardi
         if f"{PREFIX}{at[0]}_{at[1]}".upper() not in environ:
             values[at] = (f"{one.place}: {translation.origins[at]}", one.value)
     values |= dict(_options(options))
+    port = options.websocket_port
+    if port is not None and not is_port(port):
+        del values["mpm", "monitor"]
+        faults.append(Fault("--websocket-port", f"expected a port from 1 to 65535, got {port[:60]!r}"))
     base = values.get(("command", "argv"), ("", ["claude"]))[1]
     if isinstance(base, list) and all(isinstance(word, str) for word in base):
         try:

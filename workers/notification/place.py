@@ -71,9 +71,14 @@ def monitor_place(said: str, environ: Mapping[str, str]) -> MonitorPlace | None:
     if host is None and port is None:
         return None if sys.platform == "win32" else MonitorPlace(is_configured=False)  # there nobody can tell whether one listens
     name, value = port or ("", str(PORT))
-    if not (value.isascii() and value.isdigit() and len(value) < 6 and 0 < int(value) < 65536):
+    if not is_port(value):
         return MonitorPlace(trouble=f"{name}: expected a port from 1 to 65535, got {value[:60]!r}")
     return MonitorPlace(HOST if host is None else host[1], int(value))
+
+
+def is_port(text: str) -> bool:
+    """Whether it is the number of a port."""
+    return text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, str] | None:
