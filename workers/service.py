@@ -272,6 +272,11 @@ class AsyncGuardianService:
         self.service.dispose()
 
     @property
+    def faults(self) -> tuple[str, ...]:
+        """See `GuardianService.faults`."""
+        return self.service.faults
+
+    @property
     def is_initialized(self) -> bool:
         """See `GuardianService.is_initialized`."""
         return self.service.is_initialized

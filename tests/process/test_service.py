@@ -279,7 +279,8 @@ async def test_beside_an_event_loop(tmp_path: Path, anyio_backend_name: str) -> 
         assert await service.initialize() and await service.start() and service.is_running()
         pid = (await service.status())["process"]["pid"]
         assert await service.restart_process("as asked")
-        assert await service.restart()
+        assert not await service.restart_process("") and "expected a text" in service.faults[0]
+        assert await service.restart() and service.faults == ()
         await service.shutdown()
         tasks.cancel_scope.cancel()
     assert turns > 5 and service.is_shutdown and not runs(pid)
