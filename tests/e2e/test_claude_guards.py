@@ -82,6 +82,7 @@ def test_read_only_reaches_subagents_and_servers_until_hooks_are_turned_off(buil
             (tmp_path / "config" / "settings.json").write_text('{"disableAllHooks": true}')
             told = run.wait_for("hooks_changed")["data"]["unheard"]
             assert "settings.json says disableAllHooks" in told
+            assert run.wait_for("notification_failed", channel="hooks")["data"]["reason"] == told
             (tmp_path / "config" / "settings.json").write_text("{}")
             assert run.wait_for("hooks_changed", 2)["data"]["unheard"] == ""
         degrade("normal")
