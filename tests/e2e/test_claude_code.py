@@ -271,5 +271,7 @@ def test_modes_bind_a_program_that_runs(build: str, backend: str, api: Api, tmp_
         run.finish()
 
     assert [name for name in ("a", "a.sh", "b", "b.sh", "c", "c.sh") if (tmp_path / name).exists()] == ["a", "a.sh", "c", "c.sh"]
+    warned = [f"spared for now (the 'disk' is {mode})" for mode in ("read_only", "normal")]
+    assert [any(words in json.dumps(request.get("body")) for request in api.requests) for words in warned] == [True, False]
     assert not any("unheard of" in text for texts in api.turns for text in texts)
     assert len(run.named("conversation_started")) == 1
