@@ -12,7 +12,7 @@ import pytest
 
 from ..claude_code import Api, remove_tool_files, scripted_api
 from ..support import eventually_sync, run_supervisor
-from .claude_run import guarding_claude
+from .claude_run import ClaudeRun, guarding_claude
 
 KEEPER = Path(__file__).parent / "agents" / "keeper.py"
 both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
@@ -28,6 +28,13 @@ def api(tmp_path: Path) -> Iterator[Api]:
 def scripted(*steps: dict[str, Any]) -> str:
     """A prompt that the scripted API answers with these steps."""
     return f"FAKE: {json.dumps(list(steps))}"
+
+
+def degrade(run: ClaudeRun, mode: str) -> None:
+    """Ask for a mode, and wait until hooks can read it."""
+    assert run_supervisor("degrade", "claude", mode, cwd=run.folder, env=run.env).returncode == 0
+    (file,) = (run.folder / "home").rglob("claude.mode")
+    eventually_sync(lambda: file.read_text() == f"{mode}\n", 10, what=mode)
 
 
 @both
@@ -61,11 +68,6 @@ def test_read_only_reaches_subagents_and_servers_until_hooks_are_turned_off(buil
     def changed() -> list[bool]:
         return ["2" in json.loads(notebook.read_text())["cells"][0]["source"], called.exists(), touched.exists(), skilled.exists()]
 
-    def degrade(mode: str) -> None:
-        assert run_supervisor("degrade", "claude", mode, cwd=tmp_path, env=run.env).returncode == 0
-        (file,) = (tmp_path / "home").rglob("claude.mode")
-        eventually_sync(lambda: file.read_text() == f"{mode}\n", 10, what=mode)
-
     def tried(times: int) -> None:
         run.say(scripted(*steps))
         # the end of a subagent in the background, as the newest builds have them, is a turn of its own
@@ -75,7 +77,7 @@ def test_read_only_reaches_subagents_and_servers_until_hooks_are_turned_off(buil
     options = ("--permission-mode", "bypassPermissions", "--mcp-config", servers, "--strict-mcp-config")
     with guarding_claude(tmp_path, backend, api, build, *options, env={"IS_SANDBOX": "1"}) as run:
         run.wait_for("monitoring_started")
-        degrade("read_only")
+        degrade(run, "read_only")
         tried(1)
         assert changed() == [False, False, False, False]
         if build == "native":  # which is no question of the build
@@ -85,9 +87,31 @@ def test_read_only_reaches_subagents_and_servers_until_hooks_are_turned_off(buil
             assert run.wait_for("notification_failed", channel="hooks")["data"]["reason"] == told
             (tmp_path / "config" / "settings.json").write_text("{}")
             assert run.wait_for("hooks_changed", 2)["data"]["unheard"] == ""
-        degrade("normal")
+        degrade(run, "normal")
         tried(2)
         eventually_sync(lambda: changed() == [True, True, True, True], 20, what="all of it")
+        run.end_input()
+        run.finish()
+
+
+@both
+def test_read_only_overrules_hooks_that_allow(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """Somebody approves all tools by a hook of their own, which ends before ours or after it."""
+    allowed = json.dumps({"hookSpecificOutput": {"hookEventName": "PreToolUse", "permissionDecision": "allow"}})
+    own = [{"type": "command", "command": f"sleep {seconds}; echo '{allowed}'"} for seconds in (0, 1)]
+    (tmp_path / ".claude").mkdir()
+    (tmp_path / ".claude" / "settings.json").write_text(json.dumps({"hooks": {"PreToolUse": [{"matcher": "*", "hooks": own}]}}))
+    steps = [
+        {"tool": "Write", "input": {"file_path": str(tmp_path / "w"), "content": "x"}},
+        {"tool": "Bash", "input": {"command": "touch b"}},
+    ]
+    with guarding_claude(tmp_path, backend, api, build) as run:
+        run.wait_for("monitoring_started")
+        for number, mode in enumerate(("read_only", "normal"), start=1):
+            degrade(run, mode)
+            run.say(scripted(*steps, {"text": "tried"}))
+            run.wait_results(number)
+            assert [(tmp_path / name).exists() for name in ("w", "b")] == [mode == "normal"] * 2
         run.end_input()
         run.finish()
 

@@ -59,6 +59,9 @@ _WARNING: Final = (
 )
 """Words around the reason, which stands in parentheses."""
 
+_LAST: Final = '[ "$CLAUDE_PID" ] || sleep 0.1; '
+"""2.0.77, which does not tell its hooks its pid, has the words of the hook that ends last, so those that say nothing should have ended."""
+
 _DOUBT: Final = "memory-guardian: the mode of this session cannot be read, so no tool may change anything."
 
 MANAGED_FILES: Final = 100
@@ -213,8 +216,8 @@ def hooks(pipe: str, life: str, mode: str | None = None, *, tools: bool = False)
     for word, matcher in (*((tool, tool) for tool in TOOLS), *(() if tools else ((MCP, "mcp__.*"),))):
         made[USED].append(_group(f"printf '%s\\n' {shlex.quote(f'{begin}{USED} {word}')} {to}", matcher))
     if mode is not None:
-        doubt = f"printf '%s\\n' {shlex.quote(_DOUBT)} >&2; exit 2"
-        allowed = {"normal|warning": "exit 0", "read_only|emergency": _because(mode, _refuse(_READ_ONLY, _denied)), "*": doubt}
+        doubt = f"why=; {_refuse((_DOUBT, ''), _denied, _LAST)}"
+        allowed = {"normal|warning": "exit 0", "read_only|emergency": _because(mode, _refuse(_READ_ONLY, _denied, _LAST)), "*": doubt}
         made[USED].append(_group(_cases(mode, allowed), CHANGING, GUARD_LIMIT))
     return made
 
@@ -242,12 +245,12 @@ def _denied(reason: str) -> dict[str, Any]:
     return {"hookSpecificOutput": {"hookEventName": USED, "permissionDecision": "deny", "permissionDecisionReason": reason}}
 
 
-def _refuse(words: tuple[str, str], answer: Callable[[str], dict[str, Any]]) -> str:
-    """Refuse, and say why.
+def _refuse(words: tuple[str, str], answer: Callable[[str], dict[str, Any]], pause: str = "") -> str:
+    """Refuse by an answer and by the exit code, and say why by both.
 
-    The newest builds, which tell their hooks their pid, show the words of an answer alone; to those of a refusal by exit code they add the
-    hook's source. 2.0.77 forgets the words of an answer when another hook ends later.
+    The builds go by the answer where they understand it, and show its words alone: to those of the exit code they add the hook's source,
+    and 2.0.77 lets any other hook that allows a tool overrule it.
     """
     before, after = json.dumps(answer("\0".join(words))).split("\\u0000")
-    plain, told = (f"printf '%s%s%s\\n' {shlex.quote(one)} \"$why\" {shlex.quote(two)}" for one, two in (words, (before, after)))
-    return f'if [ "$CLAUDE_PID" ]; then {told} && exit 0; else {plain} >&2; fi; exit 2'
+    say, tell = (f"printf '%s%s%s\\n' {shlex.quote(one)} \"$why\" {shlex.quote(two)}" for one, two in ((before, after), words))
+    return f"{pause}{say}; {tell} >&2; exit 2"
