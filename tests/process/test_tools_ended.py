@@ -17,7 +17,10 @@ from supervisor import ChildExited, Handle, ProcessId, RunningCommand, identify,
 from supervisor.host import portable
 from workers.claude.adapter import ClaudeAdapter
 from workers.claude.continuation import Continuation
+from workers.claude.conversation import Conversation
 from workers.claude.hook_pipe import Told
+from workers.claude.leaf_hooks import LeafHooks, Means
+from workers.claude.life_input import LifeInput
 from workers.claude.recognition import recognised
 from workers.claude.settings import PROMPTED, USED
 from workers.claude.turn import Turn
@@ -211,7 +214,8 @@ async def test_turns_and_tools_are_kept_account_of(tmp_path: Path) -> None:
         command = recognised(("claude",), {}, str(tmp_path))
         assert command is not None
         continuation = Continuation(command, {}, str(tmp_path), lambda session: None)
-        adapter = ClaudeAdapter(None, continuation, settings=None, pipe=None, number=7, is_crash_only=True, unheard="a test", parts=parts)
+        hooks = LeafHooks(continuation, Means(tmp_path / "settings", tmp_path / "pipe", 7))
+        adapter = ClaudeAdapter(None, Conversation(continuation), hooks, LifeInput(), is_crash_only=True, parts=parts)
         adapter.generation, run.leaf.adapter = 1, adapter
 
         take(run.ledger, Told(7, 1, PROMPTED))
