@@ -34,7 +34,7 @@ def looked_afresh(ledger: Ledger, leaf: Leaf, now: float) -> decide.Sampled:
             taken = read_once(command, now)
             if taken is not None:
                 total = taken.total_bytes
-                attribution = leaf.parts.look(command, now, sample=taken, before=leaf.sample, exact=True)
+                attribution = leaf.parts.look(command, now, sample=taken, earlier=leaf.sample, exact=True)
     paused = leaf.hold is not None and leaf.hold.is_paused
     emergency = total >= leaf.thresholds.emergency_bytes or leaf.level is MemoryState.EMERGENCY
     available = available_bytes() if emergency else None

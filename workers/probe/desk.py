@@ -134,7 +134,7 @@ class LedgerLife(Entity):
             return None
         at_once = leaf.level is not MemoryState.EMERGENCY and taken.total_bytes >= leaf.thresholds.emergency_bytes
         try:
-            return parts.look(self.command, taken.at, sample=taken, before=leaf.sample, was_normal=leaf.was_normal, at_once=at_once)
+            return parts.look(self.command, taken.at, sample=taken, earlier=leaf.sample, was_normal=leaf.was_normal, at_once=at_once)
         except OSError:
             return None  # no descriptors
 

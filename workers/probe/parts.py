@@ -107,7 +107,7 @@ class LeafParts:
         now: float,
         *,
         sample: MemorySample,
-        before: MemorySample | None = None,
+        earlier: MemorySample | None = None,
         was_normal: bool = False,
         at_once: bool = False,
         exact: bool = False,
@@ -118,7 +118,7 @@ class LeafParts:
             tree: The handle of the present life.
             now: Monotonic seconds.
             sample: What has just been read; its sizes count where the system tells no others.
-            before: The sample before that.
+            earlier: The sample before that.
             was_normal: Whether memory was normal at that time: then growth is measured from there, until it is normal again.
             at_once: Whether a look of a moment ago will not do, because much depends on it.
             exact: The same, and the parts have to hold what the sample says, which was read for this: together what its total is.
@@ -130,13 +130,15 @@ class LeafParts:
             return self.latest
         began = time.perf_counter()
         if was_normal or self._before is None:
-            self._before = {} if before is None else {one.process: one.bytes for one in before.processes}
+            self._before = {} if earlier is None else {one.process: one.bytes for one in earlier.processes}
         found = self._seen(tree)
         if tree.process_id not in found:  # it has just ended
             return Attribution() if exact or self.latest is None else self.latest
         sizes = {one.process: one.bytes for one in sample.processes} if exact else sizes_of(found, sample)
         parts = attribution.parts(found, sizes, self._before)
-        self.account = accounts.looked(self.account, attribution.by_role(parts))
+        # of a life that was sampled before it is known what it held then; else the first look is what there is
+        before = attribution.by_role(parts, grown=False) if self.account.first is None and tree.process_id in self._before else None
+        self.account = accounts.looked(self.account, attribution.by_role(parts), before)
         self._known = found
         self.latest = Attribution(parts, accounts.in_words(self.account))
         self._next = now + SHARE * (time.perf_counter() - began)
