@@ -13,7 +13,7 @@ import anyio
 import attrs
 import pytest
 
-from supervisor import ChildExited, Handle, ProcessId, RunningCommand, identify, is_alive, lineage
+from supervisor import ChildExited, Handle, ProcessId, RunningCommand, identify, is_alive, lineage, walk
 from supervisor.host import portable
 from workers.claude.adapter import ClaudeAdapter
 from workers.claude.continuation import Continuation
@@ -29,10 +29,12 @@ from workers.event import LeafHeld, MemoryLevelChanged, RestartInitiated, Restar
 from workers.ledger import News
 from workers.policy.attribution import Attribution, Kind, Role, Server
 from workers.policy.pressure import MemoryState, Thresholds
+from workers.probe import open_reader
 from workers.probe.parts import LeafParts
 
 from ..support import eventually
 from .guardian_inside import MIB, Inside, inside
+from .probe_support import allocator
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="parts are told apart by sessions, read from /proc")]
 
@@ -150,11 +152,8 @@ async def test_whoever_was_ending_it_is_gone(tmp_path: Path) -> None:
 
 
 async def test_it_can_be_turned_off(tmp_path: Path) -> None:
-    """With ``end_tools = false`` the leaf is restarted, and what grew is in the reason; also where that was quicker than any look."""
-    seldom = attrs.evolve(OFTEN, normal_interval=600.0)
-    async with tooling(tmp_path, 90, end_tools=False, monitoring=seldom) as run:
-        await eventually(lambda: any(tmp_path.glob("holds.*")), 20, what="the tool's memory")
-        run.ledger.look(run.leaf, 0.0)
+    """With ``end_tools = false`` the leaf is restarted, and what grew is in the reason."""
+    async with tooling(tmp_path, 90, end_tools=False) as run:
         initiated = await run.wait(RestartInitiated)
         assert run.of(ToolEnded) == [] and "in tool sh" in initiated.reason and "grew" in initiated.reason
 
@@ -270,6 +269,53 @@ async def test_nothing_is_looked_at_while_memory_is_normal(tmp_path: Path) -> No
         samples = run.leaf.samples
         await eventually(lambda: run.leaf.samples >= samples + 20, 20)
         assert run.leaf.level is MemoryState.NORMAL and run.of(MemoryLevelChanged) == [] and run.of(ChildExited) == []
+
+
+class Family:
+    """A tree that no supervisor started."""
+
+    def __init__(self, root: ProcessId) -> None:
+        self.process_id = root
+
+    def members(self) -> tuple[ProcessId, ...]:
+        """See `Tree`."""
+        return tuple(walk(self.process_id.pid))
+
+
+def test_what_grew_before_the_first_look_is_growth() -> None:
+    """It was quicker than any look, and the sample before it says what there was."""
+    with allocator() as process:
+        root = identify(process.pid)
+        assert root is not None
+        reader, parts = open_reader(root), LeafParts(Known())
+        before = reader.read(0.0)
+        process.tell("session 30")
+        after = reader.read(1.0)
+        reader.close()
+        assert before is not None and after is not None
+        found = parts.look(Family(root), 1.0, sample=after, earlier=before, was_normal=True)
+        assert found.words.startswith("grew 3") and "in tool python" in found.words
+        assert [(part.role.kind, part.grew_bytes >= 30 * MIB) for part in found.parts] == [(Kind.TOOL, True), (Kind.PROGRAM, False)]
+
+
+def test_an_exact_look_is_of_one_reading() -> None:
+    """A look of a moment ago is no answer to it, and its parts hold together what the sample says, whatever has grown since that."""
+    with allocator() as process:
+        root = identify(process.pid)
+        assert root is not None
+        reader, parts = open_reader(root), LeafParts(Known())
+        process.tell("session 30")
+        first = reader.read(0.0)
+        assert first is not None
+        parts.look(Family(root), 0.0, sample=first)
+        process.tell("session 20")
+        second = reader.read(0.0)
+        reader.close()
+        process.tell("touch 10")
+        assert second is not None
+        assert len(parts.look(Family(root), 0.0, sample=second).parts) == 2
+        found = parts.look(Family(root), 0.0, sample=second, exact=True)
+        assert len(found.parts) == 3 and sum(part.held_bytes for part in found.parts) == second.total_bytes
 
 
 def test_where_a_process_comes_from() -> None:
