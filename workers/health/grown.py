@@ -9,8 +9,6 @@ import anyio
 
 from supervisor import CallError, RunningCommand, format_bytes
 
-from ..policy.pressure import MemoryState
-
 if TYPE_CHECKING:
     from ..ledger import Leaf, Ledger
     from ..policy.account import Account
@@ -27,8 +25,7 @@ def looked_at(ledger: Ledger, leaf: Leaf) -> Attribution | None:
     with suppress(CallError, OSError):  # its supervisor is not up, or there are no descriptors
         handle = ledger.above(leaf).handle(leaf.path[-1])
         if isinstance(handle, RunningCommand):
-            normal = leaf.level is MemoryState.NORMAL
-            return leaf.parts.look(handle, anyio.current_time(), sample=leaf.sample, before=leaf.sample, was_normal=normal)
+            return leaf.parts.look(handle, anyio.current_time(), sample=leaf.sample, earlier=leaf.sample, was_normal=leaf.was_normal)
     return None
 
 
