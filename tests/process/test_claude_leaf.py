@@ -430,5 +430,12 @@ def test_how_a_command_is_known(tmp_path: Path) -> None:
     assert program("node", "--max-old-space-size=400", "-r", "x", script, "hi") == ("node", "--max-old-space-size=400", "-r", "x", script)
     assert program(script) == (script,) and program("ai-claude", "x") == ("ai-claude",)
     assert program("npx", "-y", "@anthropic-ai/claude-code@2.0.77", "-p") == ("npx", "-y", "@anthropic-ai/claude-code@2.0.77")
+    for option in (
+        ("-p", "@anthropic-ai/claude-code"),
+        ("-y", "--package", "@anthropic-ai/claude-code"),
+        ("--package=@anthropic-ai/claude-code@2",),
+    ):
+        assert program("npx", *option, "claude", "-p", "hi") == ("npx", *option, "claude")
+        assert program("npx", *option) is None and program("npx", *option, "other", "claude") is None
     for other in (("claude", "mcp", "list"), ("node", "claude.js"), ("vim", "claude"), ("claude-trace",), ("npx", "claude"), ("node",)):
         assert program(*other) is None, other

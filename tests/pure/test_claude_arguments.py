@@ -75,7 +75,19 @@ def test_which_words_are_the_prompt(line: str, prompt: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["mcp list", "--model opus mcp", "-v", "--help", "--bg fix", "update", "--verbose doctor", "--teleport", "--remote fix"]
+    "line",
+    [
+        "mcp list",
+        "--model opus mcp",
+        "-v",
+        "--help",
+        "--bg fix",
+        "update",
+        "--verbose doctor",
+        "--teleport",
+        "--remote fix",
+        "remote-control",
+    ],
 )
 def test_what_is_no_conversation(line: str) -> None:
     """Management, and what is held elsewhere."""

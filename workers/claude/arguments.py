@@ -48,8 +48,9 @@ _VARIADIC: Final = _names(
     --tools"""
 )
 _SUBCOMMANDS: Final = _names(
-    """agents attach auth auto-mode config doctor gateway import install kill logs mcp migrate-installer plugin plugins project purge
-    respawn rm setup-token stop ultrareview update upgrade"""
+    """agents attach auth auto-mode config design-login doctor edit-chrome-settings edit-hook edit-memory-settings edit-permission-rules
+    edit-sandbox-settings edit-skill-overrides gateway import import-conversations install kill logs mcp migrate-installer plugin plugins
+    project purge rc remote remote-control respawn rm sandbox setup-token stop ultrareview update upgrade workspace-trust worktree-hook"""
 )
 _NO_SESSION: Final = (
     *("--help", "--version", "--init-only", "--bg", "--tmux", "--desktop"),
