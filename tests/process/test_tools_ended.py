@@ -328,7 +328,6 @@ def test_where_a_process_comes_from() -> None:
     assert own is not None
     line = lineage(own)
     assert line is not None and (line.parent, line.session) == (os.getppid(), os.getsid(0)) and any("python" in word for word in line.words)
-    assert line.leads_session is (os.getsid(0) == os.getpid())
     assert lineage(ProcessId(own.pid, own.created + 1)) is None and is_alive(own)
     elsewhere = portable.identify(own.pid)
     assert elsewhere is not None and portable.lineage(elsewhere) == attrs.evolve(line, process=elsewhere)
