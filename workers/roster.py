@@ -20,8 +20,9 @@ from .degradation.adapter import FileAdapter, LeafAdapter, mode_file, signal_num
 from .guardian import leaf_of
 from .ledger import Leaf, Ledger
 from .state.files import StateWriteFailed, project_key
+from .state.lock import remove_free
 from .state.protection import ProtectionRecord, ProtectionUnreadable
-from .state.runs import SWEEPING, NameInUse, RunClaim, claim
+from .state.runs import LOCK, SWEEPING, NameInUse, RunClaim, claim
 from .state.sweeping import sweep_abandoned
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Roster:
         self._ledger, self._say, self._directory = ledger, say, directory
         self._one_by_one = anyio.Lock()
         self._looked_through: set[str] = set()
+        self._swept_locks = False
         self.hooks: HookPipe | None = None
         self.relays = relays
         self.swept: list[ProcessId] = []
@@ -166,8 +168,11 @@ class Roster:
                 self._say(f"memory-guardian: {leaf.name}: {error}")
         leaf.adapter = self._mode_of(leaf)
         if may_be_claude(leaf.agent.command):
-            from .claude.equipment import equipped  # here: of other commands there is nothing to know
+            from .claude.equipment import CONVERSATIONS, equipped  # here: of other commands there is nothing to know
 
+            if run.config.persist_state and not self._swept_locks:
+                self._swept_locks = True
+                remove_free(Path(run.state_dir, CONVERSATIONS), LOCK)
             leaf.adapter = equipped(self, ledger, leaf, self._directory) or leaf.adapter
 
     def _mode_of(self, leaf: Leaf) -> LeafAdapter | None:

@@ -22,7 +22,7 @@ from supervisor import Record, UsageError, load_config, raise_all
 
 from .api import MemoryGuardian, ProcessState
 from .config import MemoryGuardianConfig
-from .event import RunFinished
+from .event import RestartFailed, RestartRefused, RunFinished
 from .mpm.importing import judged
 from .mpm.keys import said_by, said_in
 from .mpm.reading import read_yaml
@@ -41,9 +41,9 @@ _alone = threading.Lock()
 class GuardianService:
     """Watches one command, or a process that runs already, from a thread of its own; one such service runs in a process at a time.
 
-    What goes wrong is logged, told by `status` and by False: nothing but a programming error raises. All calls may come from any thread.
-    Those that start or stop something wait for that, and for each other; on an event loop there is `AsyncGuardianService`. A program that
-    ends without stopping it stops it then; of one that is killed nothing is left either.
+    What goes wrong, wrong arguments too, is logged, told by `faults`, by `status` and by False: no call raises. All calls may come from
+    any thread. Those that start or stop something wait for that, and for each other; on an event loop there is `AsyncGuardianService`. A
+    program that ends without stopping it stops it then; of one that is killed nothing is left either.
 
     Args:
         config: As of `initialize`.
@@ -64,6 +64,7 @@ class GuardianService:
         self._asking = threading.Lock()  # the event loop does not end while it is asked
         self._state = ProcessState.NOT_STARTED
         self._is_over = True
+        self._refused = ""
         self._is_shut_down = False
 
     def initialize(self, config: Any = None) -> bool:
@@ -151,11 +152,26 @@ class GuardianService:
             return self.start()
 
     def restart_process(self, reason: str = "manual restart") -> bool:
-        """Restart the watched process as the guardian does it, if restart protection admits that; whether there is a new one."""
+        """Restart the watched process as the guardian does it, if restart protection admits that.
+
+        Args:
+            reason: Why, in words.
+
+        Returns:
+            Whether there is a new one; `faults` says why not.
+        """
         with self._lock:
             if self._portal is None or self._guardian is None or not self.is_running():
-                return False
-            return self._portal.call(self._guardian.initiate_restart, reason)
+                return self._failed("nothing is watched")
+            self._refused = ""
+            try:
+                done = self._portal.call(self._guardian.initiate_restart, reason)
+            except Exception as error:  # told to whoever asked for it: a reason that is none, or a guardian that has just ended
+                return self._failed(str(error))
+            if not done:
+                return self._failed(self._refused or "the restart was not done")
+            self.faults = ()
+            return True
 
     def shutdown(self) -> None:
         """See `stop`."""
@@ -194,6 +210,8 @@ class GuardianService:
     def _observe(self, record: Record) -> None:
         if isinstance(record.event, RunFinished):
             self._is_over = True
+        elif isinstance(record.event, RestartRefused | RestartFailed):
+            self._refused = f"the restart was not done: {record.event.reason}"
 
     def _failed(self, *faults: str) -> bool:
         self.faults = tuple(map(redacted_text, faults))
@@ -254,6 +272,11 @@ class AsyncGuardianService:
         self.service.dispose()
 
     @property
+    def faults(self) -> tuple[str, ...]:
+        """See `GuardianService.faults`."""
+        return self.service.faults
+
+    @property
     def is_initialized(self) -> bool:
         """See `GuardianService.is_initialized`."""
         return self.service.is_initialized
@@ -283,10 +306,14 @@ def _config_of(given: Any) -> MemoryGuardianConfig:
             loaded = load_config(MemoryGuardianConfig, file=str(file))
             raise_all(loaded.faults)
             return loaded.config
-        said = {**read_yaml(str(file)), **said}
+        found = read_yaml(str(file))
+        return judged({**found.said, **said}, found.faults)[1].config
     elif given is not None:
         to_dict: Callable[[], Any] | None = getattr(given, "to_dict", None)
-        content = to_dict() if callable(to_dict) else given
+        try:
+            content = to_dict() if callable(to_dict) else given
+        except Exception as error:  # another program's own class: it is no configuration then
+            raise UsageError([f"to_dict() of the {type(given).__name__} that was given failed: {error!r}"[:300]]) from error
         if not isinstance(content, Mapping):
             raise UsageError([f"expected a configuration, got a {type(given).__name__}"])
         said = said_in(content, "config")

@@ -240,7 +240,7 @@ def test_modes_bind_a_program_that_runs(build: str, backend: str, api: Api, tmp_
         return f"{'long ' * 20_000 if name == 'a' else ''} FAKE: {json.dumps([write, shell, {'text': f'tried {name}'}])}"
 
     def degrade(mode: str) -> None:
-        asked = run_supervisor("degrade", "claude", mode, cwd=tmp_path, env=run.env)
+        asked = run_supervisor("degrade", "claude", mode, "--reason", f'the "disk" is {mode}', cwd=tmp_path, env=run.env)
         assert asked.returncode == 0, asked.stderr
         (file,) = (tmp_path / "home").rglob("claude.mode")
         eventually_sync(lambda: file.read_text() == f"{mode}\n", 10, what=mode)
@@ -255,10 +255,15 @@ def test_modes_bind_a_program_that_runs(build: str, backend: str, api: Api, tmp_
             degrade(mode)
             run.say(trying(name))
             assert run.wait_results(number)[-1] == f"tried {name}"
-            assert ("read-only" in "".join(answers())) is (mode == "read_only")
+            told = "".join(answers())
+            assert ("read-only for now (the 'disk' is read_only): no tool" in told) is (mode == "read_only")
+            assert build == "node" or "printf" not in told  # the words, and not the hook's source
         degrade("emergency")
         run.say("unheard of")
         run.wait_results(4)
+        if build == "native":
+            (refused,) = (line["content"] for line in run.lines if line.get("subtype") == "informational")
+            assert "no new prompts for now (the 'disk' is emergency)" in refused and "printf" not in refused
         degrade("normal")
         run.say("goodbye")
         run.wait_results(5)
@@ -266,5 +271,7 @@ def test_modes_bind_a_program_that_runs(build: str, backend: str, api: Api, tmp_
         run.finish()
 
     assert [name for name in ("a", "a.sh", "b", "b.sh", "c", "c.sh") if (tmp_path / name).exists()] == ["a", "a.sh", "c", "c.sh"]
+    warned = [f"spared for now (the 'disk' is {mode})" for mode in ("read_only", "normal")]
+    assert [any(words in json.dumps(request.get("body")) for request in api.requests) for words in warned] == [True, False]
     assert not any("unheard of" in text for texts in api.turns for text in texts)
     assert len(run.named("conversation_started")) == 1

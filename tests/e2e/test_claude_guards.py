@@ -32,8 +32,14 @@ def scripted(*steps: dict[str, Any]) -> str:
 
 @both
 def test_read_only_reaches_subagents_and_servers_until_hooks_are_turned_off(build: str, backend: str, api: Api, tmp_path: Path) -> None:
-    """Nothing that changes something passes: with bypassed permissions, in a subagent, a notebook or an MCP server. The switch is told."""
-    notebook, called, touched = tmp_path / "n.ipynb", tmp_path / "called", tmp_path / "touched"
+    """Nothing that changes something passes: with bypassed permissions, in a subagent, a notebook, an MCP server, or a skill as it is read.
+
+    The switch is told.
+    """
+    notebook, called, touched, skilled = (tmp_path / name for name in ("n.ipynb", "called", "touched", "skilled"))
+    skill = tmp_path / ".claude" / "skills" / "toucher" / "SKILL.md"
+    skill.parent.mkdir(parents=True)
+    skill.write_text(f"---\nname: toucher\ndescription: d\nallowed-tools: Bash(touch:*)\n---\n!`touch {skilled}`\n")
     cell: dict[str, Any] = {"cell_type": "code", "id": "c1", "source": "1", "metadata": {}, "outputs": [], "execution_count": None}
     notebook.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
     servers = json.dumps({"mcpServers": {"keeper": {"command": sys.executable, "args": ["-S", str(KEEPER), str(called)]}}})
@@ -44,6 +50,7 @@ def test_read_only_reaches_subagents_and_servers_until_hooks_are_turned_off(buil
         {"tool": "Read", "input": {"file_path": str(notebook)}},
         {"tool": "NotebookEdit", "input": {"notebook_path": str(notebook), "cell_id": "c1", "new_source": "2", "edit_mode": "replace"}},
         {"tool": "mcp__keeper__keep", "input": {"mib": 0}},
+        {"tool": "Skill", "input": {"skill": "toucher"}},
         {
             "tool": "Agent" if build == "native" else "Task",
             "input": {"description": "d", "prompt": inner, "subagent_type": "general-purpose"},
@@ -52,7 +59,7 @@ def test_read_only_reaches_subagents_and_servers_until_hooks_are_turned_off(buil
     ]
 
     def changed() -> list[bool]:
-        return ["2" in json.loads(notebook.read_text())["cells"][0]["source"], called.exists(), touched.exists()]
+        return ["2" in json.loads(notebook.read_text())["cells"][0]["source"], called.exists(), touched.exists(), skilled.exists()]
 
     def degrade(mode: str) -> None:
         assert run_supervisor("degrade", "claude", mode, cwd=tmp_path, env=run.env).returncode == 0
@@ -70,16 +77,17 @@ def test_read_only_reaches_subagents_and_servers_until_hooks_are_turned_off(buil
         run.wait_for("monitoring_started")
         degrade("read_only")
         tried(1)
-        assert changed() == [False, False, False]
+        assert changed() == [False, False, False, False]
         if build == "native":  # which is no question of the build
             (tmp_path / "config" / "settings.json").write_text('{"disableAllHooks": true}')
             told = run.wait_for("hooks_changed")["data"]["unheard"]
             assert "settings.json says disableAllHooks" in told
+            assert run.wait_for("notification_failed", channel="hooks")["data"]["reason"] == told
             (tmp_path / "config" / "settings.json").write_text("{}")
             assert run.wait_for("hooks_changed", 2)["data"]["unheard"] == ""
         degrade("normal")
         tried(2)
-        eventually_sync(lambda: changed() == [True, True, True], 20, what="all of it")
+        eventually_sync(lambda: changed() == [True, True, True, True], 20, what="all of it")
         run.end_input()
         run.finish()
 

@@ -56,6 +56,31 @@ def test_what_it_cannot_bear_is_taken_out(api: Api, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
+def test_what_was_torn_off_is_put_back(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """The end of a transcript is gone, in the middle of a record: the next life has heard all that was captured."""
+    with guarding_claude(tmp_path, backend, api, build) as run:
+        for number, text in enumerate(("my number is 41", "and my letter is x"), start=1):
+            run.say(text)
+            run.wait_results(number)
+        run.wait_idle(True)
+        assert run_supervisor("capture", "claude", cwd=tmp_path, env=run.env).returncode == 0
+        pid = stop_short(run)
+        (transcript,) = (path for path in transcripts(tmp_path) if b"my letter is x" in path.read_bytes())
+        whole = transcript.read_bytes()
+        os.truncate(transcript, whole.index(b"my letter is x") + 5)
+        os.kill(pid, signal.SIGKILL)
+        run.wait_for("conversation_started", 2)
+        run.say("who are you")
+        run.wait_results(3)
+        run.end_input()
+        run.finish()
+
+    repaired = run.wait_for("transcript_repaired")["data"]
+    assert (repaired["trouble"], repaired["how"]) == ("torn", "restored") and transcript.read_bytes().startswith(whole)
+    assert ["my number is 41", "and my letter is x", "who are you"] in api.turns and not run.named("conversation_lost")
+
+
+@pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
 def test_what_is_lost_begins_anew_with_what_is_known(build: str, backend: str, api: Api, tmp_path: Path) -> None:
     """Neither transcript nor journal can be read: the model is told what the last state knew, also in lives to come, and the user so."""
     with guarding_claude(tmp_path, backend, api, build) as run:

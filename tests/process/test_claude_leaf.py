@@ -330,41 +330,104 @@ def test_what_no_hook_of_ours_says(line: bytes) -> None:
     assert heard(line) is None
 
 
+def answered(settings: dict[str, Any], event: str, number: int, build: str = "native") -> subprocess.CompletedProcess[str]:
+    """What a hook of ours answers to a build."""
+    command = settings["hooks"][event][number]["hooks"][0]["command"]
+    environ = {**os.environ, "CLAUDE_PID": "1" if build == "native" else ""}
+    return subprocess.run(["sh", "-c", command], input="{}", capture_output=True, text=True, timeout=10, env=environ)
+
+
+def refusal(settings: dict[str, Any], event: str, number: int) -> str:
+    """Why a hook of ours refuses, which it says to each build in the way that this one passes on."""
+    newest, old = (answered(settings, event, number, build) for build in ("native", "node"))
+    assert (newest.returncode, newest.stderr, old.returncode, old.stdout) == (0, "", 2, "")
+    said = json.loads(newest.stdout)
+    if event == USED:
+        assert said["hookSpecificOutput"]["hookEventName"] == USED and said["hookSpecificOutput"]["permissionDecision"] == "deny"
+        why = said["hookSpecificOutput"]["permissionDecisionReason"]
+    else:
+        assert said["decision"] == "block"
+        why = said["reason"]
+    assert old.stderr == f"{why}\n"
+    return str(why)
+
+
 @pytest.mark.parametrize(
     ("mode", "tool", "prompt"),
     [
-        ("normal\n", 0, ""),
-        ("warning\n", 0, "high"),
-        ("read_only\n", 2, "high"),
-        ("emergency\n", 2, None),
-        ("else\n", 2, ""),
-        ("", 2, ""),
-        (None, 2, ""),
+        ("normal\n", "", ""),
+        ("warning\n", "", "spared"),
+        ("read_only\n", "deny", "spared"),
+        ("emergency\n", "deny", None),
+        ("else\n", None, ""),
+        ("", None, ""),
+        (None, None, ""),
     ],
 )
-def test_modes_are_enforced(pipe: HookPipe, tmp_path: Path, mode: str | None, tool: int, prompt: str | None) -> None:
+def test_modes_are_enforced(pipe: HookPipe, tmp_path: Path, mode: str | None, tool: str | None, prompt: str | None) -> None:
     """By hooks that read the mode each time; on any doubt no tool changes anything, and in no doubt a prompt is refused."""
     file = tmp_path / "it's the mode"
     if mode is not None:
         file.write_text(mode)
     settings = with_hooks((), "/", str(pipe.path), "1 1", str(file))
 
-    def run(group: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["sh", "-c", group["hooks"][0]["command"]], input="{}", capture_output=True, text=True, timeout=10)
-
     guard = settings["hooks"][USED][-1]
     # as the program looks: anywhere in the name
-    assert all(re.search(guard["matcher"], tool) for tool in ("Bash", "NotebookEdit", "Monitor", "mcp__x__y"))
-    assert not any(re.search(guard["matcher"], tool) for tool in ("Read", "TodoWrite", "BashOutput", "Agent"))
-    used = run(guard)
-    assert (used.returncode, used.stdout, bool(used.stderr)) == (tool, "", tool == 2)
-    asked = run(settings["hooks"][PROMPTED][0])
+    assert all(re.search(guard["matcher"], tool) for tool in ("Bash", "NotebookEdit", "Monitor", "mcp__x__y", "Skill", "CronCreate"))
+    assert not any(re.search(guard["matcher"], tool) for tool in ("Read", "TodoWrite", "BashOutput", "Agent", "CronList"))
+    used = answered(settings, USED, -1)
+    if tool is None:
+        assert (used.returncode, used.stdout) == (2, "") and "cannot be read" in used.stderr
+    elif tool:
+        assert refusal(settings, USED, -1).startswith("memory-guardian: this session is read-only for now: no tool")
+    else:
+        assert (used.returncode, used.stdout, used.stderr) == (0, "", "")
+    asked = answered(settings, PROMPTED, 0)
     told = [said.event for said in pipe.take()]
     if prompt is None:
-        assert asked.returncode == 2 and "no new prompts" in asked.stderr and told == []
+        assert told == [] and "no new prompts" in refusal(settings, PROMPTED, 0)
     else:
         assert (asked.returncode, asked.stderr, told) == (0, "", [PROMPTED])
         assert prompt in asked.stdout and bool(asked.stdout) is bool(prompt)
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        (b"a restart was refused: 3 of 3 used", " (a restart was refused: 3 of 3 used)"),
+        ("Gr\u00f6\u00dfe $(touch x) `touch x` %s 'x' \u2014".encode(), " (Gr\u00f6\u00dfe $(touch x) `touch x` %s 'x' \u2014)"),
+        (b'say "it"', ""),
+        (b"a\\b", ""),
+        (b"a\tb", ""),
+        (b"a\x01b", ""),
+        (b"", ""),
+        (b"x" * 5000, f" ({'x' * 5000})"),
+    ],
+)
+def test_a_refusal_says_why(why: bytes, told: str, tmp_path: Path) -> None:
+    """In the words of whoever asked for the mode; what would be no JSON is left out, for the tool would run."""
+    file = tmp_path / "mode"
+    (tmp_path / "mode.why").write_bytes(why + b"\n")
+    settings = with_hooks((), "/", "/pipe", "1 1", str(file))
+    file.write_text("read_only\n")
+    assert refusal(settings, USED, -1).startswith(f"memory-guardian: this session is read-only for now{told}: no tool may")
+    assert f"spared for now{told}, and may" in answered(settings, PROMPTED, 0).stdout
+    file.write_text("emergency\n")
+    assert f"no new prompts for now{told}. Nothing" in refusal(settings, PROMPTED, 0)
+    assert not Path("x").exists()
+
+
+def test_a_refusal_that_cannot_be_said_is_one(tmp_path: Path) -> None:
+    """Its output goes nowhere: the tool does not run, and the prompt is not taken, by the exit code."""
+    (tmp_path / "mode").write_text("emergency\n")
+    settings = with_hooks((), "/", "/pipe", "1 1", str(tmp_path / "mode"))
+    for event, number in ((USED, -1), (PROMPTED, 0)):
+        command = settings["hooks"][event][number]["hooks"][0]["command"]
+        for pid in ("1", ""):
+            environ, nothing = {**os.environ, "CLAUDE_PID": pid}, subprocess.DEVNULL
+            with open("/dev/full", "w") as full:
+                done = subprocess.run(["sh", "-c", command], stdin=nothing, stdout=full, stderr=full, timeout=10, env=environ, check=False)
+            assert done.returncode == 2
 
 
 def test_hooks_that_are_turned_off_are_seen(stage: Stage) -> None:

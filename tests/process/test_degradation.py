@@ -28,7 +28,8 @@ from workers.config import (
     RestartPolicy,
 )
 from workers.control import GuardianControl
-from workers.degradation.adapter import AdapterFailed, Made
+from workers.degradation import adapter as adapters
+from workers.degradation.adapter import AdapterFailed, FileAdapter, Made
 from workers.degradation.causes import requests
 from workers.event import (
     CaptureFailed,
@@ -49,6 +50,7 @@ from workers.policy.host import HostLimits, HostSeen
 from workers.policy.ladder import Cause, DegradationMode
 from workers.policy.pressure import MemoryState, Thresholds
 from workers.policy.verdict import HealthLimits
+from workers.state.files import StateWriteFailed, write_atomic
 
 from ..support import eventually
 
@@ -159,6 +161,32 @@ async def test_the_leaf_hears_of_each_mode(tmp_path: Path) -> None:
         (NORMAL, "the host is healthy again"),
     ]
     assert [event.reason for event in run.of(DegradationChanged)] == [reason for _, reason in run.hearer.heard]
+
+
+async def test_the_reason_is_beside_the_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a line that a shell can put into any text, without secrets; one that cannot be written leaves the mode alone."""
+    mode, why = tmp_path / "claude.mode", tmp_path / "claude.mode.why"
+    adapter = FileAdapter(mode, lambda: None)
+    assert (mode.read_text(), why.read_text()) == ("normal\n", "\n")
+    secret = "ghp_" + "A1b2C3d4" * 4 + "E5f6"
+    await adapter.degrade(READ_ONLY, f'the "disk"\n\tis f\\ull\x00 {secret} \ud800 \u00fc')
+    assert (mode.read_text(), secret in why.read_text()) == ("read_only\n", False)
+    assert why.read_text().startswith("the 'disk' is f/ull ") and why.read_text().endswith(" \u00fc\n") and why.stat().st_mode & 0o77 == 0
+    await adapter.degrade(EMERGENCY, "x" * 1000)
+    assert len(why.read_text()) == 301 and why.read_text().endswith("...\n")
+
+    def full(path: Path, *words: Any, **more: Any) -> None:
+        if path == why:
+            raise StateWriteFailed(path, OSError(28, "no space"))
+        write_atomic(path, *words, **more)
+
+    monkeypatch.setattr(adapters, "write_atomic", full)
+    await adapter.degrade(READ_ONLY, "another")
+    assert mode.read_text() == "read_only\n" and not why.exists()
+    monkeypatch.undo()
+    await adapter.degrade(NORMAL, "over")
+    adapter.close()
+    assert not mode.exists() and not why.exists()
 
 
 async def test_a_rung_is_held_for_its_cooldown(tmp_path: Path) -> None:

@@ -94,9 +94,11 @@ async def monitoring(monitor: Monitor) -> AsyncIterator[Monitor]:
         tasks.cancel_scope.cancel()
 
 
-def channel(port: int, emitted: list[Event] | None = None, *, known: bool = True) -> MonitorChannel:
+def channel(
+    port: int, emitted: list[Event] | None = None, *, known: bool = True, is_taken: Callable[[int], bool] = is_listened_to
+) -> MonitorChannel:
     place, kept = MonitorPlace(port=port, is_configured=known), list[Event]() if emitted is None else emitted
-    return MonitorChannel(place, kept.append, lambda path: ("session", "/project"))
+    return MonitorChannel(place, kept.append, lambda path: ("session", "/project"), is_taken)
 
 
 def free_port() -> int:
@@ -284,6 +286,74 @@ async def test_one_that_was_found_is_asked_who_it_is(who: bytes, count: int) -> 
     assert (len(monitor.bodies), emitted, told.said) == (count, [], "")
 
 
+def record_at(seconds: float, seq: int) -> Record:
+    return attrs.evolve(record(seq), monotonic=seconds)
+
+
+async def test_one_that_is_started_later_is_found() -> None:
+    """It is looked for when there is something to tell, once in a minute at most; what was before it is not lost."""
+    looks: list[int] = []
+
+    def is_taken(port: int) -> bool:
+        looks.append(port)
+        return monitor is not None
+
+    monitor, port, emitted = None, free_port(), list[Event]()
+    told = channel(port, emitted, known=False, is_taken=is_taken)
+    async with serving([told], never):
+        for seconds in (100.0, 100.1, 130.0, 159.9):
+            told.offer(record_at(seconds, int(seconds)))
+        assert looks == [port] and told.is_idle
+        async with monitoring(Monitor(port=port)) as monitor:
+            told.offer(record_at(159.95, 2))
+            assert looks == [port]
+            told.offer(record_at(160.0, 3))
+            told.offer(record_at(160.1, 4))
+            assert looks == [port, port]
+            await eventually(lambda: len(monitor.bodies) == 2)
+            assert monitor.seqs == [3, 4] and monitor.asked[0] == "GET /health HTTP/1.1"
+    assert (emitted, told.said) == ([], "")
+
+
+@pytest.mark.parametrize("who", [b'{"service": "something else"}', None])
+async def test_somebody_else_on_the_port_is_asked_less_and_less(who: bytes | None) -> None:
+    """After 2, 4, 8 minutes and so on, at most an hour; whether it speaks HTTP or not, it is told nothing, and is no failure."""
+    asked: list[int] = []
+
+    async def speak(stream: anyio.abc.SocketStream) -> None:
+        asked.append(int(now))
+        async with stream:
+            await stream.receive()
+            await stream.send(b"SSH-2.0-OpenSSH_9.2\r\n" if who is None else b"HTTP/1.1 200 OK\r\n\r\n" + who)
+
+    emitted, now = list[Event](), 0.0
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, speak)
+        told = channel(listener.extra(anyio.abc.SocketAttribute.local_port), emitted, known=False)
+        async with serving([told], never):
+            for minute in range(300):
+                now = minute * 60.0
+                told.offer(record_at(now, minute))
+                await eventually(lambda: told.is_idle)
+        tasks.cancel_scope.cancel()
+    assert [minute // 60 for minute in asked] == [0, 2, 6, 14, 30, 62, 122, 182, 242]
+    assert (emitted, told.said) == ([], "")
+
+
+async def test_one_that_was_found_and_goes_is_a_failure() -> None:
+    """From then on it is one like any other: told again when it comes back."""
+    emitted: list[Event] = []
+    async with monitoring(Monitor()) as monitor:
+        told = channel(monitor.port, emitted, known=False)
+        async with serving([told], never):
+            told.offer(record_at(0.0, 1))
+            await eventually(lambda: monitor.bodies)
+            monitor.answer = broken
+            told.offer(record_at(1.0, 2))
+            await eventually(lambda: emitted)
+    assert isinstance(emitted[0], NotificationFailed) and told.lost == 1
+
+
 IDLE = """
 import sys, runpy
 sys.argv = ["supervisor", "--backend", "asyncio", "--", "true"]
@@ -296,12 +366,14 @@ print(sorted(name for name in sys.modules if name.startswith(("workers.mpm", "wo
 
 
 def test_where_no_monitor_is_nothing_of_it_is_imported() -> None:
-    """A run without one costs a look at a port."""
+    """A run without one costs a look at a port now and then, and not what speaks to it."""
     if is_listened_to(PORT):
         pytest.skip("there is a monitor")
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", IDLE], env=environ, capture_output=True, text=True, timeout=50)
-    assert done.stdout.splitlines() == ["['workers.notification', 'workers.notification.place']"], done.stderr
+    assert done.stdout.splitlines() == [
+        "['workers.notification', 'workers.notification.channel', 'workers.notification.monitor', 'workers.notification.place']"
+    ], done.stderr
 
 
 # ---------------------------------------------------------------- where it is

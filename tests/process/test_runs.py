@@ -10,7 +10,9 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +20,7 @@ from supervisor import is_alive
 from tests.support import ROOT, eventually_sync
 from workers.state import lock as locking
 from workers.state.files import StateWriteFailed
-from workers.state.lock import try_lock
+from workers.state.lock import remove_free, try_lock
 from workers.state.runs import NameInUse, RunRecord, boot_id, claim, pid_namespace, read_record, runs_directory
 
 from .runs_support import BROKEN, HOLDER, KILLS, NOBODY, Holder, abandon, holding, known, put_down, record_of
@@ -196,6 +198,119 @@ def test_a_lock_file_that_was_removed_meanwhile_is_not_the_lock(tmp_path: Path, 
         if lock is not None:
             lock.release()
     assert not path.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there nothing is removed")
+def test_files_of_locks_that_nobody_holds_are_removed(tmp_path: Path) -> None:
+    """A killed holder leaves its own; one that is held stays, and so does what is no lock; no more than was asked for."""
+    for name in ("a.lock", "b.lock", "c.lock", "notes", "d.lock.txt"):
+        (tmp_path / name).touch()
+    held = try_lock(tmp_path / "held.lock")
+    assert held is not None
+    assert (remove_free(tmp_path, ".lock", 2), remove_free(tmp_path, ".lock"), remove_free(tmp_path, ".lock")) == (2, 1, 0)
+    assert sorted(os.listdir(tmp_path)) == ["d.lock.txt", "held.lock", "notes"]
+    assert try_lock(tmp_path / "held.lock") is None
+    held.release()
+    assert remove_free(tmp_path / "none", ".lock") == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there nothing is removed")
+def test_a_lock_that_is_looked_at_is_not_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes it at that very moment gets it, whether the sweep then removes its file or leaves it; one that never ends is in use."""
+    import fcntl
+
+    path = tmp_path / "x.lock"
+    waits: list[float] = []
+
+    def end(removes: bool) -> None:
+        if removes:
+            os.unlink(path)
+        os.close(looking)
+
+    for removes in (True, False):
+        looking = os.open(path, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr(locking, "time", SimpleNamespace(sleep=lambda seconds, removes=removes: end(removes)))
+        taken = try_lock(path)
+        assert taken is not None and try_lock(path) is None
+        taken.release()
+    looking = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(locking, "time", SimpleNamespace(sleep=waits.append))
+    assert try_lock(path) is None and len(waits) == locking.LOOKS
+    os.close(looking)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there nothing is removed")
+def test_a_lock_that_took_the_place_of_a_free_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at a name and the look at its lock others may come and go; of two sweeps at once the second does nothing."""
+    import fcntl
+
+    path, real = tmp_path / "x.lock", fcntl.flock
+    path.touch()
+    later: list[locking.Lock | None] = []
+
+    def late(fd: int, how: int) -> None:
+        if how & fcntl.LOCK_SH and not later:
+            os.unlink(path)
+            later.append(try_lock(path))
+            assert remove_free(tmp_path, ".lock") == 0
+        real(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert remove_free(tmp_path, ".lock") == 0
+    assert later[0] is not None and path.exists() and try_lock(path) is None
+    later[0].release()
+    path.touch()
+    with open(tmp_path / "sweeping", "w") as other:
+        real(other, fcntl.LOCK_EX)
+        assert remove_free(tmp_path, ".lock") == 0
+    assert remove_free(tmp_path, ".lock") == 1
+
+
+TAKERS = """
+import os, sys; sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from workers.state.lock import remove_free, try_lock, remove_free
+place, role = Path(sys.argv[2]), sys.argv[3]
+took = 0
+for number in range(400):
+    if role == "sweep":
+        took += remove_free(place, ".lock")
+        continue
+    lock = try_lock(place / "x.lock")
+    if lock is None:
+        continue
+    took += 1
+    os.close(os.open(place / "inside", os.O_CREAT | os.O_EXCL))  # fails where two are in
+    os.unlink(place / "inside")
+    if number % 2:
+        lock.release()
+    else:
+        os.close(lock._fd)  # as if it were killed: the file stays
+print(took)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there nothing is removed")
+def test_nobody_is_in_twice_while_others_sweep(tmp_path: Path) -> None:
+    """Takers, holders that vanish, and sweeps, all at once."""
+    with ExitStack() as stack:
+        words = [sys.executable, "-c", TAKERS, str(ROOT), str(tmp_path)]
+        roles = ("take", "take", "sweep", "sweep")
+        all_ = [stack.enter_context(subprocess.Popen([*words, role], stdout=subprocess.PIPE, text=True)) for role in roles]
+        counts = [int(one.communicate(timeout=50)[0]) for one in all_]
+        assert [one.returncode for one in all_] == [0, 0, 0, 0] and all(counts[:2])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there nothing is removed")
+def test_one_taker_is_never_kept_out_by_a_sweep(tmp_path: Path) -> None:
+    """It gets the lock each time."""
+    with ExitStack() as stack:
+        words = [sys.executable, "-c", TAKERS, str(ROOT), str(tmp_path)]
+        roles = ("take", "sweep", "sweep")
+        one, *_ = [stack.enter_context(subprocess.Popen([*words, role], stdout=subprocess.PIPE, text=True)) for role in roles]
+        assert int(one.communicate(timeout=50)[0]) == 400
 
 
 def test_a_name_that_is_being_swept_is_waited_for(tmp_path: Path) -> None:

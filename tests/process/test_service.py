@@ -107,8 +107,8 @@ def test_start_status_stop(service: GuardianService) -> None:
 
 def test_restarts(service: GuardianService) -> None:
     """Of the process by the guardian, and of the service as a whole."""
-    assert not service.restart_process("nothing runs")
-    assert service.start() and service.start()
+    assert not service.restart_process("nothing runs") and service.faults == ("nothing is watched",)
+    assert service.start() and service.start() and not service.faults
     first = service.status()["process"]["pid"]
     assert service.restart_process("new tools")
     second = service.status()["process"]["pid"]
@@ -120,13 +120,28 @@ def test_restarts(service: GuardianService) -> None:
     assert third not in (first, second) and not runs(second)
 
 
+def test_wrong_arguments_are_no_exception(service: GuardianService) -> None:
+    """They are False, with the reason, and what runs goes on; so is a restart that protection refuses."""
+    assert service.initialize({**theirs(Path()), "restart_policy": {"max_attempts": 1, "initial_cooldown": 0}})
+    for wrong in ("x", -1, True, 1.5):
+        assert not service.start(cast("Any", wrong)) and "expected the id of a process" in service.faults[0]
+    assert service.start()
+    pid = service.status()["process"]["pid"]
+    for reason in (5, "", None):
+        assert not service.restart_process(cast("Any", reason)) and "expected a text that says why" in service.faults[0]
+        assert service.status()["process"]["pid"] == pid and service.status()["faults"] == list(service.faults)
+    assert service.restart_process("the only one") and not service.faults
+    assert not service.restart_process("one too many") and service.faults[0].startswith("the restart was not done: ")
+    assert len(service.faults[0]) > 30 and service.is_running()
+
+
 def test_a_process_that_runs_already(service: GuardianService) -> None:
     """It is watched, and is still there when the service has stopped."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
         try:
             assert service.start(process.pid)
             assert service.status()["process"]["pid"] == process.pid
-            assert not service.restart_process("not ours")
+            assert not service.restart_process("not ours") and "not_owned" in service.faults[0]
             service.stop()
             assert process.poll() is None
         finally:
@@ -155,6 +170,13 @@ def test_only_one_at_a_time(tmp_path: Path, service: GuardianService) -> None:
     other.stop()
 
 
+class Broken:
+    """A configuration class that fails."""
+
+    def to_dict(self) -> dict[str, Any]:
+        raise KeyError("thresholds")
+
+
 @pytest.mark.parametrize(
     ("config", "fault"),
     [
@@ -162,6 +184,7 @@ def test_only_one_at_a_time(tmp_path: Path, service: GuardianService) -> None:
         ({"thresholds": {"warning": 500, "critical": 400}}, "config: thresholds.warning: warning (500 MiB) must be below"),
         ({"process": {"command": 5}}, "config: process.command: expected a list of strings"),
         (["a"], "expected a configuration, got a list"),
+        (Broken(), "to_dict() of the Broken that was given failed: KeyError('thresholds')"),
         ("/no/such.yaml", "/no/such.yaml: the configuration file cannot be read"),
         ("/no/such.toml", "/no/such.toml: the configuration file cannot be read"),
     ],
@@ -256,7 +279,8 @@ async def test_beside_an_event_loop(tmp_path: Path, anyio_backend_name: str) -> 
         assert await service.initialize() and await service.start() and service.is_running()
         pid = (await service.status())["process"]["pid"]
         assert await service.restart_process("as asked")
-        assert await service.restart()
+        assert not await service.restart_process("") and "expected a text" in service.faults[0]
+        assert await service.restart() and service.faults == ()
         await service.shutdown()
         tasks.cancel_scope.cancel()
     assert turns > 5 and service.is_shutdown and not runs(pid)

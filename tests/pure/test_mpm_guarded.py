@@ -78,6 +78,15 @@ def test_the_prompt_of_a_file(tmp_path: Path) -> None:
     assert agent.command.argv == ("claude", str(tmp_path))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_a_prompt_from_a_pipe_is_refused(tmp_path: Path) -> None:
+    """Neither is it waited for, nor is its name taken for the prompt; what reads standard input is named."""
+    os.mkfifo(tmp_path / "pipe")
+    for name in (str(tmp_path / "pipe"), os.devnull):
+        with pytest.raises(UsageError, match="--non-interactive"):
+            made("-i", name)
+
+
 def test_options_with_values(tmp_path: Path) -> None:
     """Each is a key of ours; what is not given is as by default here."""
     assert set(VALUES) <= set(parser().option_strings)
@@ -141,6 +150,14 @@ def test_faults(tmp_path: Path) -> None:
     assert f"{file}:2: monitoring.check_interval" in told
     assert {"--memory-threshold", "--max-restarts", "--websocket-port"} <= set(told)
     assert any(one.startswith("--input: is too long") for one in told) and any("MEMORY_GUARDIAN_NOTHING" in one for one in told)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "80/x", "8765@elsewhere", "x", ""])
+def test_ports_that_are_none(port: str) -> None:
+    """The option is named, and what it expects; nothing of it becomes a part of a URL."""
+    with pytest.raises(UsageError) as error:
+        made(f"--websocket-port={port}")
+    assert [str(fault) for fault in error.value.faults] == [f"--websocket-port: expected a port from 1 to 65535, got {port!r}"]
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\0b"])

@@ -216,8 +216,10 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
         ("process_env: {A: 1}\n", "{}:1: process_env: expected a string without NUL characters for 'A', got 1"),
         ("[1, 2]\n", "{}:1: expected keys and sections"),
         ("a: {\nb: [\n", "{}:3: malformed YAML"),
-        ("a: !!python/object:os.system {}\n", "{}:1: malformed YAML"),
-        ("? [1]\n: 2\na: 0000-99-99\n", "{}: malformed YAML"),
+        ("a: !!python/object:os.system {}\n", "{}:1: a: malformed YAML"),
+        ("? [1]\n: 2\na: 0000-99-99\n", "{}:3: a: malformed YAML"),
+        ("thresholds:\n  <<: 5\n", "{}:2: thresholds: malformed YAML: expected a mapping"),
+        ("enabled: true\nx: &a [*a]\n", "{}:2: x: malformed YAML: found unconstructable recursive node"),
     ],
 )
 def test_faults_name_the_line(tmp_path: Path, text: str, fault: str) -> None:
@@ -238,15 +240,41 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     assert len(error.value.faults) == 3
 
 
+def test_a_fault_of_structure_hides_no_other(tmp_path: Path) -> None:
+    """Sections that are none, values that no YAML is, wrong values and variables: all that can be found, each with its line."""
+    file = tmp_path / "memory_guardian.yaml"
+    file.write_text(
+        "restart_policy: 5\nthresholds:\n  warning: lots\n  <<: 7\nmonitoring: [a]\nwhen: 0000-99-99\n"
+        "process_env: !!python/object:os.system {}\nworking_directory: !nothing x\nenabled: perhaps\n"
+    )
+    with pytest.raises(UsageError) as error:
+        imported(str(file), {"CLAUDE_MPM_RESTART_COOLDOWN": "soon"})
+    told = [str(fault).removeprefix(f"{file}:") for fault in error.value.faults]
+    assert [one.partition(": ")[0] for one in told] == ["1", "4", "5", "6", "7", "8", "9", "3", "CLAUDE_MPM_RESTART_COOLDOWN"], told
+    file.write_text("thresholds: {warning: [\n")
+    with pytest.raises(UsageError) as error:
+        imported(str(file), {"CLAUDE_MPM_RESTART_COOLDOWN": "soon"})
+    assert len(error.value.faults) == 2  # nothing can be said of what follows in the file
+
+
+def test_levels_are_judged_beside_other_faults(tmp_path: Path) -> None:
+    """They contradict each other, whatever else is wrong."""
+    file = tmp_path / "memory_guardian.yaml"
+    file.write_text("thresholds: {warning: 500, critical: 400}\nmonitoring: {check_interval: -1}\n")
+    with pytest.raises(UsageError) as error:
+        imported(str(file), {})
+    assert len(error.value.faults) == 2 and "must be below" in str(error.value)
+
+
 @pytest.mark.parametrize(("raw", "said"), [(b"\xff", "no UTF-8 text"), (b"a: " + b"x" * (1 << 20), "larger than 1 MiB")])
 def test_files_that_are_none(tmp_path: Path, raw: bytes, said: str) -> None:
     """They are faults, as a file that is not there."""
     (tmp_path / "f.yaml").write_bytes(raw)
-    with pytest.raises(UsageError, match=said):
-        read_yaml(str(tmp_path / "f.yaml"))
+    (fault,) = read_yaml(str(tmp_path / "f.yaml")).faults
+    assert said in fault.message
     for missing in (str(tmp_path / "none.yaml"), str(tmp_path), "a\0b"):
-        with pytest.raises(UsageError, match="cannot be read"):
-            read_yaml(missing)
+        (fault,) = read_yaml(missing).faults
+        assert "cannot be read" in fault.message
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

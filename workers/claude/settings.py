@@ -7,9 +7,11 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from ..degradation.adapter import WHY
 
 PROMPTED: Final = "UserPromptSubmit"
 STOPPED: Final = "Stop"
@@ -18,10 +20,14 @@ STARTED: Final = "SessionStart"
 BACKGROUND: Final = "StopWithTasks"
 """What our hook says when a turn has ended and tasks in the background go on."""
 
-_CHANGE: Final = "Write|Edit|MultiEdit|NotebookEdit|Bash|PowerShell|Monitor|REPL|Eval|JavaScript|Tmux|EnterWorktree|ExitWorktree|mcp__.*"
+_CHANGE: Final = (
+    "Write|Edit|MultiEdit|NotebookEdit|Bash|PowerShell|Monitor|REPL|Eval|JavaScript|Tmux|EnterWorktree|ExitWorktree|"
+    "Skill|SlashCommand|CronCreate|CronDelete|mcp__.*"
+)
 CHANGING: Final = f"^(?:{_CHANGE})$"
 """The tools that can change something, for a search: without its ends it would find TodoWrite, too. What a subagent uses is looked at like
-that as well; those that only read, and those that only start subagents, are not among them."""
+that as well; those that only read, and those that only start subagents, are not among them. A skill can have lines for a shell in it
+that run as it is read, without a hook; a schedule is a file of the project."""
 
 MCP: Final = "mcp"
 """What our hook calls a tool of any MCP server."""
@@ -38,20 +44,22 @@ TOLD: Final = frozenset((*TOOLS, MCP))
 _RARE: Final = f"^(?!({'|'.join(TOOLS)})$).*$"
 _OTHERS: Final = f"^(?!({'|'.join(TOOLS)})$|mcp__).*$"
 
-_WHY: Final = "because its memory is high and it could not be restarted"
+_MORE: Final = "In a shell, memory-guardian status says more."
 _READ_ONLY: Final = (
-    f"memory-guardian: this session is read-only for now, {_WHY}: no tool may change anything. Go on with what only reads, or say what is "
-    "left to do; it is lifted by itself. In a shell, memory-guardian status says more."
+    "memory-guardian: this session is read-only for now",
+    f": no tool may change anything. Go on with what only reads, or say what is left to do; it is lifted when that is over. {_MORE}",
 )
 _EMERGENCY: Final = (
-    f"memory-guardian: this session takes no new prompts for now, {_WHY}. Nothing is lost: the conversation is kept, and goes on when this "
-    "is lifted, or with claude --resume. In a shell, memory-guardian status says more."
+    "memory-guardian: this session takes no new prompts for now",
+    f". Nothing is lost: the conversation is kept, and goes on when that is over, or with claude --resume. {_MORE}",
 )
-_DOUBT: Final = "memory-guardian: the mode of this session cannot be read, so no tool may change anything."
 _WARNING: Final = (
-    "memory-guardian: the memory of this session is high, and it may be restarted between two turns. Start no subagents and no tasks in "
-    "the background that are not needed, and keep what is read small."
+    "memory-guardian: this session is to be spared for now",
+    ", and may be restarted between two turns. Start no subagents or tasks in the background that are not needed, read in small pieces.",
 )
+"""Words around the reason, which stands in parentheses."""
+
+_DOUBT: Final = "memory-guardian: the mode of this session cannot be read, so no tool may change anything."
 
 MANAGED_FILES: Final = 100
 """Files beside the first one that are read."""
@@ -195,7 +203,9 @@ def hooks(pipe: str, life: str, mode: str | None = None, *, tools: bool = False)
         say[USED] = f"{named}; printf '%s\\n' {shlex.quote(f'{begin}{USED} ')}\"$told\" {to}"
     if mode is not None:
         # a prompt that is refused begins no turn
-        say[PROMPTED] = f"{_cases(mode, {'emergency': _refuse(_EMERGENCY), 'warning|read_only': _tell(_WARNING)})}; {say[PROMPTED]}"
+        refused = _because(mode, _refuse(_EMERGENCY, lambda reason: {"decision": "block", "reason": reason}))
+        warned = _because(mode, f"printf '%s%s%s\\n' {shlex.quote(_WARNING[0])} \"$why\" {shlex.quote(_WARNING[1])}")
+        say[PROMPTED] = f"{_cases(mode, {'emergency': refused, 'warning|read_only': warned})}; {say[PROMPTED]}"
     made: dict[str, list[dict[str, Any]]] = {}
     for event, command in say.items():
         made[event] = [_group(command, None if event != USED else _RARE if tools else _OTHERS)]
@@ -203,7 +213,8 @@ def hooks(pipe: str, life: str, mode: str | None = None, *, tools: bool = False)
     for word, matcher in (*((tool, tool) for tool in TOOLS), *(() if tools else ((MCP, "mcp__.*"),))):
         made[USED].append(_group(f"printf '%s\\n' {shlex.quote(f'{begin}{USED} {word}')} {to}", matcher))
     if mode is not None:
-        allowed = {"normal|warning": "exit 0", "read_only|emergency": _refuse(_READ_ONLY), "*": _refuse(_DOUBT)}
+        doubt = f"printf '%s\\n' {shlex.quote(_DOUBT)} >&2; exit 2"
+        allowed = {"normal|warning": "exit 0", "read_only|emergency": _because(mode, _refuse(_READ_ONLY, _denied)), "*": doubt}
         made[USED].append(_group(_cases(mode, allowed), CHANGING, GUARD_LIMIT))
     return made
 
@@ -220,9 +231,23 @@ def _cases(mode: str, cases: Mapping[str, str]) -> str:
     return f"mode=; [ -f {file} ] && read -r mode 2>/dev/null <{file}; case $mode in {arms} esac"
 
 
-def _tell(words: str) -> str:
-    return f"printf '%s\\n' {shlex.quote(words)}"
+def _because(mode: str, command: str) -> str:
+    """A command that has the reason of the mode in ``$why``, in parentheses; nothing where there is none that a JSON text can hold."""
+    file = shlex.quote(f"{mode}{WHY}")
+    read = f'why=; [ -f {file} ] && read -r why 2>/dev/null <{file}; case $why in *[[:cntrl:]\\"\\\\]*) why=;; ?*) why=" ($why)";; esac'
+    return f"{read}; {command}"
 
 
-def _refuse(words: str) -> str:
-    return f"{_tell(words)} >&2; exit 2"
+def _denied(reason: str) -> dict[str, Any]:
+    return {"hookSpecificOutput": {"hookEventName": USED, "permissionDecision": "deny", "permissionDecisionReason": reason}}
+
+
+def _refuse(words: tuple[str, str], answer: Callable[[str], dict[str, Any]]) -> str:
+    """Refuse, and say why.
+
+    The newest builds, which tell their hooks their pid, show the words of an answer alone; to those of a refusal by exit code they add the
+    hook's source. 2.0.77 forgets the words of an answer when another hook ends later.
+    """
+    before, after = json.dumps(answer("\0".join(words))).split("\\u0000")
+    plain, told = (f"printf '%s%s%s\\n' {shlex.quote(one)} \"$why\" {shlex.quote(two)}" for one, two in (words, (before, after)))
+    return f'if [ "$CLAUDE_PID" ]; then {told} && exit 0; else {plain} >&2; fi; exit 2'

@@ -11,9 +11,11 @@ import anyio.to_thread
 
 from supervisor import CallError, ChildSpec, ProcessId, RunningCommand, evolve, task
 
+from ..event import NotificationFailed
 from ..event_conversation import HooksChanged
 from ..health.grown import looked_at
 from ..policy import decide
+from ..policy.ladder import DegradationMode
 from ..state.restore import is_session
 from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from .hook_pipe import HookPipe, Told
     from .proof import Proof
 
+
+HOOKS: Final = "hooks"
+"""The channel by which a mode is enforced, in events."""
 
 SWITCHES: Final = 5.0
 """Seconds between looks at what can turn hooks off."""
@@ -90,7 +95,7 @@ def take(ledger: Ledger, told: Told) -> None:
 async def switched(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     """Look whether the hooks of a leaf have been turned off or on, and say so; without them its turns are looked for elsewhere."""
     if await anyio.to_thread.run_sync(adapter.hooks.switched):
-        ledger.emit(HooksChanged(leaf.path, adapter.hooks.unheard, generation=adapter.generation))
+        _tell_of_hooks(ledger, leaf, adapter)
     proof = adapter.hooks.proof
     root = root_of(ledger, leaf)
     if root is not None and not proof.is_heard and not adapter.hooks.unheard:
@@ -105,7 +110,17 @@ async def switched(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
 def proved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, proof: Proof) -> None:
     """More is known of whether the hooks of a leaf run: say so where that changes something."""
     if adapter.hooks.proved(proof):
-        ledger.emit(HooksChanged(leaf.path, adapter.hooks.unheard, generation=adapter.generation))
+        _tell_of_hooks(ledger, leaf, adapter)
+
+
+def _tell_of_hooks(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
+    """Say that the hooks of a leaf are off or on, and of a mode that they enforced until now that nothing does."""
+    ledger.emit(HooksChanged(leaf.path, adapter.hooks.unheard, generation=adapter.generation))
+    if not adapter.hooks.unheard:
+        leaf.unheard = "" if leaf.unheard == HOOKS else leaf.unheard
+    elif leaf.enforced in (DegradationMode.READ_ONLY, DegradationMode.EMERGENCY) and leaf.unheard != HOOKS:
+        ledger.emit(NotificationFailed(leaf.path, HOOKS, adapter.hooks.unheard, generation=adapter.generation))
+        leaf.unheard = HOOKS
 
 
 def _is_up(adapter: ClaudeAdapter, processes: tuple[ProcessId, ...]) -> bool:

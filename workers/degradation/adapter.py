@@ -1,7 +1,8 @@
 """How a leaf is started and hears of its mode: one protocol for whatever reaches into a leaf, and the way that any command can use.
 
 That way is a file that holds the mode in one word, and a signal if one is configured. The file's path is in the leaf's environment as
-`MEMORY_GUARDIAN_MODE_FILE`; it is replaced atomically, so that a reader finds the old word or the new one.
+`MEMORY_GUARDIAN_MODE_FILE`; it is replaced atomically, so that a reader finds the old word or the new one. Beside it is a file with the
+reason, in a line.
 """
 
 from __future__ import annotations
@@ -12,13 +13,20 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from supervisor import Exit, Launch, ProcessId, send_signal
 
 from ..config.run import MODE_FILE
 from ..policy.ladder import DegradationMode
+from ..redactor import redacted_text
 from ..state.files import StateWriteFailed, write_atomic
+
+WHY: Final = ".why"
+"""What the name of the file with the reason of a mode has behind that of the mode's own."""
+
+LONGEST_REASON: Final = 300
+"""Characters."""
 
 
 class Made(Protocol):
@@ -98,6 +106,7 @@ class FileAdapter:
 
     def __init__(self, path: Path, process: Callable[[], ProcessId | None], signum: int | None = None) -> None:
         self._path, self._process, self._signal = path, process, signum
+        self._why = path.with_name(f"{path.name}{WHY}")
         self._write(DegradationMode.NORMAL)
 
     @property
@@ -112,7 +121,7 @@ class FileAdapter:
     async def degrade(self, mode: DegradationMode, reason: str) -> None:
         """See `LeafAdapter.degrade`."""
         try:
-            self._write(mode)
+            self._write(mode, reason)
         except StateWriteFailed as error:
             raise AdapterFailed("mode_file", str(error)) from error
         if self._signal is not None and (process := self._process()) is not None:
@@ -120,11 +129,24 @@ class FileAdapter:
 
     def close(self) -> None:
         """See `LeafAdapter.close`."""
-        with suppress(OSError):
-            self._path.unlink()
+        for file in (self._path, self._why):
+            with suppress(OSError):
+                file.unlink()
 
-    def _write(self, mode: DegradationMode) -> None:
+    def _write(self, mode: DegradationMode, reason: str = "") -> None:
+        try:
+            write_atomic(self._why, f"{in_a_line(reason)}\n".encode(), durable=False)
+        except StateWriteFailed:  # what counts is the mode; a reason of an earlier one would be none
+            with suppress(OSError):
+                self._why.unlink()
         write_atomic(self._path, f"{mode.value}\n".encode(), durable=False)
+
+
+def in_a_line(reason: str) -> str:
+    """A reason as a shell can put it into a text, JSON too: one line, short, without secrets, quotation marks and backslashes."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in redacted_text(reason)).split())
+    plain = line.replace('"', "'").replace("\\", "/").encode("utf-8", "replace").decode()
+    return plain if len(plain) <= LONGEST_REASON else f"{plain[: LONGEST_REASON - 3]}..."
 
 
 def notify(process: ProcessId, signum: int) -> None:

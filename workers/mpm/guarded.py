@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -14,8 +15,9 @@ from supervisor import Fault, RunCommand, UsageError
 from ..claude.recognition import recognised
 from ..config import GuardianRun
 from ..config.run import PREFIX, configure_values
+from ..notification.place import is_port
 from .keys import LONGEST_COOLDOWN, UNLIMITED, Key, said_by, translated
-from .reading import read_yaml
+from .reading import Read, read_yaml
 
 if TYPE_CHECKING:
     import argparse
@@ -82,17 +84,18 @@ def configure(options: argparse.Namespace, environ: Mapping[str, str]) -> Guardi
         UsageError: All faults.
     """
     faults: list[Fault] = []
-    said = {}
-    try:
-        said = read_yaml(options.config) if options.config is not None else {}
-    except UsageError as error:
-        faults += error.faults
-    translation = translated({**said, **said_by(environ)})
+    found = read_yaml(options.config) if options.config is not None else Read({})
+    faults += found.faults
+    translation = translated({**found.said, **said_by(environ)})
     values: dict[Key, tuple[str, object]] = {}
     for at, one in translation.values.items():
         if f"{PREFIX}{at[0]}_{at[1]}".upper() not in environ:
             values[at] = (f"{one.place}: {translation.origins[at]}", one.value)
     values |= dict(_options(options))
+    port = options.websocket_port
+    if port is not None and not is_port(port):
+        del values["mpm", "monitor"]
+        faults.append(Fault("--websocket-port", f"expected a port from 1 to 65535, got {port[:60]!r}"))
     base = values.get(("command", "argv"), ("", ["claude"]))[1]
     if isinstance(base, list) and all(isinstance(word, str) for word in base):
         try:
@@ -167,10 +170,14 @@ def _prompt(given: str) -> str:
     """The text, or that of the file of this name, as there."""
     text = given
     try:
-        is_file = os.path.isfile(given)
-    except ValueError:
-        is_file = False  # a NUL character: no name of a file
-    if is_file:
+        kind = stat.S_IFMT(os.stat(given).st_mode)
+    except (OSError, ValueError):
+        kind = 0  # no name of a file
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        # it would be read once, and again at each reload: whoever waits for its writer waits for ever
+        how = "with --non-interactive and without --input the prompt is read from standard input"
+        raise UsageError([Fault("--input", f"{given[:60]!r} is a pipe or a device: expected a text or a file; {how}")])
+    if kind == stat.S_IFREG:
         try:
             with open(given, encoding="utf-8") as file:
                 text = file.read(LONGEST_PROMPT + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,7 +12,7 @@ from supervisor import CommandContext, Fault, LoadedConfig, UsageError, load_con
 
 from ..config import MemoryGuardianConfig, host_limit_bytes, resolved
 from .keys import Said, Translation, said_by, translated
-from .reading import read_yaml
+from .reading import Read, read_yaml
 from .toml import written
 
 if TYPE_CHECKING:
@@ -29,14 +29,16 @@ def imported(file: str | None, environ: Mapping[str, str]) -> tuple[Translation,
     Raises:
         UsageError: All faults, each with the line or the variable that it is about.
     """
-    return judged({**({} if file is None else read_yaml(file)), **said_by(environ)})
+    found = Read({}) if file is None else read_yaml(file)
+    return judged({**found.said, **said_by(environ)}, found.faults)
 
 
-def judged(said: Mapping[str, Said]) -> tuple[Translation, LoadedConfig[MemoryGuardianConfig]]:
+def judged(said: Mapping[str, Said], faults: Sequence[Fault] = ()) -> tuple[Translation, LoadedConfig[MemoryGuardianConfig]]:
     """What was said, in ours and judged by our rules.
 
     Args:
         said: By their keys.
+        faults: What was wrong before it could be judged; told with the others.
 
     Raises:
         UsageError: All faults.
@@ -44,7 +46,8 @@ def judged(said: Mapping[str, Said]) -> tuple[Translation, LoadedConfig[MemoryGu
     translation = translated(said)
     options = {at: (f"{one.place}: {translation.origins[at]}", one.value) for at, one in translation.values.items()}
     loaded = load_config(MemoryGuardianConfig, options=options)
-    if not loaded.faults:
+    loaded.faults[:0] = faults
+    if not faults and loaded.is_sound("thresholds"):  # of a file with faults a level may be missing
         try:
             resolved(loaded.config.thresholds, host_limit_bytes())
         except UsageError as error:

@@ -2,45 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from supervisor import Fault, UsageError
+import attrs
+
+from supervisor import Fault, UsageError, Value
 
 from .keys import SECTIONS, Said
 
 LARGEST_BYTES: Final = 1 << 20
 
 
-def read_yaml(file: str) -> dict[str, Said]:
-    """What a file says, by its keys, ``section.key`` within a section.
+@attrs.frozen(repr=False, eq=False)
+class Read(Value):
+    """What a file says, as far as it can be read.
+
+    Attributes:
+        said: By its keys, ``section.key`` within a section.
+        faults: What cannot be read of it, each with file and line; malformed YAML hides all that follows it.
+    """
+
+    said: Mapping[str, Said]
+    faults: tuple[Fault, ...] = ()
+
+
+def read_yaml(file: str) -> Read:
+    """What a file says.
 
     Args:
         file: Its path.
-
-    Raises:
-        UsageError: It cannot be read, is malformed, or is no configuration; with file and line.
     """
     try:
         import yaml
     except ModuleNotFoundError:
-        raise UsageError([Fault("", "reading YAML needs the extra: pip install 'memory-guardian[yaml]'", file)]) from None
-    text = _text(file)
+        return Read({}, (Fault("", "reading YAML needs the extra: pip install 'memory-guardian[yaml]'", file),))
     try:
-        loader = yaml.SafeLoader(text)
+        loader = yaml.SafeLoader(_text(file))
         try:
             root = loader.get_single_node()
-            return {} if root is None or _is_null(root) else _read(loader, root, file)
+            return Read({}) if root is None or _is_null(root) else _read(loader, root, file)
         finally:
             loader.dispose()
-    except UsageError:
-        raise
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        at = file if mark is None else f"{file}:{mark.line + 1}"
-        raise UsageError([Fault("", f"malformed YAML: {what}", at)]) from None
-    except Exception as error:  # the constructors of dates, integers and keys raise what they like; each is this file's fault
-        raise UsageError([Fault("", f"malformed YAML: {error}"[:300], file)]) from None
+    except UsageError as error:
+        return Read({}, tuple(error.faults))
+    except Exception as error:  # it raises what it likes for what is no YAML; each is this file's fault
+        return Read({}, (_malformed(error, file),))
+
+
+def _malformed(error: Exception, file: str, line: int | None = None, name: str = "") -> Fault:
+    """A fault from what the YAML library raised, with the line that it says, or else a line that is known."""
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    at = line if mark is None else mark.line + 1
+    return Fault(name, f"malformed YAML: {what}"[:300], file if at is None else f"{file}:{at}")
 
 
 def _text(file: str) -> str:
@@ -63,27 +78,42 @@ def _is_null(node: Any) -> bool:
     return bool(node.tag == "tag:yaml.org,2002:null")
 
 
-def _read(loader: Any, root: Any, file: str) -> dict[str, Said]:
+def _read(loader: Any, root: Any, file: str) -> Read:
     said: dict[str, Said] = {}
     faults: list[Fault] = []
-    for name, node, line in _pairs(loader, root, file, ""):
-        at = f"{file}:{line}"
-        if name not in SECTIONS:
-            said[name] = Said(loader.construct_object(node, deep=True), at)
+
+    def values(name: str, pairs: Iterator[tuple[str, Any, int]]) -> None:
+        for key, node, line in pairs:
+            whole = f"{name}.{key}" if name else key
+            try:
+                said[whole] = Said(loader.construct_object(node, deep=True), f"{file}:{line}")
+            except Exception as error:  # constructors of dates and the like raise what they like; the other keys are read all the same
+                faults.append(_malformed(error, file, line, whole))
+
+    for key, node, line in _pairs(loader, root, file, "", faults):
+        if key not in SECTIONS:
+            values("", iter([(key, node, line)]))
         elif node.id == "mapping":
-            said |= {
-                f"{name}.{key}": Said(loader.construct_object(value, deep=True), f"{file}:{where}")
-                for key, value, where in _pairs(loader, node, file, name)
-            }
+            values(key, _pairs(loader, node, file, key, faults))
         elif not _is_null(node):
-            faults.append(Fault(name, "expected a section with keys", at))
-    if faults:
-        raise UsageError(faults)
-    return said
+            faults.append(Fault(key, "expected a section with keys", f"{file}:{line}"))
+    return Read(said, tuple(faults))
 
 
-def _pairs(loader: Any, node: Any, file: str, name: str) -> list[tuple[str, Any, int]]:
+def _pairs(loader: Any, node: Any, file: str, name: str, faults: list[Fault]) -> Iterator[tuple[str, Any, int]]:
+    """The keys of a mapping, with their values and their lines; what is wrong with one is a fault, and hides no other."""
     if node.id != "mapping":
-        raise UsageError([Fault(name, "expected keys and sections at the top level", f"{file}:{node.start_mark.line + 1}")])
-    loader.flatten_mapping(node)
-    return [(str(loader.construct_object(key, deep=True)), value, key.start_mark.line + 1) for key, value in node.value]
+        faults.append(Fault(name, "expected keys and sections at the top level", f"{file}:{node.start_mark.line + 1}"))
+        return
+    try:
+        loader.flatten_mapping(node)
+    except Exception as error:  # what << merges in is none; what stands beside it is read all the same
+        faults.append(_malformed(error, file, node.start_mark.line + 1, name))
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.tag == "tag:yaml.org,2002:merge":
+            continue
+        try:
+            yield str(loader.construct_object(key, deep=True)), value, line
+        except Exception as error:  # as above
+            faults.append(_malformed(error, file, line, name))

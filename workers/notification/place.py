@@ -59,7 +59,7 @@ def monitor_place(said: str, environ: Mapping[str, str]) -> MonitorPlace | None:
         environ: With Claude MPM's own variables, which ``auto`` goes by.
 
     Returns:
-        The place. Without a URL and a variable it is the usual one, if a process of this user listens there.
+        The place. Without a URL and a variable it is the usual one, where a monitor is looked for, but on Windows.
     """
     if said == OFF:
         return None
@@ -69,11 +69,16 @@ def monitor_place(said: str, environ: Mapping[str, str]) -> MonitorPlace | None:
         return MonitorPlace(found["host"].strip("[]"), int(found["port"] or PORT), path if path.strip("/") else EVENTS)
     host, port = _first(environ, HOSTS), _first(environ, PORTS)
     if host is None and port is None:
-        return MonitorPlace(is_configured=False) if is_listened_to(PORT) else None
+        return None if sys.platform == "win32" else MonitorPlace(is_configured=False)  # there nobody can tell whether one listens
     name, value = port or ("", str(PORT))
-    if not (value.isascii() and value.isdigit() and len(value) < 6 and 0 < int(value) < 65536):
+    if not is_port(value):
         return MonitorPlace(trouble=f"{name}: expected a port from 1 to 65535, got {value[:60]!r}")
     return MonitorPlace(HOST if host is None else host[1], int(value))
+
+
+def is_port(text: str) -> bool:
+    """Whether it is the number of a port."""
+    return text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, str] | None:
