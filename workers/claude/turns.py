@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.to_thread
 
-from supervisor import CallError, ChildSpec, ProcessId, RunningCommand, evolve, task
+from supervisor import ChildSpec, ProcessId, evolve, task
 
 from ..event import NotificationFailed
 from ..event_conversation import HooksChanged
@@ -97,7 +97,7 @@ async def switched(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     if await anyio.to_thread.run_sync(adapter.hooks.switched):
         _tell_of_hooks(ledger, leaf, adapter)
     proof = adapter.hooks.proof
-    root = root_of(ledger, leaf)
+    root = ledger.process(leaf)
     if root is not None and not proof.is_heard and not adapter.hooks.unheard:
         is_up = await anyio.to_thread.run_sync(_is_up, adapter, (root, *sampled(leaf)))
         if adapter.hooks.proof is proof:  # nothing was heard meanwhile, and it is the same life
@@ -155,7 +155,7 @@ def tell(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, told: Told) -> None
 
 async def look(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     """Look elsewhere for the turn of a leaf."""
-    turn, now, root = adapter.turn, anyio.current_time(), root_of(ledger, leaf)
+    turn, now, root = adapter.turn, anyio.current_time(), ledger.process(leaf)
     seen = await anyio.to_thread.run_sync(_seen, adapter, turn, root, sampled(leaf), time.time())
     if adapter.turn is not turn:  # something was heard meanwhile
         return
@@ -174,15 +174,6 @@ def _seen(adapter: ClaudeAdapter, turn: Turn, root: ProcessId | None, sampled: t
     if root is None or not (answered and continuation.command.is_plain_node):
         return Seen(status, answered)
     return Seen(status, answered, tool_runs(root) or subagent_works(transcript, turn.began, wall))
-
-
-def root_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
-    """The root process of a leaf's present life; None when it does not run."""
-    try:
-        handle = ledger.above(leaf).handle(leaf.path[-1])
-    except CallError:
-        return None
-    return handle.process_id if isinstance(handle, RunningCommand) else None
 
 
 def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> None:

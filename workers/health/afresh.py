@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from supervisor import CallError, RunningCommand
+from supervisor import RunningCommand
 
 from ..policy import decide
 from ..policy.pressure import MemoryState
@@ -27,10 +27,9 @@ def looked_afresh(ledger: Ledger, leaf: Leaf, now: float) -> decide.Sampled:
     guard, attribution = leaf.guard, None
     total, generation = guard.pressure.total_bytes, guard.generation
     assert total is not None and generation is not None
-    with suppress(CallError, OSError, NoReader):  # its supervisor is not up, no descriptors, or nobody may look
-        command = ledger.above(leaf).handle(leaf.path[-1])
-        child = ledger.child(leaf)
-        if isinstance(command, RunningCommand) and child is not None and child.generation == generation and leaf.parts is not None:
+    command, child = ledger.command(leaf), ledger.child(leaf)
+    with suppress(OSError, NoReader):  # no descriptors, or nobody may look
+        if command is not None and child is not None and child.generation == generation and leaf.parts is not None:
             taken = read_once(command, now)
             if taken is not None:
                 total = taken.total_bytes
