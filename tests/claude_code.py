@@ -79,10 +79,10 @@ def said(body: Mapping[str, Any]) -> list[str]:
 
 
 @contextlib.contextmanager
-def scripted_api(folder: Path) -> Iterator[Api]:
-    """Run a scripted API on loopback; what it is told and answers is in `fake_anthropic`."""
+def scripted_api(folder: Path, lifetime: float = 300.0) -> Iterator[Api]:
+    """Run a scripted API on loopback, for so many seconds at most; what it is told and answers is in `fake_anthropic`."""
     port, log = folder / "api.port", folder / "api.jsonl"
-    words = ("--port-file", str(port), "--log", str(log), "--log-bodies", "--lifetime", "300")
+    words = ("--port-file", str(port), "--log", str(log), "--log-bodies", "--lifetime", str(lifetime))
     with running(sys.executable, str(ROOT / "tests" / "fake_anthropic.py"), *words) as program:
 
         def found() -> str:

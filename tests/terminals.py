@@ -97,7 +97,7 @@ class Sight:
 
     def look(self) -> list[str]:
         """The lines of the screen now, without what is blank at their ends."""
-        while select.select([self.keys], [], [], 0)[0]:
+        while self.keys >= 0 and select.select([self.keys], [], [], 0)[0]:
             try:
                 more = os.read(self.keys, 65536)
             except OSError:
@@ -157,6 +157,12 @@ class Sight:
         self.screen.resize(rows, columns)
         fcntl.ioctl(self.keys, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
+    def close(self) -> None:
+        """Close the window. May be called again."""
+        if self.keys >= 0:
+            os.close(self.keys)
+        self.keys = -1
+
     @property
     def front(self) -> int:
         """The group that has the terminal."""
@@ -213,6 +219,7 @@ def sitting_at(folder: Path, **variables: str) -> Iterator[Sight]:
     }
     argv = [sys.executable, "-S", "-E", str(SESSION), needed("bash"), "--norc", "--noprofile", "-i"]
     keys, line = os.openpty()
+    sight = None
     try:
         fcntl.ioctl(keys, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         modes = termios.tcgetattr(line)
@@ -227,7 +234,10 @@ def sitting_at(folder: Path, **variables: str) -> Iterator[Sight]:
             finally:
                 _end(sight)
     finally:
-        os.close(keys)
+        if sight is None:
+            os.close(keys)
+        else:
+            sight.close()
         os.close(line)
 
 

@@ -31,7 +31,6 @@ from supervisor import (
     ProcessId,
     Record,
     Restart,
-    RunningCommand,
     StartFailed,
     Strategy,
     Supervisor,
@@ -345,8 +344,8 @@ def monitored(ledger: Ledger, leaf: Leaf) -> None:
 
 def reader_of(ledger: Ledger, leaf: Leaf) -> str:
     """What reads the memory of a leaf that runs, if nothing is wrong with it."""
-    command = ledger.above(leaf).handle(leaf.path[-1])
-    group = command.group if isinstance(command, RunningCommand) else None
+    command = ledger.command(leaf)
+    group = None if command is None else command.group
     return next(iter(reader_names(None if group is None else group.memory)), "")
 
 

@@ -14,7 +14,7 @@ from supervisor import Entity, Exit, RestartHistory, Spent, Value
 from .config import Agent
 from .policy import decide
 from .policy.ladder import Cause, DegradationMode, Ladder
-from .policy.pressure import MemoryState, Thresholds
+from .policy.pressure import MemoryState, Thresholds, classify
 from .policy.workload import Workload
 from .probe import MemorySample
 
@@ -157,6 +157,13 @@ class Leaf(Entity):
     def thresholds(self) -> Thresholds:
         """Where its levels begin."""
         return self.guard.pressure.thresholds
+
+    @property
+    def was_normal(self) -> bool:
+        """Whether its memory was normal at the latest sample; the decision may not have heard of that one yet."""
+        if self.sample is None or self.level is not MemoryState.NORMAL:
+            return self.level is MemoryState.NORMAL
+        return classify(self.thresholds, self.sample.total_bytes, self.level) is MemoryState.NORMAL
 
     @property
     def in_turn(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from supervisor import (
+    CallError,
     ChildExited,
     ChildInfo,
     ChildNotFound,
@@ -21,9 +22,11 @@ from supervisor import (
     ChildTerminated,
     Event,
     NoProc,
+    ProcessId,
     Record,
     RestartDeferred,
     RestartHistory,
+    RunningCommand,
     Supervisor,
     SupervisorGaveUp,
     SupervisorRef,
@@ -201,6 +204,19 @@ class Ledger:
             return self.above(leaf).which_child(leaf.path[-1])
         except (ChildNotFound, NoProc):
             return None
+
+    def command(self, leaf: Leaf) -> RunningCommand | None:
+        """The handle of a leaf's present life; None when it does not run."""
+        try:
+            handle = self.above(leaf).handle(leaf.path[-1])
+        except CallError:
+            return None
+        return handle if isinstance(handle, RunningCommand) else None
+
+    def process(self, leaf: Leaf) -> ProcessId | None:
+        """The root process of a leaf's present life; None when it does not run."""
+        command = self.command(leaf)
+        return None if command is None else command.process_id
 
     def is_down(self, leaf: Leaf) -> bool:
         """Whether a leaf does not run and will not be started again."""

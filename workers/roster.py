@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import attrs
 
-from supervisor import CallError, Fault, ProcessId, RunningCommand, UsageError, cgroup_directories, raise_descriptor_limit, run_token
+from supervisor import Fault, ProcessId, UsageError, cgroup_directories, raise_descriptor_limit, run_token
 
 from .config import Agent
 from .config.likeness import may_be_claude
@@ -180,16 +180,7 @@ class Roster:
             return None
         try:
             file, signum = mode_file(self._directory, leaf.name), signal_number(leaf.agent.degradation.signal)
-            return FileAdapter(file, partial(process_of, self._ledger, leaf), signum)
+            return FileAdapter(file, partial(self._ledger.process, leaf), signum)
         except StateWriteFailed as error:
             self._say(f"memory-guardian: {leaf.name}: no mode file: {error}")
             return None
-
-
-def process_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
-    """The root process of a leaf's present life; None when it does not run."""
-    try:
-        handle = ledger.above(leaf).handle(leaf.path[-1])
-    except CallError:
-        return None
-    return handle.process_id if isinstance(handle, RunningCommand) else None

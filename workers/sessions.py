@@ -13,7 +13,7 @@ import attrs
 from supervisor import CallError, ChildSpec, InvalidField, Launch, NoProc, Record, Subscription, evolve
 
 from .agents import AgentRefused, add, remove
-from .claude.adapter import ClaudeLaunch
+from .claude.launch import ClaudeLaunch
 from .claude.session import ClaudeSession
 from .claude.session_place import between_turns
 from .config import MemoryGuardianConfig, config_of, described

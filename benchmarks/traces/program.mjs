@@ -110,4 +110,6 @@ const shapes = {
   },
 }
 
-await shapes[shape]()
+const run = shapes[shape] ?? process.exit(1)
+process.stdout.write('\n')
+await run()

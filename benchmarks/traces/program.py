@@ -1,6 +1,6 @@
 """A small program with a memory of its own kind: ``python program.py SHAPE SEED SECONDS [PACE]``.
 
-Standard library alone; it ends by itself. PACE 2.5 has everything it does take two and a half times as long.
+Standard library alone; it says a line when it is up, and ends by itself. PACE 2.5 has everything it does take two and a half times as long.
 
 What grows keeps what real programs forget to drop: records in a cache that nobody empties. What does not grow allocates as much
 and gives it back. ``program.mjs`` does the same in JavaScript.
@@ -134,4 +134,6 @@ if __name__ == "__main__":
     random.seed(f"{sys.argv[1]} {sys.argv[2]}")
     END = time.monotonic() + min(float(sys.argv[3]), 3600.0)
     PACE = float(sys.argv[4]) if len(sys.argv) > 4 else 1.0
-    SHAPES[sys.argv[1]]()
+    shape = SHAPES[sys.argv[1]]
+    print(flush=True)
+    shape()

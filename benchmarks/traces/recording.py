@@ -19,6 +19,8 @@ from . import PROGRAMS
 
 MOST_BYTES: Final = 2_500 << 20
 """Of all programs together; above it the recording ends."""
+SPARE: Final = 300.0
+"""Seconds that a program may live beyond its recording, which ends it: the first waits for the last to be up."""
 
 
 def argv(runtime: str, shape: str, seed: int, seconds: float, pace: float) -> list[str]:
@@ -33,7 +35,7 @@ def argv(runtime: str, shape: str, seed: int, seconds: float, pace: float) -> li
 
 
 def record(names: Sequence[tuple[str, str, int]], seconds: float, folder: Path, pace: float = 1.0) -> list[Path]:
-    """Run programs side by side for `seconds`, read each of them every `pace` seconds, and write a file for each.
+    """Run programs side by side; once all are up, read each of them every `pace` seconds for `seconds`, and write a file for each.
 
     Args:
         names: Runtime, shape and seed of each.
@@ -43,22 +45,28 @@ def record(names: Sequence[tuple[str, str, int]], seconds: float, folder: Path, 
 
     Raises:
         MemoryError: All together they grew beyond `MOST_BYTES`; nothing is written.
+        ChildProcessError: One has ended before it was up; likewise.
     """
     series: list[list[tuple[float, int]]] = [[] for _ in names]
     with ExitStack() as stack:
-        readers: list[ReaderChain] = []
+        programs: list[subprocess.Popen[bytes]] = []
         for name in names:
-            program = subprocess.Popen(argv(*name, seconds, pace), stdin=subprocess.DEVNULL)
-            stack.callback(program.wait)
+            program = subprocess.Popen(argv(*name, seconds + SPARE, pace), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            stack.enter_context(program)
             stack.callback(program.kill)
+            programs.append(program)
+        readers: list[ReaderChain] = []
+        for name, program in zip(names, programs, strict=True):
+            assert program.stdout is not None
+            if not program.stdout.readline():
+                raise ChildProcessError(f"{'-'.join(map(str, name))} has ended before it was up")
             process = identify(program.pid)
             assert process is not None
             reader = open_reader(process)
             stack.callback(reader.close)
             readers.append(reader)
         began = time.monotonic()
-        # the last second is left out: by then the first of them may have ended
-        while (now := time.monotonic() - began) < seconds - 1:
+        while (now := time.monotonic() - began) < seconds:
             total = 0
             for reader, samples in zip(readers, series, strict=True):
                 sample = reader.read(time.monotonic())

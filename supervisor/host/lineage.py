@@ -32,11 +32,6 @@ class Lineage(Value):
     session: int
     words: tuple[str, ...]
 
-    @property
-    def leads_session(self) -> bool:
-        """Whether it began the session that it is in."""
-        return self.session == self.process.pid
-
 
 def lineage(process: ProcessId) -> Lineage | None:
     """The place of this very process; None when it is dead, or may not be looked at.

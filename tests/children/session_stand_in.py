@@ -7,6 +7,7 @@ that begins with one of these words does as it says; others are answered with ``
     stuck       no result, and nothing more is read
     die         SIGKILL for itself
     leave N     exit code N
+    ask         a question, and the result says how it was answered
     told        the result of another turn, which the end of a task has begun, comes before its own
     grow N      it is answered, and the program holds so many MiB more
     bye         it is answered, and then the program ends
@@ -62,7 +63,7 @@ def main() -> None:
     transcript = Path(os.environ["CLAUDE_CONFIG_DIR"], "projects", slug, f"{session}.jsonl")
     transcript.parent.mkdir(parents=True, exist_ok=True)
     held: list[bytes] = []
-    failed = False
+    failed, asked = False, ""
     for line in sys.stdin:
         said = json.loads(line)
         if said["type"] == "control_request":
@@ -77,6 +78,9 @@ def main() -> None:
             continue
         if said["type"] != "user":
             add("answers", line.strip())
+            if said.get("type") == "control_response" and said["response"]["request_id"] == asked:
+                result(session, result=said["response"]["response"]["behavior"])
+                asked = ""
             continue
         text = "".join(block["text"] for block in said["message"]["content"])
         before = (FOLDER / "said").read_text() if (FOLDER / "said").exists() else ""
@@ -97,6 +101,10 @@ def main() -> None:
         word, _, rest = text.partition(" ")
         if word == "once":
             word = "" if text in before else rest.partition(" ")[0]
+        if word == "ask":
+            asked = f"q-{os.getpid()}"
+            put(type="control_request", request_id=asked, request={"subtype": "can_use_tool", "tool_name": "Write", "input": {}})
+            continue
         if word == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         elif word == "grow":

@@ -23,6 +23,8 @@ from .test_claude_guards import KEEPER
 
 RESTARTS = int(os.environ.get("CLAUDE_RESTARTS", "6"))
 TURNS = int(os.environ.get("CLAUDE_TURNS", "10"))
+LIFETIME = 90.0 + max(6 * TURNS, 8 * RESTARTS)
+"""Seconds that one of these tests may take."""
 KEPT = 60
 """MiB that the server keeps for each call."""
 
@@ -37,7 +39,7 @@ LEAKING: Tables = {
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
+    with scripted_api(tmp_path, LIFETIME) as api:
         yield api
     remove_tool_files(tmp_path)
 
@@ -60,7 +62,7 @@ def asked(api: Api) -> Counter[str]:
     return Counter(text for text in texts if "message " in text)
 
 
-@pytest.mark.deadline(90 + 8 * RESTARTS)
+@pytest.mark.deadline(LIFETIME)
 def test_over_many_restarts_nothing_is_lost(api: Api, tmp_path: Path) -> None:
     """Each prompt reaches the API once, in order; every fifth end is a kill in the middle of an answer, which is told as cut."""
     said: list[str] = []
@@ -90,7 +92,7 @@ def test_over_many_restarts_nothing_is_lost(api: Api, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
-@pytest.mark.deadline(90 + 6 * TURNS)
+@pytest.mark.deadline(LIFETIME)
 def test_hours_of_work_with_a_server_that_leaks(build: str, backend: str, api: Api, tmp_path: Path) -> None:
     """Whenever its tree has grown to critical that is ended between two turns; each turn has its tools and its answer, and none is cut."""
     servers = json.dumps({"mcpServers": {"keeper": {"command": sys.executable, "args": ["-S", str(KEEPER), str(tmp_path / "called")]}}})

@@ -16,13 +16,17 @@ from supervisor import DynamicSupervisor
 from workers import (
     AssistantMessage,
     ClaudeSession,
+    ControlRequest,
     InitMessage,
     Message,
     OpaqueMessage,
     RequestFailedError,
     RequestTimeoutError,
     ResultMessage,
+    ToolResultBlock,
+    Turn,
     TurnCutError,
+    UserMessage,
 )
 
 from ..claude_code import Api, claude_code, remove_tool_files, scripted_api, surroundings
@@ -101,5 +105,47 @@ def test_a_program_talks_with_it(build: str, backend: str, api: Api, tmp_path: P
             assert not (await turn.result()).is_success
         # the program takes a turn that was interrupted for its failure; there is nothing that another life would do
         assert session.generation == 1 and session.exit is not None and session.exit.is_clean
+
+    anyio.run(talk, backend=backend)
+
+
+@both
+def test_a_program_is_asked_what_tools_may_do(build: str, backend: str, api: Api, tmp_path: Path) -> None:
+    """Its answers are taken, each way; a restart waits for them, and a question of a life that was killed asks for none."""
+
+    async def talk() -> None:
+        options: dict[str, Any] = {"cwd": tmp_path, "env": surroundings(tmp_path, api.url), "state_dir": tmp_path / "state"}
+        async with ClaudeSession([str(claude_code(build)), "--permission-prompt-tool", "stdio"], **options) as session:
+
+            async def write(name: str) -> tuple[Turn, ControlRequest]:
+                file = str(tmp_path / name)
+                turn = await session.send(steps({"tool": "Write", "input": {"file_path": file, "content": "x"}}, {"text": f"tried {name}"}))
+                while not isinstance(message := await anext(turn), ControlRequest):
+                    pass
+                assert (message.subtype, message.request["tool_name"]) == ("can_use_tool", "Write")
+                assert message.request["input"] == {"file_path": file, "content": "x"}
+                return turn, message
+
+            with anyio.fail_after(120):
+                turn, question = await write("allowed")
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(session.cycle, "a fresh start")
+                    await anyio.wait_all_tasks_blocked()
+                    await session.respond(question, {"behavior": "allow", "updatedInput": {**question.request["input"], "content": "y"}})
+                    assert (await turn.result()).text == "tried allowed"
+                assert (tmp_path / "allowed").read_text() == "y" and session.generation == 2
+
+                turn, question = await write("denied")
+                await session.respond(question, {"behavior": "deny", "message": "not today"})
+                results = [block async for message in turn if isinstance(message, UserMessage) for block in message.blocks]
+                assert [block.text for block in results if isinstance(block, ToolResultBlock)] == ["not today"]
+
+                turn, question = await write("cut")
+                os.kill(session.pid or 0, signal.SIGKILL)
+                with pytest.raises(TurnCutError):
+                    await turn.result()
+                await session.respond(question, {"behavior": "allow", "updatedInput": question.request["input"]})
+                assert (await session.ask("and on")).is_success and session.generation == 3
+        assert not (tmp_path / "denied").exists() and not (tmp_path / "cut").exists()
 
     anyio.run(talk, backend=backend)

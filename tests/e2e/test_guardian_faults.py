@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -119,9 +121,20 @@ def test_a_state_directory_that_cannot_be_used(backend: str, tmp_path: Path) -> 
     refused("state", finished, ["state", "/proc/nothing"])
 
 
-def test_an_unreadable_state_directory(tmp_path: Path) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that any user may enter: pytest's own are ours alone, and each of its workers closes the one above them once more."""
+    folder = tempfile.mkdtemp(dir="/tmp")
+    try:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_an_unreadable_state_directory(open_folder: Path) -> None:
     """Somebody else's directory is refused, with what is wrong. (Before any event loop.)"""
-    locked = tmp_path / "locked"
+    locked = open_folder / "locked"
     locked.mkdir()
     (locked / "kept").write_text("kept")
     locked.chmod(0)
@@ -131,14 +144,11 @@ def test_an_unreadable_state_directory(tmp_path: Path) -> None:
         if setpriv is None:
             pytest.skip("root may read everything, and there is no setpriv to be somebody else")
         prefix = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups"]
-        for folder in [tmp_path, *tmp_path.parents][:-2]:
-            if folder.stat().st_uid == 0 and not folder.stat().st_mode & 1:
-                folder.chmod(folder.stat().st_mode | 0o011)
         if subprocess.run([*prefix, sys.executable, "-c", "import anyio, attrs, json"], capture_output=True, check=False).returncode:
             pytest.skip("another user cannot run this Python")
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     argv = [*prefix, sys.executable, "-m", "supervisor", "--state-dir", str(locked), "--", "true"]
-    done = subprocess.run(argv, capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=30, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, env=environ, cwd=open_folder, timeout=30, check=False)
     locked.chmod(0o700)
 
     assert done.returncode == 2, done.stderr

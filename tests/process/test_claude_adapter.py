@@ -17,7 +17,10 @@ from supervisor import Exit, ExitKind, ProcessId, evolve, identify
 from workers.claude.adapter import ClaudeAdapter
 from workers.claude.behind import subagent_works, tool_runs
 from workers.claude.continuation import Continuation
+from workers.claude.conversation import Conversation
 from workers.claude.hook_pipe import HookPipe
+from workers.claude.leaf_hooks import LeafHooks, Means
+from workers.claude.life_input import LifeInput
 from workers.claude.on_disk import is_open
 from workers.claude.proof import GRACE, NOT_RUN, Proof, looked_for
 from workers.claude.recognition import recognised
@@ -45,13 +48,12 @@ class Room:
         assert command is not None
         continuation = Continuation(command, environ, str(self.stage.project), self.stage.lock, new_id=lambda: OURS)
         file = FileAdapter(self.mode, lambda: None)
-        self.adapter = ClaudeAdapter(
-            file, continuation, settings=folder / "s.json", pipe=self.pipe.path, number=1, is_crash_only=False, listen=self.hear
-        )
+        self.hooks = LeafHooks(continuation, Means(folder / "s.settings", self.pipe.path, 1, mode=str(self.mode)))
+        self.adapter = ClaudeAdapter(file, Conversation(continuation), self.hooks, LifeInput(), is_crash_only=False, listen=self.hear)
 
     def hear(self) -> None:
         for told in self.pipe.take():
-            self.adapter.proved(evolve(self.adapter.proof, is_heard=True, is_missing=False))
+            self.hooks.proved(evolve(self.hooks.proof, is_heard=True, is_missing=False))
             self.adapter.turn = heard(self.adapter.turn, told.event, 10.0, 1000.0)
 
     def say(self, event: str) -> None:
@@ -118,26 +120,26 @@ async def test_a_life_that_runs_no_hooks_is_not_restricted(room: Room) -> None:
     room.stage.transcript(OURS, PROMPT)
     with pytest.raises(AdapterFailed) as failed:
         await room.adapter.degrade(DegradationMode.READ_ONLY, "why")
-    assert (failed.value.channel, failed.value.reason, room.adapter.unheard) == ("hooks", NOT_RUN, "")
-    began = room.adapter.proof.began
-    assert not room.adapter.proved(looked_for(room.adapter.proof, True, began))
-    assert room.adapter.proved(looked_for(room.adapter.proof, True, began + GRACE)) and room.adapter.unheard == NOT_RUN
-    assert not room.adapter.switched()
+    assert (failed.value.channel, failed.value.reason, room.hooks.unheard) == ("hooks", NOT_RUN, "")
+    began = room.hooks.proof.began
+    assert not room.hooks.proved(looked_for(room.hooks.proof, True, began))
+    assert room.hooks.proved(looked_for(room.hooks.proof, True, began + GRACE)) and room.hooks.unheard == NOT_RUN
+    assert not room.hooks.switched()
     with pytest.raises(AdapterFailed):
         await room.adapter.degrade(DegradationMode.EMERGENCY, "why")
     await room.adapter.degrade(DegradationMode.NORMAL, "why")
     room.say(USED)
     await room.adapter.degrade(DegradationMode.READ_ONLY, "why")
-    assert room.adapter.unheard == "" and not room.adapter.proved(looked_for(room.adapter.proof, True, began + 1e6))
+    assert room.hooks.unheard == "" and not room.hooks.proved(looked_for(room.hooks.proof, True, began + 1e6))
     room.adapter.next(2)
-    assert not room.adapter.proof.is_heard
+    assert not room.hooks.proof.is_heard
 
 
 @pytest.mark.parametrize("room", ["--safe-mode"], indirect=True)
 async def test_a_life_without_hooks_has_nothing_to_prove(room: Room) -> None:
     """Why it has none is known."""
     said = room.adapter.next(1)[1]
-    assert not room.adapter.proved(Proof(is_heard=True)) and room.adapter.unheard == said.unheard
+    assert not room.hooks.proved(Proof(is_heard=True)) and room.hooks.unheard == said.unheard
 
 
 @pytest.mark.parametrize("room", ["--continue", "--safe-mode"], indirect=True)
@@ -147,18 +149,18 @@ async def test_a_mode_that_nothing_enforces_is_told(room: Room) -> None:
     said = room.adapter.next(1)[1]
     assert bool(said.unheard) is is_safe
     if not is_safe:
-        assert not room.adapter.switched()
+        assert not room.hooks.switched()
         await room.adapter.degrade(DegradationMode.READ_ONLY, "why")
         room.settings('{"disableAllHooks": true}')
-        assert room.adapter.switched() and not room.adapter.switched() and "disableAllHooks" in room.adapter.unheard
+        assert room.hooks.switched() and not room.hooks.switched() and "disableAllHooks" in room.hooks.unheard
     for mode in (DegradationMode.READ_ONLY, DegradationMode.EMERGENCY):
         with pytest.raises(AdapterFailed) as failed:
             await room.adapter.degrade(mode, "why")
-        assert (failed.value.channel, failed.value.reason) == ("hooks", room.adapter.unheard)
+        assert (failed.value.channel, failed.value.reason) == ("hooks", room.hooks.unheard)
         assert room.mode.read_text() == f"{mode.value}\n"
     await room.adapter.degrade(DegradationMode.NORMAL, "why")
     room.settings("{}")
-    assert room.adapter.switched() is not is_safe and bool(room.adapter.unheard) is is_safe
+    assert room.hooks.switched() is not is_safe and bool(room.hooks.unheard) is is_safe
 
 
 async def test_hooks_that_were_off_at_the_start_stay_off(room: Room) -> None:
@@ -167,7 +169,7 @@ async def test_hooks_that_were_off_at_the_start_stay_off(room: Room) -> None:
     life, said = room.adapter.next(1)
     assert "disableAllHooks" in said.unheard and "--settings" not in life.argv
     room.settings("{}")
-    assert not room.adapter.switched() and room.adapter.unheard == said.unheard
+    assert not room.hooks.switched() and room.hooks.unheard == said.unheard
     assert room.adapter.next(2)[1].unheard == ""
 
 

@@ -101,6 +101,25 @@ def test_a_conversation_that_the_user_asks_for(stage: Stage, line: str) -> None:
     assert leaf.next().argv == ("claude", "--resume", ASKED)
 
 
+def test_what_is_done_to_a_conversation_as_it_begins_is_done_once(stage: Stage) -> None:
+    """Its first life goes back to a moment of it; a later one would lose what was said since. The same of a tree of the repository."""
+    leaf = stage.leaf(f"--resume {ASKED} --resume-session-at {OURS} --reply-on-resume --worktree --prefill word --model opus")
+    assert leaf.next().argv[1:] == tuple(leaf.command.arguments)
+    stage.transcript(ASKED, PROMPT)
+    assert leaf.next().argv == ("claude", "--resume", ASKED, "--model", "opus")
+    leaf.learned(OURS)
+    stage.transcript(OURS, PROMPT)
+    leaf.close()
+    held = stage.lock(OURS)
+    assert leaf.next().argv == ("claude", "--resume", OURS, "--fork-session", "--worktree", "--model", "opus"), (
+        "a copy has a tree of its own"
+    )
+    held.release()
+    leaf.learned(NEXT)
+    leaf.give_up(NEXT)
+    assert leaf.next().argv[3:] == ("--worktree", "--prefill", "word", "--model", "opus"), "and so has a new one"
+
+
 @pytest.mark.parametrize("line", ["--continue", "--resume", "-r name", f"--resume {ASKED} --fork-session", "--from-pr 7"])
 def test_a_conversation_that_only_the_program_knows(stage: Stage, line: str) -> None:
     """It says which it is when it is up; until then, the words are the user's."""
@@ -475,5 +494,12 @@ def test_how_a_command_is_known(tmp_path: Path) -> None:
     assert program("node", "--max-old-space-size=400", "-r", "x", script, "hi") == ("node", "--max-old-space-size=400", "-r", "x", script)
     assert program(script) == (script,) and program("ai-claude", "x") == ("ai-claude",)
     assert program("npx", "-y", "@anthropic-ai/claude-code@2.0.77", "-p") == ("npx", "-y", "@anthropic-ai/claude-code@2.0.77")
+    for option in (
+        ("-p", "@anthropic-ai/claude-code"),
+        ("-y", "--package", "@anthropic-ai/claude-code"),
+        ("--package=@anthropic-ai/claude-code@2",),
+    ):
+        assert program("npx", *option, "claude", "-p", "hi") == ("npx", *option, "claude")
+        assert program("npx", *option) is None and program("npx", *option, "other", "claude") is None
     for other in (("claude", "mcp", "list"), ("node", "claude.js"), ("vim", "claude"), ("claude-trace",), ("npx", "claude"), ("node",)):
         assert program(*other) is None, other

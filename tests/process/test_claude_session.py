@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from supervisor import DynamicSupervisor, InvalidField, RestartIntensityExceeded, StartFailed
 from workers.claude import session_talk, stream
 from workers.claude.messages import AssistantMessage, ControlRequest, InitMessage, Message, ResultMessage
-from workers.claude.notices import BusyChanged, LifeBegan, LifeOver, Notice, TurnCut
+from workers.claude.notices import BusyChanged, LifeBegan, LifeOver, LinesDropped, Notice, TurnCut
 from workers.claude.session import ClaudeSession
 from workers.claude.session_errors import (
     RequestFailedError,
@@ -181,6 +182,55 @@ async def test_an_end_after_the_last_answer_is_the_end(stage: Stage) -> None:
         assert not (await turn.result()).is_success
     assert session.exit is not None and session.exit.code == 1 and session.exit.is_clean
     assert session.generation == 1 and len(stage.lines("argv")) == 1
+
+
+async def asked(messages: AsyncIterator[Message | Notice]) -> ControlRequest:
+    """The next question of the program's."""
+    while not isinstance(message := await anext(messages), ControlRequest):
+        pass
+    return message
+
+
+async def test_a_question_is_answered_in_the_middle_of_the_turn(stage: Stage) -> None:
+    """Before prompts that wait; a question is seen by who reads the turn and by who follows, and a restart waits for the turn's end."""
+    async with stage.session("--permission-prompt-tool", "stdio") as session, anyio.create_task_group() as tasks:
+        followed = session.follow()
+        turn, after = await session.send("ask"), await session.send("after")
+        question = await asked(turn)
+        assert (question.subtype, question.request["tool_name"]) == ("can_use_tool", "Write") and await asked(followed) is question
+        tasks.start_soon(session.cycle, "a fresh start")
+        await anyio.wait_all_tasks_blocked()
+        assert session.is_busy and session.generation == 1
+        await session.respond(question, {"behavior": "deny", "message": "no"})
+        assert (await turn.result()).text == "deny" and (await after.result()).text == "ok: after"
+        assert session.generation == 2
+    (answer,) = map(json.loads, stage.lines("answers"))
+    assert answer["response"] == {
+        "subtype": "success",
+        "request_id": question.request_id,
+        "response": {"behavior": "deny", "message": "no"},
+    }
+    assert stage.said == ["ask", "after"]
+
+
+async def test_a_question_goes_with_its_life(stage: Stage) -> None:
+    """Its turn is cut; an answer that comes after that reaches nobody, also where the next life has a question of its own."""
+    notices: list[Notice] = []
+    async with stage.session(on_notice=notices.append) as session:
+        turn = await session.send("ask")
+        late = await asked(turn)
+        os.kill(session.pid or 0, signal.SIGKILL)
+        with pytest.raises(TurnCutError):
+            await turn.result()
+        turn = await session.send("ask")
+        question = await asked(turn)
+        assert question.request_id != late.request_id
+        await session.respond(late, {"behavior": "allow"})
+        await session.respond(question, {"behavior": "deny"})
+        assert (await turn.result()).text == "deny"
+    assert len(stage.lines("answers")) == 1 and [type(notice) for notice in notices].count(LinesDropped) == 1
+    with pytest.raises(SessionEndedError):
+        await session.respond(question, {"behavior": "allow"})
 
 
 async def test_an_answer_to_a_question_of_an_earlier_life_goes_nowhere(stage: Stage) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from supervisor import ChildInfo, DynamicSupervisor, Exit, Restart
 from supervisor.core.exits import ExitKind
+from workers.claude import life_pipes
 from workers.claude import stream as module
 from workers.claude.life_pipes import READ
 from workers.claude.stream import (
@@ -222,8 +223,9 @@ async def test_a_slow_caller_holds_the_program_up(tmp_path: Path) -> None:
         assert numbers == list(range(50_000))
 
 
-async def test_what_it_had_written_counts_when_its_end_is_judged(tmp_path: Path) -> None:
+async def test_what_it_had_written_counts_when_its_end_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody had taken it yet, so the result was still in the pipe: its end is not one in the middle of a turn."""
+    monkeypatch.setattr(life_pipes, "READ", 4096)  # less than what is more than is taken
     seen: list[bool] = []
 
     def judge(exit: Exit) -> Exit:
@@ -233,19 +235,20 @@ async def test_what_it_had_written_counts_when_its_end_is_judged(tmp_path: Path)
         return exit
 
     async with session(tmp_path, judge=judge) as talk:
-        await talk.say("quick 28000")  # a little more than is taken without a reader
+        await talk.say("quick 28500")  # a little more than is taken without a reader
         talk.stream.close_input()
         await eventually(lambda: len(seen) == 2)
-        assert seen == [True, False] and await talk.result() == "28000" and not talk.of(TurnCut)
+        assert seen == [True, False] and await talk.result() == "28500" and not talk.of(TurnCut)
 
 
-async def test_what_nobody_has_taken_yet_when_it_ends_is_handed_on(tmp_path: Path) -> None:
+async def test_what_nobody_has_taken_yet_when_it_ends_is_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stays in the pipe until then; that is no cut turn."""
+    monkeypatch.setattr(life_pipes, "READ", 4096)
     async with session(tmp_path) as talk:
-        await talk.say("quick 28000")
+        await talk.say("quick 28500")
         talk.stream.close_input()
         await eventually(lambda: talk.of(LifeOver))
-        assert await talk.result() == "28000" and not talk.of(TurnCut)
+        assert await talk.result() == "28500" and not talk.of(TurnCut)
         with pytest.raises(StopAsyncIteration):
             await anext(talk.lines)
 

@@ -127,8 +127,8 @@ def test_wrong_arguments_are_no_exception(service: GuardianService) -> None:
         assert not service.start(cast("Any", wrong)) and "expected the id of a process" in service.faults[0]
     assert service.start()
     pid = service.status()["process"]["pid"]
-    for no_reason in (5, "", None):
-        assert not service.restart_process(cast("Any", no_reason)) and "expected a text that says why" in service.faults[0]
+    for reason in (5, "", None):
+        assert not service.restart_process(cast("Any", reason)) and "expected a text that says why" in service.faults[0]
         assert service.status()["process"]["pid"] == pid and service.status()["faults"] == list(service.faults)
     assert service.restart_process("the only one") and not service.faults
     assert not service.restart_process("one too many") and service.faults[0].startswith("the restart was not done: ")

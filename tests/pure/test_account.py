@@ -49,6 +49,14 @@ def test_a_tool_that_goes_on_has_what_comes_later() -> None:
     assert in_words(account) == "grew 300.0 MiB in 1 turn, 300.0 MiB of it in tool Bash"
 
 
+def test_what_has_grown_before_anybody_looked() -> None:
+    """It is growth where it is known what there was earlier in this life; and only the first look has to know."""
+    account = looked(Account(), {PROGRAM: 20 * MIB, BASH: 300 * MIB}, {PROGRAM: 15 * MIB})
+    assert in_words(account) == "grew 305.0 MiB, 300.0 MiB of it in tool Bash" and account.idle_bytes == 305 * MIB
+    assert looked(account, {PROGRAM: 20 * MIB, BASH: 300 * MIB}, {}).grew_bytes == 305 * MIB
+    assert in_words(looked(Account(), {PROGRAM: 300 * MIB})) == ""
+
+
 def test_only_the_last_turns_and_the_largest_tools_are_kept() -> None:
     """However long the session."""
     account = Account()

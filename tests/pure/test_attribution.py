@@ -177,6 +177,7 @@ def test_every_process_is_counted_once(seen: Sequence[Lineage], data: st.DataObj
     made = parts(found, sizes, {})
     assert sorted(process.pid for part in made for process in part.processes) == sorted(line.process.pid for line in seen)
     assert sum(part.held_bytes for part in made) == sum(sizes.values()) == sum(by_role(made).values())
+    assert sum(by_role(made, grown=False).values()) == 0
     assert found[ROOT.process] == Member(PROGRAM, ROOT.process)
     again = members(seen, ROOT.process, found, servers=(CHROMA, FILES), is_program=lambda words: words == ("/x/claude",), tool="Bash")
     assert again == found
@@ -187,4 +188,5 @@ def test_growth_is_what_came_since(seen: Sequence[Lineage]) -> None:
     """Of those that were there, what they hold more; of those that were not, all."""
     found = members(seen, ROOT.process, {})
     sizes = {line.process: 100 for line in seen}
-    assert sum(part.grew_bytes for part in parts(found, sizes, {ROOT.process: 70})) == 100 * len(seen) - 70
+    made = parts(found, sizes, {ROOT.process: 70})
+    assert sum(part.grew_bytes for part in made) == 100 * len(seen) - 70 and sum(by_role(made, grown=False).values()) == 70

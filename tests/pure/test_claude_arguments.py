@@ -62,6 +62,9 @@ def test_without_a_prompt_none_is_left(words: list[str]) -> None:
         ("--resume", ()),
         ("--resume -p fix", ("fix",)),
         ("--not-known-yet value fix", ("fix",)),
+        ("--include-unsupported-models fix", ("fix",)),
+        ("--prefill -p fix", ("fix",)),
+        ("--channels a b -p", ()),
         ("-- -p", ("-p",)),
         ("-", ("-",)),
     ],
@@ -71,7 +74,21 @@ def test_which_words_are_the_prompt(line: str, prompt: tuple[str, ...]) -> None:
     assert Arguments.of(tuple(line.split())).prompt == prompt
 
 
-@pytest.mark.parametrize("line", ["mcp list", "--model opus mcp", "-v", "--help", "--bg fix", "update", "--verbose doctor", "--teleport"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mcp list",
+        "--model opus mcp",
+        "-v",
+        "--help",
+        "--bg fix",
+        "update",
+        "--verbose doctor",
+        "--teleport",
+        "--remote fix",
+        "remote-control",
+    ],
+)
 def test_what_is_no_conversation(line: str) -> None:
     """Management, and what is held elsewhere."""
     assert not Arguments.of(tuple(line.split())).is_conversation

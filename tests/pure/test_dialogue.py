@@ -269,6 +269,19 @@ def test_between_two_turns_nothing_begins_while_a_restart_is_due() -> None:
     assert given_to(stage) == [[prompt("a")], [prompt("b")]] and not stage.cut
 
 
+def test_a_prompt_that_is_no_utf_8_is_a_prompt_to_the_program_and_to_us() -> None:
+    """It has its turn like any other, and goes in when the one before has its result; a mark of the byte order changes nothing."""
+    latin = prompt("x").replace(b"x", b"\xe9")
+    assert [line_of(line).kind for line in (latin, b"\xef\xbb\xbf" + prompt("a"), b"\xe9")] == [Kind.PROMPT, Kind.PROMPT, Kind.OTHER]
+    stage = Stage()
+    stage.begin()
+    stage.say(prompt("first"))
+    stage.say(latin)
+    assert given_to(stage) == [[prompt("first")]]
+    stage.wrote(INIT, RESULT)
+    assert given_to(stage) == [[prompt("first"), latin]]
+
+
 def test_what_sets_a_session_up_is_said_to_each_later_life() -> None:
     """The latest of each kind that was not refused, before anything else; the caller does not get a second response."""
     stage = Stage()

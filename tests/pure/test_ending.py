@@ -25,12 +25,13 @@ from workers.policy.decide import (
     Sampled,
     Tick,
     ToolsEnded,
+    Unread,
     next_wake,
     step,
     watch,
 )
 from workers.policy.ending import TRIES
-from workers.policy.pressure import Thresholds
+from workers.policy.pressure import MemoryState, Thresholds
 
 MIB = 1 << 20
 LIMITS = Thresholds(100 * MIB, 200 * MIB, 300 * MIB, leave_ratio=0.1)
@@ -42,25 +43,41 @@ def tool(held: int, pid: int = 20, kind: Kind = Kind.TOOL) -> Part:
     return Part(Role(kind, "Bash"), head, (head,), held * MIB, held * MIB)
 
 
+def seen(program: int, *tools: Part, words: str = "", generation: int = 1, held: bool = False) -> Sampled:
+    own = ProcessId(10, 10)
+    parts = (Part(PROGRAM, own, (own,), program * MIB, 0), *tools)
+    return Sampled(sum(part.held_bytes for part in parts), generation, held, None, Attribution(parts, words))
+
+
 class Leaf:
-    """Feeds events to a guard and keeps what it asks for."""
+    """Feeds events to a guard and keeps what it asks for; a look that it asks for sees `truth`, or else what the last sample has seen."""
 
     def __init__(self, policy: Policy = POLICY) -> None:
         self.guard: Guard = watch(policy, LIMITS)
         self.now = 0.0
+        self.looks = 0
+        self.last: Sampled | None = None
+        self.truth: Sampled | None = None
         self.send(LeafStarted(1))
 
     def send(self, event: Event, *, after: float = 0.1) -> list[str]:
         self.now += after
+        if isinstance(event, Sampled):
+            self.last = event
         self.guard, effects = step(self.guard, event, self.now)
+        assert not any(isinstance(effect, fx.Look) for effect in effects[:-1])
+        if effects and isinstance(effects[-1], fx.Look):
+            self.looks += 1
+            answer = self.truth or self.last
+            assert answer is not None
+            self.guard, more = step(self.guard, attrs.evolve(answer, exact=True), self.now)
+            effects = (*effects[:-1], *more)
+            assert not any(isinstance(effect, fx.Look) for effect in more)
         self.effects = effects
         return [type(effect).__name__ for effect in effects]
 
     def sample(self, program: int, *tools: Part, words: str = "", held: bool = False) -> list[str]:
-        own = ProcessId(10, 10)
-        parts = (Part(PROGRAM, own, (own,), program * MIB, 0), *tools)
-        total = sum(part.held_bytes for part in parts)
-        return self.send(Sampled(total, self.guard.generation or 0, held, None, Attribution(parts, words)))
+        return self.send(seen(program, *tools, words=words, generation=self.guard.generation or 0, held=held))
 
     def samples(self, count: int, program: int, *tools: Part) -> list[str]:
         return [kind for _ in range(count) for kind in self.sample(program, *tools)]
@@ -175,6 +192,88 @@ def test_it_can_be_turned_off(change: dict[str, bool], asks: str) -> None:
     assert "EndTools" in on.samples(3, 80, tool(150))
 
 
+def ended(leaf: Leaf) -> list[int]:
+    return [part.head.pid for effect in leaf.effects if isinstance(effect, fx.EndTools) for part in effect.parts]
+
+
+def test_no_more_is_ended_than_a_fresh_look_says() -> None:
+    """The parts that the sample came with were seen long before it: by them two would have to go, and it is the other one that is why."""
+    leaf = Leaf()
+    leaf.truth = seen(80, tool(60, 20), tool(110, 21))
+    old = seen(80, tool(60, 20), tool(50, 21)).attribution
+    for _ in range(3):
+        leaf.send(Sampled(250 * MIB, 1, attribution=old))
+    assert ended(leaf) == [21] and leaf.looks == 1
+    (wanted,) = (effect for effect in leaf.effects if isinstance(effect, fx.EndTools))
+    assert [part.held_bytes for part in wanted.parts] == [110 * MIB] and wanted.total_bytes == 250 * MIB
+
+
+def test_a_tool_that_was_not_seen_yet_is_ended() -> None:
+    """By what was seen long ago the program is why; before it is restarted for that, somebody looks."""
+    leaf = Leaf()
+    leaf.truth = seen(80, tool(150))
+    old = Attribution((Part(PROGRAM, ProcessId(10, 10), (ProcessId(10, 10),), 80 * MIB, 30 * MIB),))
+    kinds = [kind for _ in range(3) for kind in leaf.send(Sampled(230 * MIB, 1, attribution=old))]
+    assert ended(leaf) == [20] and "Restart" not in kinds
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+def test_what_is_over_by_then_is_nothing(urgent: bool) -> None:
+    """Samples may lie in a queue: where the tree is below critical when it is looked at, nothing is ended, held or restarted for them."""
+    leaf = Leaf()
+    leaf.truth = seen(80, tool(5))
+    kinds = leaf.samples(1 if urgent else 3, 80, tool(240 if urgent else 150))
+    assert leaf.looks == 1 and not {"EndTools", "Restart", "Hold"} & set(kinds)
+    assert kinds[-1] == "LevelChanged" and leaf.guard.due_since is None and leaf.guard.critical_run == 0
+    leaf.truth = None
+    assert "EndTools" in leaf.samples(3, 80, tool(150))
+
+
+def test_a_look_is_no_sample() -> None:
+    """It counts in place of the last one: neither as one more at critical, nor as growth within no time."""
+    leaf = Leaf()
+    leaf.truth = seen(280)
+    leaf.samples(2, 250)
+    rises, count = leaf.guard.pressure.rises, len(leaf.guard.pressure.samples)
+    leaf.sample(250)
+    (asked,) = leaf.effects
+    assert isinstance(asked, fx.Restart) and "280.0 MiB" in asked.reason and "over 3 samples" in asked.reason
+    pressure = leaf.guard.pressure
+    assert (pressure.rises, len(pressure.samples), pressure.known) == (rises, count + 1, 3) and pressure.total_bytes == 280 * MIB
+    assert pressure.peak_bytes == 280 * MIB
+
+
+def test_where_nobody_can_look_the_leaf_is_restarted() -> None:
+    """The parts are unknown by then; the level counts without. An emergency is held for that as ever."""
+    leaf = Leaf()
+    leaf.truth = Sampled(230 * MIB, 1)
+    assert "Restart" in leaf.samples(3, 80, tool(150)) and leaf.guard.attribution is None
+    urgent = Leaf()
+    urgent.truth = Sampled(320 * MIB, 1)
+    assert urgent.sample(80, tool(240))[-2:] == ["Hold", "Restart"]
+
+
+def test_nobody_looks_for_nothing() -> None:
+    """While none is due, none is allowed, or memory cannot be read, a look could change nothing."""
+    leaf = Leaf()
+    leaf.samples(2, 250)
+    leaf.sample(150)
+    assert leaf.looks == 0
+    leaf.samples(3, 250)
+    leaf.send(RestartRefused("no", None))
+    looks = leaf.looks
+    leaf.samples(5, 250)
+    assert leaf.looks == looks == 1
+    leaf.send(Unread("no descriptors"))
+    leaf.send(IdleChanged(True))
+    assert leaf.looks == looks
+    waiting = Leaf()
+    waiting.send(IdleChanged(False))
+    waiting.samples(9, 250)
+    assert waiting.looks == 0
+    assert waiting.send(IdleChanged(True)) == ["Restart"] and waiting.looks == 1
+
+
 def test_a_reason_says_what_grew() -> None:
     """In the words of whoever keeps account of it."""
     leaf = Leaf()
@@ -195,7 +294,9 @@ def test_a_new_life_has_tried_nothing() -> None:
 
 
 class Endings(RuleBasedStateMachine):
-    """Any order of samples and answers: a tool is never ended twice, never while a restart is under way, and the other way round."""
+    """Any order of samples and answers: a tool is never ended twice, never while a restart is under way, and the other way round; and
+    whatever was seen before, what is ended is what it takes by what is so then.
+    """
 
     @initialize()
     def begin(self) -> None:
@@ -209,6 +310,14 @@ class Endings(RuleBasedStateMachine):
                 assert not self.under_way and not self.asked and effect.level.rank >= 2
                 heads = {part.head for part in effect.parts}
                 assert not heads & self.ended
+                truth = self.leaf.truth
+                assert truth is not None and truth.attribution is not None and truth.total_bytes == effect.total_bytes
+                assert set(effect.parts) <= set(truth.attribution.parts)
+                left, line = (
+                    truth.total_bytes - sum(part.held_bytes for part in effect.parts),
+                    self.leaf.guard.pressure.thresholds.leave_bytes(MemoryState.CRITICAL),
+                )
+                assert left < line <= left + min(part.held_bytes for part in effect.parts)
                 self.ended |= heads
                 self.under_way = True
             elif isinstance(effect, fx.Restart):
@@ -219,16 +328,23 @@ class Endings(RuleBasedStateMachine):
         assert self.leaf.guard.ending.under_way is self.under_way
 
     @rule(
-        program=st.sampled_from([50, 120, 210, 320]), held=st.lists(st.sampled_from([10, 100, 250]), max_size=3), first=st.integers(20, 24)
+        program=st.sampled_from([50, 120, 210, 320]),
+        held=st.lists(st.sampled_from([10, 100, 250]), max_size=3),
+        first=st.integers(20, 24),
+        before=st.none() | st.lists(st.sampled_from([10, 100, 250]), max_size=3),
     )
-    def sample(self, program: int, held: list[int], first: int) -> None:
+    def sample(self, program: int, held: list[int], first: int, before: list[int] | None) -> None:
         if program < 200 and not held:
             self.ended.clear()
         tools = [tool(size, pid=first + index) for index, size in enumerate(held)]
         total = program + sum(held)
         if total < 180:
             self.ended.clear()  # out of critical: a tool of that number would be another one
-        self.take(self.leaf.sample(program, *tools))
+        generation = self.leaf.guard.generation or 0
+        self.leaf.truth = seen(program, *tools, generation=generation)
+        old = tools if before is None else [tool(size, pid=first + index) for index, size in enumerate(before)]
+        attribution = seen(program, *old).attribution
+        self.take(self.leaf.send(Sampled(self.leaf.truth.total_bytes, generation, attribution=attribution)))
 
     @rule(idle=st.booleans())
     def turn(self, idle: bool) -> None:
@@ -249,6 +365,7 @@ class Endings(RuleBasedStateMachine):
             self.asked = self.under_way = False
             self.ended.clear()
             generation = (self.leaf.guard.generation or 0) + 1
+            self.leaf.truth = None
             for event in (LeafExited(generation - 1), LeafStarted(generation), RestartDone(generation)):
                 self.take(self.leaf.send(event))
 

@@ -31,21 +31,31 @@ _SAME: Final = {
 }
 _PLAIN: Final = _names(
     """--allow-dangerously-skip-permissions --ax-screen-reader --bare --bg --brief --chrome --continue --dangerously-skip-permissions
-    --desktop --disable-slash-commands --enable-auto-mode --exclude-dynamic-system-prompt-sections --fork-session --forward-subagent-text
-    --help --ide --include-hook-events --include-partial-messages --init --init-only --maintenance --mcp-debug --no-chrome
-    --no-session-persistence --print --replay-user-messages --restricted --safe-mode --strict-mcp-config --verbose --version"""
+    --debug-to-stderr --deep-link-origin --desktop --disable-slash-commands --enable-auth-status --enable-auto-mode
+    --exclude-dynamic-system-prompt-sections --fork-session --forward-subagent-text --help --host-auth-is-org-sign-in --ide
+    --include-hook-events --include-partial-messages --include-unsupported-models --init --init-only --maintenance --mcp-debug --no-chrome
+    --no-session-persistence --plan-mode-required --print --reply-on-resume --replay-user-messages --restricted --safe-mode --session-mirror
+    --strict-mcp-config --verbose --version"""
 )
 _TAKING: Final = _names(
     """--agent --agents --append-system-prompt --append-system-prompt-file --debug-file --fallback-model --input-format --json-schema
     --max-budget-usd --max-turns --model --name --output-format --permission-mode --permission-prompt-tool --plugin-dir --plugin-url
-    --session-id --setting-sources --settings --system-prompt --system-prompt-file"""
+    --prefill --prefill-b64 --resume-session-at --rewind-files --session-id --setting-sources --settings --system-prompt
+    --system-prompt-file"""
 )
-_VARIADIC: Final = _names("--add-dir --allowed-tools --betas --disallowed-tools --file --mcp-config --tools")
+_VARIADIC: Final = _names(
+    """--add-dir --allowed-tools --betas --channels --dangerously-load-development-channels --disallowed-tools --file --mcp-config
+    --tools"""
+)
 _SUBCOMMANDS: Final = _names(
-    """agents attach auth auto-mode config doctor gateway import install kill logs mcp migrate-installer plugin plugins project purge
-    respawn rm setup-token stop ultrareview update upgrade"""
+    """agents attach auth auto-mode config design-login doctor edit-chrome-settings edit-hook edit-memory-settings edit-permission-rules
+    edit-sandbox-settings edit-skill-overrides gateway import import-conversations install kill logs mcp migrate-installer plugin plugins
+    project purge rc remote remote-control respawn rm sandbox setup-token stop ultrareview update upgrade workspace-trust worktree-hook"""
 )
-_NO_SESSION: Final = ("--help", "--version", "--bg", "--cloud", "--desktop", "--teleport", "--environment", "--tmux", "--init-only")
+_NO_SESSION: Final = (
+    *("--help", "--version", "--init-only", "--bg", "--tmux", "--desktop"),
+    *("--cloud", "--remote", "--teleport", "--environment", "--pool"),
+)
 """What has the program do something else than to hold a conversation here, in this process."""
 
 

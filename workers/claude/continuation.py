@@ -29,6 +29,12 @@ GO_ON: Final = "Continue from where you left off."
 _INTO: Final = ("--session-id", "--resume", "--continue", "--fork-session", "--from-pr")
 """The options that say which conversation it is."""
 
+_BACK: Final = ("--resume-session-at", "--rewind-files", "--reply-on-resume")
+"""Those that say with which moment of one it begins: a later life would go back there again, and lose what was said since."""
+
+_PREFILLED: Final = ("--prefill", "--prefill-b64")
+"""Those with a prompt that is not said yet."""
+
 
 class Held(Protocol):
     """A lock that is held."""
@@ -122,12 +128,15 @@ class Continuation:
         first, self._begun = not self._begun, True
         how, into = self._first(arguments) if first and not self._lost else self._later(arguments)
         if how is not How.AS_GIVEN:
-            arguments = arguments.without(*_INTO)
+            arguments = arguments.without(*_INTO, *_BACK)
+        if how is How.RESUMED:
+            # the program goes back to the tree that the conversation is in, and would make another one where it has no name
+            arguments = arguments.without("--worktree")
         prompt: tuple[str, ...] = ()
         goes_on = retold or how in (How.RESUMED, How.FORKED) or (how is How.AS_GIVEN and not first and arguments.is_kept)
         if goes_on:
             # it was said already, and is in the conversation
-            arguments = arguments.without(PROMPT)
+            arguments = arguments.without(PROMPT, *_PREFILLED)
             if arguments.is_one_turn:
                 prompt = (go_on or GO_ON,)
             elif cut and go_on and not arguments.streams:

@@ -198,9 +198,9 @@ def refusal(id: str) -> bytes:
 
 
 def as_object(data: bytes) -> dict[str, Any] | None:
-    """A line as the JSON object that it is; None where it is none."""
+    """A line as the JSON object that it is; None where it is none. Bytes that are no UTF-8 are read as the program reads them."""
     try:
-        said = json.loads(data)
+        said = json.loads(data.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..config import ClaudeEvents, LeafRestart
+from ..config.run import MODE_FILE
 from ..event import NotificationFailed
 from ..probe.parts import LeafParts
 from ..state.files import StateWriteFailed, private_directory, project_key
@@ -18,10 +19,13 @@ from ..state.lock import Lock, try_lock
 from .adapter import ClaudeAdapter
 from .banner import why
 from .continuation import Continuation
+from .conversation import Conversation
 from .hook_pipe import HookPipe
+from .leaf_hooks import LeafHooks, Means
+from .life_input import LifeInput
 from .notices import BusyChanged, Notice
 from .piped import PipedPrompt, is_piped
-from .recognition import recognised
+from .recognition import ClaudeCommand, recognised
 from .recovery import Recovery
 from .servers import ClaudeProcesses
 from .shown import Shown
@@ -64,60 +68,71 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
     command = recognised(agent.command.argv, environ, agent.command.working_directory)
     if command is None or leaf.attached is not None:
         return None
-    unheard = ""
-    if directory is None or not ledger.watches:
-        unheard = "there is nobody who would hear of them"
-    elif owner.hooks is None:
-        try:
-            owner.hooks = HookPipe(directory)
-        except OSError as error:
-            unheard = f"hooks cannot tell of them: {error}"
     # one that was added later is another agent
     resumed = None if run.resumed is None or leaf.configured is None else run.resumed.session_id
     lock = partial(locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(locked, directory)
-    heard = not unheard and directory is not None and owner.hooks is not None
     continuation = Continuation(command, environ, agent.command.working_directory, lock, resumed)
     store = partial(_store, run) if run.config.persist_state else None
+    recovery = Recovery(continuation, store, project_key(agent.command.working_directory))
     if ledger.watches:
         leaf.parts = LeafParts(ClaudeProcesses(continuation, environ))
-    stream, piped = leaf.stream, None
-    if stream is None and owner.relays and leaf.has_terminal and leaf.configured is not None and not run.detached and is_piped():
-        if command.arguments.streams:
-            stream = ClaudeStream(closes=True)
-        elif command.arguments.is_one_turn:
-            piped = PipedPrompt()
-    ledger.reads = ledger.reads or stream is not None or piped is not None
-    pipe = owner.hooks if heard else None
-    shown = None
-    sits = leaf.has_terminal and not command.arguments.has("--print")
-    if heard and directory is not None and sits and sys.platform != "win32":
-        shown = Shown(leaf, directory, partial(_unshown, ledger, leaf))
+    means = _means(owner, ledger, leaf, command, directory, recovery)
+    pipe = None if isinstance(means, str) else owner.hooks
+    input = _input(owner, run, leaf, command)
+    ledger.reads = ledger.reads or input.other is not None
     adapter = ClaudeAdapter(
         leaf.adapter,
-        continuation,
-        settings=directory / f"{leaf.name}{os.extsep}settings" if heard and directory is not None else None,
-        pipe=owner.hooks.path if heard and owner.hooks is not None else None,
-        number=next(_numbers),
+        Conversation(continuation, recovery, partial(_in_conversation, leaf)),
+        LeafHooks(continuation, means),
+        input,
         is_crash_only=agent.command.restart is LeafRestart.CRASH,
         go_on=lambda: leaf.agent.restart_policy.continue_prompt,
-        unheard=unheard,
-        tools=run.config.hooks.claude_code is ClaudeEvents.TOOLS,
-        on_session=partial(_in_conversation, leaf),
-        recovery=Recovery(continuation, store, project_key(agent.command.working_directory)),
         parts=leaf.parts,
         listen=partial(_listen, ledger, pipe),
-        stream=stream,
-        piped=piped,
-        shown=shown,
         why=partial(why, leaf),
     )
-    if shown is not None:
-        leaf.show, leaf.is_typed = shown.refresh, lambda: adapter.is_typed
+    if not isinstance(means, str) and means.shown is not None:
+        leaf.show, leaf.is_typed = means.shown.refresh, lambda: adapter.is_typed
     leaf.is_busy = lambda: adapter.is_busy
-    if stream is not None:
-        leaf.on_due = stream.hold
-        stream.on_notice = partial(_noticed, ledger, leaf, adapter, pipe, stream.on_notice)
+    if input.stream is not None:
+        leaf.on_due = input.stream.hold
+        input.stream.on_notice = partial(_noticed, ledger, leaf, adapter, pipe, input.stream.on_notice)
     return adapter
+
+
+def _means(owner: HasHooks, ledger: Ledger, leaf: Leaf, command: ClaudeCommand, directory: Path | None, recovery: Recovery) -> Means | str:
+    """By what the hooks of a leaf tell; in words, why there are none."""
+    if directory is None or not ledger.watches:
+        return "there is nobody who would hear of them"
+    if owner.hooks is None:
+        try:
+            owner.hooks = HookPipe(directory)
+        except OSError as error:
+            return f"hooks cannot tell of them: {error}"
+    shown = None
+    if leaf.has_terminal and not command.arguments.has("--print") and sys.platform != "win32":
+        shown = Shown(leaf, directory, partial(_unshown, ledger, leaf))
+    return Means(
+        directory / f"{leaf.name}{os.extsep}settings",
+        owner.hooks.path,
+        next(_numbers),
+        mode=None if leaf.adapter is None else leaf.adapter.environment.get(MODE_FILE),
+        tools=ledger.run.config.hooks.claude_code is ClaudeEvents.TOOLS,
+        shown=shown,
+        told=recovery.told,
+    )
+
+
+def _input(owner: HasHooks, run: GuardianRun, leaf: Leaf, command: ClaudeCommand) -> LifeInput:
+    """What the lives of a leaf read."""
+    if leaf.stream is not None:
+        return LifeInput(leaf.stream)
+    if owner.relays and leaf.has_terminal and leaf.configured is not None and not run.detached and is_piped():
+        if command.arguments.streams:
+            return LifeInput(ClaudeStream(closes=True))
+        if command.arguments.is_one_turn:
+            return LifeInput(piped=PipedPrompt())
+    return LifeInput()
 
 
 def _listen(ledger: Ledger, pipe: HookPipe | None) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..state.record import Kind, Record, parsed
 from ..state.transcript import TranscriptUnreadable, end_of_lines, lines, opened, reversed_lines
+from .dialogue_news import as_object
 
 FIRST: Final = 4 << 20
 """Bytes of a transcript's beginning within which its first prompt is."""
@@ -111,20 +111,11 @@ def is_open(transcript: Path | None, since: float) -> bool:
 
 def _moved(line: bytes, since: float) -> int | None:
     """By how many the prompts that wait became more; None where that was before the turn, or where none that came before it waits."""
-    record = _note(line)
+    record = as_object(line)
     if record is None or _written(record.get("timestamp")) < since:
         return None
     operation = record.get("operation")
     return None if operation == "popAll" else 1 if operation == "enqueue" else -1
-
-
-def _note(line: bytes) -> dict[str, Any] | None:
-    """A record of the program's own, as it is; None where it is none."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _ends(record: Record) -> bool:

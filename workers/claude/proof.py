@@ -7,16 +7,13 @@ prove themselves: a life that is up, and in which none has run, runs none. `look
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
 from supervisor import Value, evolve
 
 from .turn import STARTING
-
-if TYPE_CHECKING:
-    from .adapter import ClaudeAdapter
 
 GRACE: Final = 3.0
 """Seconds that a hook may take after its life is seen to be up."""
@@ -56,9 +53,3 @@ def has_written(transcript: Path | None, since: float) -> bool:
         return transcript is not None and transcript.stat().st_mtime >= since
     except OSError:
         return False
-
-
-def shows(adapter: ClaudeAdapter) -> bool:
-    """Whether what it has written says that the present life is up. Blocks for one call."""
-    stream = adapter.stream
-    return (stream is not None and stream.is_up) or has_written(adapter.continuation.path(), adapter.began)

@@ -67,13 +67,29 @@ def _length(argv: tuple[str, ...], environ: Mapping[str, str], directory: str) -
     if name in _NAMES:
         return 1
     if name in _RUNNERS:
-        return next((index + 1 for index, word in enumerate(argv) if _PACKAGE.fullmatch(word)), None)
+        return _run(argv)
     if name in _INTERPRETERS:
         script = _script(argv)
         return script + 1 if script is not None and _is_ours(os.path.join(directory, argv[script])) else None
     # by another name: a link to it, such as a package manager makes
     found = _place(argv[0], environ, directory)
     return 1 if found is not None and _is_ours(found) else None
+
+
+def _run(argv: tuple[str, ...]) -> int | None:
+    """Where the program ends that a runner of packages starts: at the package, or at the command of one that an option names."""
+    names_package = False
+    for index, word in enumerate(argv[1:], start=1):
+        option, _, value = word.partition("=")
+        if option == "--package" and _PACKAGE.fullmatch(value):
+            names_package = True
+        elif _PACKAGE.fullmatch(word):
+            if argv[index - 1] not in ("-p", "--package"):
+                return index + 1
+            names_package = True
+        elif names_package and not word.startswith("-"):
+            return index + 1 if word in _NAMES else None
+    return None
 
 
 def _is_plain_node(program: tuple[str, ...], environ: Mapping[str, str], directory: str) -> bool:

@@ -37,7 +37,7 @@ async def relaying(ledger: Ledger, stop: StopRequest) -> AsyncIterator[None]:
     """
     leaf = ledger.leaves[0]
     adapter = leaf.adapter
-    stream, piped = (adapter.stream, adapter.piped) if isinstance(adapter, ClaudeAdapter) else (None, None)
+    stream, piped = (adapter.input.stream, adapter.input.piped) if isinstance(adapter, ClaudeAdapter) else (None, None)
     if stream is None and piped is None:
         yield
         return

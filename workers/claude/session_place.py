@@ -16,7 +16,10 @@ from supervisor import CallError, ChildNotFound, ChildSpec, NoProc, Supervisor, 
 from ..config.host import default_state_dir
 from .adapter import ClaudeAdapter
 from .continuation import Continuation
+from .conversation import Conversation
 from .equipment import CONVERSATIONS, locked
+from .leaf_hooks import LeafHooks
+from .life_input import LifeInput
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -181,9 +184,8 @@ def spec_of(session: ClaudeSession, name: str) -> ChildSpec:
     environ = {key: value for key, value in {**os.environ, **session.env}.items() if value is not None}
     directory = Path(session.state_dir or default_state_dir()) / CONVERSATIONS
     continuation = Continuation(session.command, environ, session.directory, partial(locked, directory))
-    adapter = session.adapter = ClaudeAdapter(
-        None, continuation, settings=None, pipe=None, number=0, is_crash_only=False, unheard=_UNHEARD, stream=session.stream
-    )
+    hooks, input = LeafHooks(continuation, _UNHEARD), LifeInput(session.stream)
+    adapter = session.adapter = ClaudeAdapter(None, Conversation(continuation), hooks, input, is_crash_only=False)
     options: dict[str, Any] = {"env": session.env, "cwd": session.directory, "stderr": session.stderr, "terminal": "never"}
 
     def made(argv: tuple[str, ...], judge: Any, *, stdin: int | str | None = None, stdout: int | None = None) -> Launch:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.to_thread
 
-from supervisor import CallError, ChildSpec, ProcessId, RunningCommand, evolve, task
+from supervisor import ChildSpec, ProcessId, evolve, task
 
 from ..event import NotificationFailed
 from ..event_conversation import HooksChanged
@@ -22,7 +22,7 @@ from .adapter import ClaudeAdapter
 from .behind import subagent_works, tool_runs
 from .hook_events import hook_event
 from .on_disk import is_answered, is_open
-from .proof import looked_for, shows
+from .proof import looked_for
 from .settings import BACKGROUND, MCP, PROMPTED, STOPPED, TOLD, USED
 from .turn import QUIET, Seen, Turn, heard, looked, seen_alone
 
@@ -79,13 +79,13 @@ def adapted(ledger: Ledger) -> list[tuple[Leaf, ClaudeAdapter]]:
 def take(ledger: Ledger, told: Told) -> None:
     """Take in what a hook said; one of an earlier life says nothing of this one."""
     for leaf, adapter in adapted(ledger):
-        if adapter.number != told.number or adapter.generation != told.generation:
+        if adapter.hooks.number != told.number or adapter.generation != told.generation:
             continue
-        proved(ledger, leaf, adapter, evolve(adapter.proof, is_heard=True, is_missing=False))
+        proved(ledger, leaf, adapter, evolve(adapter.hooks.proof, is_heard=True, is_missing=False))
         if told.session_id is not None and is_session(told.session_id):
-            adapter.learned(told.session_id, told.transcript)
+            adapter.conversation.learned(told.session_id, told.transcript)
         if told.event in (STOPPED, BACKGROUND):
-            adapter.answered()
+            adapter.conversation.answered()
         if leaf.parts is not None:
             accounted(ledger, leaf, leaf.parts, told)
         tell(ledger, leaf, adapter, told)
@@ -94,38 +94,38 @@ def take(ledger: Ledger, told: Told) -> None:
 
 async def switched(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     """Look whether the hooks of a leaf have been turned off or on, and say so; without them its turns are looked for elsewhere."""
-    if await anyio.to_thread.run_sync(adapter.switched):
+    if await anyio.to_thread.run_sync(adapter.hooks.switched):
         _tell_of_hooks(ledger, leaf, adapter)
-    proof = adapter.proof
-    root = root_of(ledger, leaf)
-    if root is not None and not proof.is_heard and not adapter.unheard:
+    proof = adapter.hooks.proof
+    root = ledger.process(leaf)
+    if root is not None and not proof.is_heard and not adapter.hooks.unheard:
         is_up = await anyio.to_thread.run_sync(_is_up, adapter, (root, *sampled(leaf)))
-        if adapter.proof is proof:  # nothing was heard meanwhile, and it is the same life
+        if adapter.hooks.proof is proof:  # nothing was heard meanwhile, and it is the same life
             proved(ledger, leaf, adapter, looked_for(proof, is_up, anyio.current_time()))
     # a life that comes up is not looked for before it must be up
-    if adapter.unheard and (adapter.turn.next_look is None or adapter.turn.up_by is not None):
+    if adapter.hooks.unheard and (adapter.turn.next_look is None or adapter.turn.up_by is not None):
         adapter.turn = evolve(adapter.turn, next_look=anyio.current_time(), up_by=None)
 
 
 def proved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, proof: Proof) -> None:
     """More is known of whether the hooks of a leaf run: say so where that changes something."""
-    if adapter.proved(proof):
+    if adapter.hooks.proved(proof):
         _tell_of_hooks(ledger, leaf, adapter)
 
 
 def _tell_of_hooks(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     """Say that the hooks of a leaf are off or on, and of a mode that they enforced until now that nothing does."""
-    ledger.emit(HooksChanged(leaf.path, adapter.unheard, generation=adapter.generation))
-    if not adapter.unheard:
+    ledger.emit(HooksChanged(leaf.path, adapter.hooks.unheard, generation=adapter.generation))
+    if not adapter.hooks.unheard:
         leaf.unheard = "" if leaf.unheard == HOOKS else leaf.unheard
     elif leaf.enforced in (DegradationMode.READ_ONLY, DegradationMode.EMERGENCY) and leaf.unheard != HOOKS:
-        ledger.emit(NotificationFailed(leaf.path, HOOKS, adapter.unheard, generation=adapter.generation))
+        ledger.emit(NotificationFailed(leaf.path, HOOKS, adapter.hooks.unheard, generation=adapter.generation))
         leaf.unheard = HOOKS
 
 
 def _is_up(adapter: ClaudeAdapter, processes: tuple[ProcessId, ...]) -> bool:
     config = adapter.continuation.config
-    return shows(adapter) or (config is not None and session_of(config, processes) is not None)
+    return adapter.shows() or (config is not None and session_of(config, processes) is not None)
 
 
 def sampled(leaf: Leaf) -> tuple[ProcessId, ...]:
@@ -155,11 +155,11 @@ def tell(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, told: Told) -> None
 
 async def look(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter) -> None:
     """Look elsewhere for the turn of a leaf."""
-    turn, now, root = adapter.turn, anyio.current_time(), root_of(ledger, leaf)
+    turn, now, root = adapter.turn, anyio.current_time(), ledger.process(leaf)
     seen = await anyio.to_thread.run_sync(_seen, adapter, turn, root, sampled(leaf), time.time())
     if adapter.turn is not turn:  # something was heard meanwhile
         return
-    moved(ledger, leaf, adapter, seen_alone(turn, seen, now) if adapter.unheard else looked(turn, seen, now, waiting=adapter.waiting))
+    moved(ledger, leaf, adapter, seen_alone(turn, seen, now) if adapter.hooks.unheard else looked(turn, seen, now, waiting=adapter.waiting))
 
 
 def _seen(adapter: ClaudeAdapter, turn: Turn, root: ProcessId | None, sampled: tuple[ProcessId, ...], wall: float) -> Seen:
@@ -168,21 +168,12 @@ def _seen(adapter: ClaudeAdapter, turn: Turn, root: ProcessId | None, sampled: t
     processes = sampled if root is None else (root, *sampled)
     session = session_of(config, processes) if turn.ended_at is None and config is not None else None
     status = None if session is None else session.status
-    if adapter.unheard:
+    if adapter.hooks.unheard:
         return Seen(status, False, status is None and root is not None and is_open(transcript, adapter.began))
     answered = is_answered(transcript, turn.began)
     if root is None or not (answered and continuation.command.is_plain_node):
         return Seen(status, answered)
     return Seen(status, answered, tool_runs(root) or subagent_works(transcript, turn.began, wall))
-
-
-def root_of(ledger: Ledger, leaf: Leaf) -> ProcessId | None:
-    """The root process of a leaf's present life; None when it does not run."""
-    try:
-        handle = ledger.above(leaf).handle(leaf.path[-1])
-    except CallError:
-        return None
-    return handle.process_id if isinstance(handle, RunningCommand) else None
 
 
 def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> None:
@@ -199,7 +190,7 @@ def moved(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, turn: Turn) -> Non
 
 def noticed(ledger: Ledger, leaf: Leaf, adapter: ClaudeAdapter, pipe: HookPipe | None, busy: bool) -> None:
     """The lines of a leaf say that a turn begins or ends; without hooks nobody looks whether its answer is written."""
-    turn, stream = adapter.turn, adapter.stream
+    turn, stream = adapter.turn, adapter.input.stream
     if pipe is not None and (busy or turn.up_by is None) and not (busy and stream is not None and not stream.is_in_turn):
         turn = heard(turn, PROMPTED if busy else STOPPED, anyio.current_time(), time.time())
         pipe.stir()

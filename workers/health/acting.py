@@ -78,6 +78,11 @@ def perform(ledger: Ledger, leaf: Leaf, effect: effects.Effect, tasks: TaskGroup
             hold(ledger, leaf, effect)
         case effects.Release(reason=reason):
             release(ledger, leaf, reason)
+        case effects.Look():
+            from .afresh import looked_afresh  # here: as for `end_tools`
+            from .worker import fold
+
+            fold(ledger, leaf, looked_afresh(ledger, leaf, anyio.current_time()), tasks)
         case effects.EndTools():
             from .tools import end_tools  # here: most leaves have no tools
 

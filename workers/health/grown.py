@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from supervisor import CallError, RunningCommand, format_bytes
-
-from ..policy.pressure import MemoryState
+from supervisor import format_bytes
 
 if TYPE_CHECKING:
     from ..ledger import Leaf, Ledger
@@ -24,11 +22,10 @@ def looked_at(ledger: Ledger, leaf: Leaf) -> Attribution | None:
     """A look, or the latest where that was a moment ago; None of a leaf that does not run, or that nobody can see."""
     if leaf.parts is None or leaf.sample is None or not leaf.guard.alive:
         return None
-    with suppress(CallError, OSError):  # its supervisor is not up, or there are no descriptors
-        handle = ledger.above(leaf).handle(leaf.path[-1])
-        if isinstance(handle, RunningCommand):
-            normal = leaf.level is MemoryState.NORMAL
-            return leaf.parts.look(handle, anyio.current_time(), sample=leaf.sample, before=leaf.sample, was_normal=normal)
+    if (tree := ledger.command(leaf)) is None:
+        return None
+    with suppress(OSError):  # there are no descriptors
+        return leaf.parts.look(tree, anyio.current_time(), sample=leaf.sample, earlier=leaf.sample, was_normal=leaf.was_normal)
     return None
 
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import attrs
 
-from supervisor import CallError, RunningCommand
-
 from ..config import LeafRestart
 from ..event import HealthChanged, HostMemoryChanged
 from ..ledger import ModeRequest
@@ -64,11 +62,8 @@ def known(ledger: Ledger, leaf: Leaf, metrics: LeafMetrics) -> LeafMetrics:
 
 def group_of(ledger: Ledger, leaf: Leaf) -> str | None:
     """The directory of a leaf's control group; None when it has none, or does not run."""
-    try:
-        handle = ledger.above(leaf).handle(leaf.path[-1])
-    except CallError:
-        return None
-    return handle.group.directory if isinstance(handle, RunningCommand) and handle.group is not None else None
+    command = ledger.command(leaf)
+    return None if command is None or command.group is None else command.group.directory
 
 
 def memory_looked(ledger: Ledger, looks: Looks, now: float) -> float:

@@ -138,11 +138,18 @@ def renewed(account: Account) -> Account:
     return Account(account.turns, account.tools, account.count, account.count)
 
 
-def looked(account: Account, held: Mapping[Role, int]) -> Account:
-    """The parts were looked at: take what has grown since the last time, and close a turn that has ended."""
+def looked(account: Account, held: Mapping[Role, int], before: Mapping[Role, int] | None = None) -> Account:
+    """The parts were looked at: take what has grown since the last time, and close a turn that has ended.
+
+    Args:
+        account: Before the look.
+        held: What each part holds.
+        before: What each is known to have held earlier in this life, for its first look: what grows quickly has grown by then.
+    """
     now_held = tuple(held.items())
     if account.first is None:
-        account = evolve(account, first=now_held, last=now_held)
+        first = now_held if before is None else tuple(before.items())
+        account = evolve(account, first=first, last=first)
     change = _less(now_held, account.last)
     grew = sum(change.values())
     # a turn that was over before anybody looked is what has happened since the last look

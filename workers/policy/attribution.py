@@ -216,11 +216,11 @@ def parts(found: Mapping[ProcessId, Member], sizes: Mapping[ProcessId, int], bef
     return tuple(sorted(made, key=lambda part: -part.grew_bytes))
 
 
-def by_role(found: Iterable[Part]) -> dict[Role, int]:
-    """What all parts of the same role hold together."""
+def by_role(found: Iterable[Part], *, grown: bool = True) -> dict[Role, int]:
+    """What all parts of the same role hold together; or held at the time that their growth is measured from."""
     totals: dict[Role, int] = {}
     for part in found:
-        totals[part.role] = totals.get(part.role, 0) + part.held_bytes
+        totals[part.role] = totals.get(part.role, 0) + part.held_bytes - (0 if grown else part.grew_bytes)
     return totals
 
 

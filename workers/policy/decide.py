@@ -2,7 +2,8 @@
 
 Whoever interprets the effects owes the machine one promise: each `Restart` is answered by exactly one of `RestartRefused`,
 `RestartPostponed`, `RestartWithdrawn`, `RestartBroken` and `RestartDone`; a `RestartAdmitted` may come before the last two. The same
-events about a restart that somebody else asked for are welcome, so that the machine does not act across it.
+events about a restart that somebody else asked for are welcome, so that the machine does not act across it. And each `Look` is answered
+at once by an exact `Sampled`: nothing else follows from the event that asked for it, but from that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .effects import (
     Failed,
     FloorChanged,
     LevelChanged,
+    Look,
     Prepare,
     Refused,
     Restart,
@@ -50,7 +52,7 @@ from .news import (
     Unread,
 )
 from .outlook import Outlook, in_words, look_ahead
-from .pressure import MemoryState
+from .pressure import MemoryState, again
 from .pressure import step as feel
 from .probation import Probation, floor_of, observe, raised, said
 from .text import mib as _mib
@@ -127,7 +129,13 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
             guard = evolve(guard, outlook=guard.outlook.anew())
         case _:
             pass
-    guard = ending.step(blindness.noted(guard, event, now), event, now, effects)
+    guard = ending.step(blindness.noted(guard, event, now), event)
+    if guard.attribution is not None and guard.needs_restart and not guard.blind:
+        if isinstance(event, Sampled) and event.exact:
+            guard = ending.act(guard, now, effects)
+        elif _asks(guard, now) or ending.culprits_of(guard, now):
+            effects.append(Look())
+            return guard, tuple(effects)
     guard = holding.step(guard, event, now, effects)
     return _act(guard, now, effects), tuple(effects)
 
@@ -156,15 +164,14 @@ def _sampled(guard: Guard, sample: Sampled, now: float, effects: list[Effect]) -
         return guard
     if guard.blind:
         effects.append(Sighted())
-    pressure, change = feel(guard.pressure, sample.total_bytes, now)
+    pressure, change = (again if sample.exact else feel)(guard.pressure, sample.total_bytes, now)
     level = pressure.level
     if change is not None:
         effects.append(LevelChanged(change.old, level, sample.total_bytes))
         if change.is_rise:
             effects.append(ThresholdExceeded(level, sample.total_bytes, pressure.thresholds.enter_bytes(level)))
-    outlook = look_ahead(guard.outlook, pressure, guard.policy.prediction_horizon, now)
-    critical = level.reaches(MemoryState.CRITICAL)
-    run = guard.critical_run + 1 if critical else 0
+    outlook = guard.outlook if sample.exact else look_ahead(guard.outlook, pressure, guard.policy.prediction_horizon, now)
+    run = guard.critical_run + (not sample.exact) if level.reaches(MemoryState.CRITICAL) else 0
     guard = evolve(guard, pressure=pressure, outlook=outlook, critical_run=run, blind=False)
     due = (now if guard.due_since is None else guard.due_since) if guard.needs_restart or guard.pressed else None
     reported = _still_reported(guard)
@@ -308,7 +315,7 @@ def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
         return guard
     if guard.level is MemoryState.NORMAL and not guard.outlook.is_foreseen and not guard.pressed:
         return guard
-    if _wants_restart(guard) and not guard.blocked and now >= _moment(guard):
+    if _asks(guard, now):
         return _ask(guard, effects)
     if not guard.prepared and not guard.policy.dry_run:
         soon = in_words(guard.outlook)
@@ -316,6 +323,11 @@ def _act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
         effects.append(Prepare(guard.pressed or itself))
         return evolve(guard, prepared=True)
     return guard
+
+
+def _asks(guard: Guard, now: float) -> bool:
+    """Whether a restart is asked for now."""
+    return _wants_restart(guard) and not guard.blocked and now >= _moment(guard) and not guard.pressure.fresh
 
 
 def _wants_restart(guard: Guard) -> bool:

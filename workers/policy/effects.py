@@ -147,6 +147,11 @@ class Stop(Value):
 
 
 @attrs.frozen(repr=False, eq=False)
+class Look(Value):
+    """Look at the parts of the tree before anything else: what was seen of them is some samples old, and something is decided on it."""
+
+
+@attrs.frozen(repr=False, eq=False)
 class EndTools(Value):
     """End these parts of the tree in place of a restart; `urgent`: at once, without asking them first."""
 
@@ -175,5 +180,6 @@ Effect = (
     | Hold
     | Release
     | Stop
+    | Look
     | EndTools
 )

@@ -4,6 +4,9 @@ A restart for the leaf's own memory is due, at critical or worse, and the parts 
 whatever restart protection says: tools in the middle of a turn (that is what saves the turn), MCP servers between two turns, as a
 restart would be, because a call may be under way. If the leaf is at critical after that all the same, what is left is looked at once
 more; where nothing to be ended is found, the restart follows.
+
+The parts were looked at for some sample, perhaps not the last one, and they grow. So before anything is ended, or restarted, the tree is
+looked at once more (`effects.Look`): what is decided, is decided on that look, and no more is ended than it says is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from .text import mib
 if TYPE_CHECKING:
     from supervisor import ProcessId
 
-    from .attribution import Attribution, Part
+    from .attribution import Part
     from .guard import Guard
 
 TRIES: Final = 3
@@ -48,8 +51,8 @@ UNENDED: Final = Ending()
 """Of a leaf none of whose tools was ended; one object, so that it is cheap to see that nothing has changed."""
 
 
-def step(guard: Guard, event: Event, now: float, effects: list[Effect]) -> Guard:
-    """Take an event that the decision has taken; before holding, which is for what no tool is the reason of."""
+def step(guard: Guard, event: Event) -> Guard:
+    """Take note of an event that the decision has taken."""
     state = guard.ending
     match event:
         case LeafStarted() | LeafExited() if not guard.alive or guard.pressure.fresh:
@@ -64,25 +67,31 @@ def step(guard: Guard, event: Event, now: float, effects: list[Effect]) -> Guard
             due = guard.due_since if guard.pressed else None
             state = evolve(state, under_way=False)
             return evolve(guard, ending=state, attribution=None, critical_run=0, due_since=due, outlook=guard.outlook.anew())
-    total = guard.pressure.total_bytes
+    return guard
+
+
+def culprits_of(guard: Guard, now: float) -> tuple[Part, ...]:
+    """Which parts are ended now, if they hold what was seen last; empty where a restart follows, or nothing."""
+    state, policy, total = guard.ending, guard.policy, guard.pressure.total_bytes
     if guard.attribution is None or total is None or state.under_way or not guard.alive or not guard.level.reaches(MemoryState.CRITICAL):
-        return guard
-    return _due(guard, guard.attribution, total, now, effects)
-
-
-def _due(guard: Guard, attribution: Attribution, total_bytes: int, now: float, effects: list[Effect]) -> Guard:
-    state, policy = guard.ending, guard.policy
+        return ()
     if guard.is_under_way or not guard.needs_restart or not policy.end_tools or policy.dry_run or state.tries >= TRIES:
-        return guard
+        return ()
     from .attribution import ENDABLE, Kind, culprits  # here: most leaves have no tools
 
-    urgent = guard.level is MemoryState.EMERGENCY
-    waits = not (guard.idle or urgent) and guard.due_since is not None and now < guard.due_since + policy.critical_grace
-    left = tuple(part for part in attribution.parts if part.head not in state.tried)
-    chosen = culprits(left, total_bytes, guard.pressure.thresholds, (Kind.TOOL,) if waits else ENDABLE)
-    if not chosen:
+    waits = not (guard.idle or guard.level is MemoryState.EMERGENCY)
+    waits = waits and guard.due_since is not None and now < guard.due_since + policy.critical_grace
+    left = tuple(part for part in guard.attribution.parts if part.head not in state.tried)
+    return culprits(left, total, guard.pressure.thresholds, (Kind.TOOL,) if waits else ENDABLE)
+
+
+def act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
+    """End them, now that what each part holds is known; before holding, which is for what no tool is the reason of."""
+    chosen, state, total = culprits_of(guard, now), guard.ending, guard.pressure.total_bytes
+    if not chosen or total is None:
         return guard
-    effects.append(EndTools(chosen, _reason(chosen, total_bytes, guard.level), urgent, guard.level, total_bytes))
+    urgent = guard.level is MemoryState.EMERGENCY
+    effects.append(EndTools(chosen, _reason(chosen, total, guard.level), urgent, guard.level, total))
     tried = (*state.tried, *(part.head for part in chosen))
     return evolve(guard, ending=Ending(under_way=True, tried=tried, tries=state.tries + 1))
 

@@ -23,6 +23,7 @@ class Sampled(Value):
         held: Whether the kernel has paused the leaf at the limit that was set for it.
         host_available: Bytes that the host can still give; None when nobody has looked.
         attribution: Which part of the tree holds them; None when nobody has looked.
+        exact: Whether it is the answer to `effects.Look`: the latest sample once more, as of now, with what each part holds of it.
     """
 
     total_bytes: int
@@ -30,6 +31,7 @@ class Sampled(Value):
     held: bool = False
     host_available: int | None = None
     attribution: Attribution | None = None
+    exact: bool = False
 
 
 @attrs.frozen(repr=False, eq=False)

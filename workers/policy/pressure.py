@@ -182,6 +182,22 @@ def step(pressure: Pressure, total_bytes: int | None, now: float) -> tuple[Press
     return after, None if level is pressure.level else LevelChange(pressure.level, level, total_bytes, now)
 
 
+def again(pressure: Pressure, total_bytes: int, now: float) -> tuple[Pressure, LevelChange | None]:
+    """Take the latest sample once more, a moment later: it counts in its place, and no growth is made of the moment between.
+
+    Returns:
+        The new state, and the change of level if there was one.
+    """
+    level = classify(pressure.thresholds, total_bytes, pressure.level)
+    after = evolve(
+        pressure,
+        level=level,
+        samples=(*pressure.samples[:-1], (now, total_bytes)),
+        peak_bytes=max(total_bytes, pressure.peak_bytes or 0),
+    )
+    return after, None if level is pressure.level else LevelChange(pressure.level, level, total_bytes, now)
+
+
 def classify(thresholds: Thresholds, total_bytes: int, held: MemoryState | None = None) -> MemoryState:
     """The level of a total, for a leaf whose level was `held` until now; None: it had none, so there is no hysteresis."""
     for level in reversed(LEVELS):

@@ -132,10 +132,9 @@ class LedgerLife(Entity):
         leaf = self.leaf
         if not isinstance(self.command, RunningCommand):
             return None
-        normal, emergency = leaf.level is MemoryState.NORMAL, leaf.level is MemoryState.EMERGENCY
-        at_once = not emergency and taken.total_bytes >= leaf.thresholds.emergency_bytes
+        at_once = leaf.level is not MemoryState.EMERGENCY and taken.total_bytes >= leaf.thresholds.emergency_bytes
         try:
-            return parts.look(self.command, taken.at, sample=taken, before=leaf.sample, was_normal=normal, at_once=at_once)
+            return parts.look(self.command, taken.at, sample=taken, earlier=leaf.sample, was_normal=leaf.was_normal, at_once=at_once)
         except OSError:
             return None  # no descriptors
 

@@ -1,7 +1,7 @@
 """Looks at the parts of one leaf's tree: walks it, asks each process where it comes from and what it holds, and keeps account of growth.
 
 A look is not what a sample is: it costs some 30 us for each process, so it is taken while memory is above normal, when a turn begins or
-ends, and when somebody asks; never as often as to take more than a twentieth of the time.
+ends, and when somebody asks; never as often as to take more than a twentieth of the time, but for those on which something is decided.
 """
 
 from __future__ import annotations
@@ -107,9 +107,10 @@ class LeafParts:
         now: float,
         *,
         sample: MemorySample,
-        before: MemorySample | None = None,
+        earlier: MemorySample | None = None,
         was_normal: bool = False,
         at_once: bool = False,
+        exact: bool = False,
     ) -> Attribution:
         """Look at the parts; the latest look where that was a moment ago.
 
@@ -117,36 +118,39 @@ class LeafParts:
             tree: The handle of the present life.
             now: Monotonic seconds.
             sample: What has just been read; its sizes count where the system tells no others.
-            before: The sample before that.
-            at_once: Whether a look of a moment ago will not do, because much depends on it.
+            earlier: The sample before that.
             was_normal: Whether memory was normal at that time: then growth is measured from there, until it is normal again.
+            at_once: Whether a look of a moment ago will not do, because much depends on it.
+            exact: The same, and the parts have to hold what the sample says, which was read for this: together what its total is.
 
         Raises:
             OSError: Out of descriptors.
         """
-        if now < self._next and self.latest is not None and not self.is_waiting and not at_once:
+        if now < self._next and self.latest is not None and not (self.is_waiting or at_once or exact):
             return self.latest
         began = time.perf_counter()
         if was_normal or self._before is None:
-            self._before = {} if before is None else {one.process: one.bytes for one in before.processes}
-        found, sizes = self._seen(tree, sample)
-        if tree.process_id not in found:
-            return self.latest or Attribution()  # it has just ended
+            self._before = {} if earlier is None else {one.process: one.bytes for one in earlier.processes}
+        found = self._seen(tree)
+        if tree.process_id not in found:  # it has just ended
+            return Attribution() if exact or self.latest is None else self.latest
+        sizes = {one.process: one.bytes for one in sample.processes} if exact else sizes_of(found, sample)
         parts = attribution.parts(found, sizes, self._before)
-        self.account = accounts.looked(self.account, attribution.by_role(parts))
+        # of a life that was sampled before it is known what it held then; else the first look is what there is
+        before = attribution.by_role(parts, grown=False) if self.account.first is None and tree.process_id in self._before else None
+        self.account = accounts.looked(self.account, attribution.by_role(parts), before)
         self._known = found
         self.latest = Attribution(parts, accounts.in_words(self.account))
         self._next = now + SHARE * (time.perf_counter() - began)
         return self.latest
 
-    def _seen(self, tree: Tree, sample: MemorySample) -> tuple[dict[ProcessId, Member], Mapping[ProcessId, int]]:
+    def _seen(self, tree: Tree) -> dict[ProcessId, Member]:
         if self._servers is None:
             self._servers = self._knowledge.servers()
         lines = [line for process in tree.members()[:LARGEST] if (line := lineage(process)) is not None]
-        found = attribution.members(
+        return attribution.members(
             lines, tree.process_id, self._known, servers=self._servers, is_program=self._knowledge.is_program, tool=self._shell
         )
-        return found, sizes_of(found, sample)
 
 
 def sizes_of(processes: Iterable[ProcessId], sample: MemorySample) -> Mapping[ProcessId, int]:
