@@ -94,6 +94,46 @@ def test_a_turn_that_was_over_before_anybody_looked() -> None:
     assert [one.grew_bytes for one in looked(account, {PROGRAM: 5 * MIB}).turns] == [0, 4 * MIB]
 
 
+def test_what_was_called_between_turns_is_of_none() -> None:
+    """The turn that comes has its own calls, and nothing is put down to a tool that was called before it."""
+    account = looked(used(Account(), "Bash"), {PROGRAM: 0})
+    account = looked(began(account, 1.0), {PROGRAM: 0})
+    account = looked(ended(account, 2.0), {PROGRAM: 50 * MIB})
+    assert account.turns[-1].tools == () and account.turns[-1].grew_bytes == 50 * MIB
+    assert account.tools == ()
+
+
+def test_when_a_look_is_wanted() -> None:
+    """When a turn has begun, and when it has ended, until there was one; and it ends when that is said first."""
+    account = Account()
+    assert not account.is_waiting
+    account = began(account, 1.0)
+    assert account.is_waiting
+    account = looked(account, {PROGRAM: 0})
+    assert not account.is_waiting
+    account = ended(ended(account, 3.0), 9.0)
+    assert account.is_waiting
+    account = looked(account, {PROGRAM: 0})
+    assert not account.is_waiting and account.turns[-1].seconds == 2.0
+
+
+def test_a_turn_of_which_nothing_was_seen() -> None:
+    """It began before the look that ends the one before, and was over by then."""
+    account = looked(began(Account(), 0.0), {PROGRAM: 0})
+    account = looked(ended(began(account, 4.0), 5.0), {PROGRAM: MIB})
+    assert account.began is None and [one.seconds for one in account.turns] == [4.0]
+
+
+def test_only_so_many_tools_of_a_turn_are_counted() -> None:
+    """Those that were called first, and each of their calls."""
+    account = looked(began(Account(), 0.0), {PROGRAM: 0})
+    for _ in range(2):
+        for number in range(TOOLS + 4):
+            account = used(account, f"t{number}")
+    account = looked(ended(account, 1.0), {PROGRAM: 0})
+    assert dict(account.turns[-1].tools) == {f"t{number}": 2 for number in range(TOOLS)}
+
+
 def test_a_new_life_begins_anew() -> None:
     """It has grown by nothing; what was found before is remembered."""
     account = renewed(turn(Account(), 300, 90, "Bash"))

@@ -75,6 +75,44 @@ def test_a_tool_keeps_its_name_while_another_is_called() -> None:
     assert roles(one(20, 11, 20, "sh"), known=first, tool="Monitor") == {20: "tool Bash of 20"}
 
 
+def test_a_program_that_serves_is_a_server() -> None:
+    """It has the words of one: it can be ended, and what it holds is not the program's own."""
+    serves = Server("self", ("/x/claude", "mcp", "serve"))
+    is_program = lambda words: words[:1] == ("/x/claude",)  # noqa: E731
+    seen = (ROOT, NATIVE, one(20, 11, 10, "/x/claude", "mcp", "serve"), one(30, 11, 10, "/x/claude", "-p"))
+    found = members(seen, ROOT.process, {}, servers=(serves,), is_program=is_program)
+    assert [found[line.process].role.in_words() for line in seen[2:]] == ["MCP server self", "the program itself"]
+
+
+def test_what_is_known_of_sessions() -> None:
+    """The program's own, wherever it is, makes nobody a part of the program; and where nobody tells of sessions there are no tools."""
+    apart = one(11, 10, 11, "/x/claude", "-p")
+    found = members((ROOT, apart, one(30, 1, 11, "leak")), ROOT.process, {}, is_program=lambda words: words[:1] == ("/x/claude",))
+    assert found[apart.process] == Member(PROGRAM, ROOT.process)
+    assert found[ProcessId(30, 300)].role == Role(Kind.TOOL, "leak")
+    assert roles(one(20, 11, 0, "x" * 50), tool="") == {20: f"process {'x' * 40} of 20"}
+
+
+def test_whose_size_is_not_known() -> None:
+    """It has come since the sizes were read, and counts as nothing."""
+    found = members((ROOT, one(20, 10, 20, "sh")), ROOT.process, {})
+    assert [part.held_bytes for part in parts(found, {ROOT.process: 7}, {})] == [7, 0]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "/bin/dash"])
+def test_a_shell_can_hold_the_words_of_a_server(shell: str) -> None:
+    """Such as those that it hands on; one that runs a script is what the script is."""
+    assert serving((shell, "-c", 'exec "$@"', "sh", "@scope/chroma-mcp", "/data"), (CHROMA,)) is None
+    assert serving((shell, "/opt/run.sh", "@scope/chroma-mcp", "/data"), (CHROMA,)) is CHROMA
+
+
+def test_a_server_without_telling_words() -> None:
+    """One without arguments, or with short ones alone, is known by its command; one without any words by nothing."""
+    plain, short = Server("plain", ("srv",)), Server("short", ("npx", "abc"))
+    assert serving(("rg", "abc", "x"), (plain, short, Server("odd", ()))) is None
+    assert serving(("node", "/bin/srv"), (plain,)) is plain and serving(("npx", "abc"), (short,)) is short
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [
@@ -122,6 +160,11 @@ def test_a_restart_is_what_helps() -> None:
     assert ended(250, part(Kind.PROGRAM, 195, 5), part(Kind.TOOL, 55)) == []
     assert ended(250, part(Kind.PROGRAM, 60, 5), part(Kind.OTHER, 190)) == []
     assert ended(250, part(Kind.PROGRAM, 60, 5), part(Kind.TOOL, 190, 0)) == []
+
+
+def test_what_has_not_grown_is_not_ended_for_what_has() -> None:
+    """It is larger, and would be enough."""
+    assert ended(250, part(Kind.PROGRAM, 20, 0), part(Kind.TOOL, 120, 0, pid=1), part(Kind.TOOL, 110, 100, pid=2)) == [110]
 
 
 def test_several_are_ended_when_one_is_not_enough() -> None:

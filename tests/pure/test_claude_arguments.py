@@ -107,3 +107,24 @@ def test_how_it_is_used() -> None:
     assert (one.streams, many.streams, person.streams) == (False, True, False)
     assert person.runs_hooks and not Arguments.of(("--bare",)).runs_hooks and not Arguments.of(("--safe-mode",)).runs_hooks
     assert person.is_kept and not Arguments.of(("-p", "--no-session-persistence")).is_kept
+
+
+@pytest.mark.parametrize(
+    ("letter", "name"),
+    [("c", "continue"), ("d", "debug"), ("h", "help"), ("n", "name"), ("p", "print"), ("r", "resume"), ("v", "version"), ("w", "worktree")],
+)
+def test_letters_are_options(letter: str, name: str) -> None:
+    """As the program's own help says."""
+    assert Arguments.of((f"-{letter}",)).has(f"--{name}")
+
+
+def test_a_dash_alone_is_a_value() -> None:
+    """It is no option, where one takes words."""
+    assert Arguments.of(("-r", "-")).values("--resume") == ("-",)
+    assert Arguments.of(("--add-dir", "a", "-", "-p")).values("--add-dir") == ("a", "-")
+
+
+def test_the_end_of_the_options_goes_with_the_prompt_alone() -> None:
+    """What begins with a dash behind it would become an option."""
+    words = Arguments.of(("--model", "x", "--", "-p"))
+    assert list(words.without("--model")) == ["--", "-p"] and list(words.without(PROMPT)) == ["--model", "x"]

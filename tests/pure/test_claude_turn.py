@@ -104,6 +104,39 @@ def test_what_says_nothing_changes_nothing() -> None:
     assert heard(prompted(), "Notification", 11.0, 1001.0) == prompted()
 
 
+def test_nobody_is_in_a_turn_by_itself() -> None:
+    """Before anything was heard, and once the end was; who has tasks in the background has begun a turn, and is in none."""
+    assert not Turn().has_begun and not Turn().is_in_turn
+    assert prompted().is_in_turn and prompted().next_look == 10.0 + QUIET
+    behind = heard(heard(prompted(), STOPPED, 20.0, 1010.0), BACKGROUND, 20.1, 1010.1)
+    assert behind.has_begun and not behind.is_in_turn
+    for at in (30.0, 60.0, 90.0):
+        behind = looked(behind, ANSWERED, at)
+        assert behind.is_busy and behind.next_look is None
+
+
+def test_a_tool_that_is_used_takes_back_what_was_believed() -> None:
+    """That it waits for its tasks, that it was seen to be over, and that it comes up: so a later beginning of the program ends nothing."""
+    turn = heard(heard(prompted(), BACKGROUND, 20.0, 1010.0), USED, 30.0, 1020.0)
+    assert turn.is_in_turn and turn.next_look == 30.0 + QUIET
+    turn = heard(looked(prompted(), IDLE, 12.0), USED, 13.0, 1003.0)
+    assert looked(turn, IDLE, 15.0).is_busy
+    turn = heard(starting(False, 5.0), USED, 6.0, 1000.0)
+    assert heard(turn, STARTED, 7.0, 1001.0).is_busy
+
+
+def test_the_registry_says_what_goes_on_behind_a_turn() -> None:
+    """Where it says that nothing does, what is seen elsewhere is no matter."""
+    turn = heard(prompted(), STOPPED, 20.0, 1010.0)
+    assert looked(turn, Seen("idle", True, works_on=True), 20.0 + NEXT) == Turn()
+
+
+def test_without_hooks_an_end_is_looked_for_again() -> None:
+    """Soon, and not at once."""
+    turn = seen_alone(prompted(), IDLE, 30.0)
+    assert turn.is_busy and turn.next_look == 30.0 + QUIET
+
+
 def test_a_success_in_the_middle_of_a_turn_is_none() -> None:
     """The program ends with 0 after an interrupt; that is no crash, and no success either."""
     done = Exit(ExitKind.NORMAL, "exit code 0", code=0)
@@ -130,15 +163,25 @@ def test_an_end_with_nothing_left_to_do_is_no_failure(code: int | None, signal: 
     """A later life would have nothing to answer; what it ended with stays to be seen."""
     exit = Exit(ExitKind.ABNORMAL, "gone", code=code, signal=signal)
     over = judged(exit, in_turn=False, is_over=True, is_crash_only=False)
-    assert over.is_clean and (over.code, over.signal) == (code, signal) and over.reason.startswith("gone")
+    assert over.is_clean and (over.code, over.signal) == (code, signal)
+    assert over.reason.startswith("gone") and over.reason.endswith(", once everything was answered")
     assert not judged(exit, in_turn=False, is_crash_only=False).is_clean
 
 
 @pytest.mark.parametrize("code", [1, 143, 129, 130])
 def test_other_ends_are_what_they_are(code: int) -> None:
     """An answer, or what a person ended it with."""
-    exit = Exit(ExitKind.SHUTDOWN, f"exit code {code}", code=code)
-    assert judged(exit, in_turn=True, is_crash_only=True) is exit
+    for kind in (ExitKind.SHUTDOWN, ExitKind.ABNORMAL):
+        exit = Exit(kind, f"exit code {code}", code=code)
+        assert judged(exit, in_turn=True, is_crash_only=True) is exit
+
+
+def test_an_end_that_was_asked_for_is_no_interrupt() -> None:
+    """The guardian's own, in the middle of a turn; nor is one of which nobody knows the code."""
+    asked, unknown = Exit(ExitKind.SHUTDOWN, "asked to", code=0), Exit(ExitKind.NORMAL, "gone")
+    lost = Exit(ExitKind.ABNORMAL, "gone")
+    for exit in (asked, unknown, lost):
+        assert judged(exit, in_turn=True, is_crash_only=True) is exit
 
 
 def test_what_goes_on_behind_a_turn_is_waited_for() -> None:

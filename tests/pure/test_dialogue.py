@@ -313,6 +313,44 @@ def test_a_request_without_a_response_goes_with_its_life() -> None:
     assert given_to(stage)[1] == [request("3", "mcp_status")]
 
 
+def test_a_request_that_was_answered_is_answered_once() -> None:
+    """Its session is not busy for it any more, and its end refuses nothing; nor are callers told in lines who do not want it."""
+    stage = Stage(Dialogue(closes=True))
+    stage.begin()
+    stage.say(request("1", "mcp_status"))
+    stage.life.read = 1
+    assert stage.dialogue.is_busy(0.0)
+    stage.wrote(response("1"))
+    assert not stage.dialogue.is_busy(0.0)
+    stage.end()
+    assert stage.heard == [response("1")]
+    quiet = Stage()
+    quiet.begin()
+    quiet.say(prompt("a"))
+    quiet.read()
+    quiet.end()
+    assert quiet.heard == [INIT]
+
+
+def test_what_went_on_in_the_background_goes_with_its_life() -> None:
+    """A later one is not busy for it."""
+    stage = Stage()
+    stage.begin()
+    stage.wrote(encoded(type="system", subtype="background_tasks_changed", tasks=[{"id": "t"}]))
+    stage.end()
+    stage.begin()
+    assert not stage.dialogue.is_busy(0.0)
+
+
+def test_which_conversation_it_is() -> None:
+    """As the program has said last; what is no id is none."""
+    stage = Stage()
+    stage.begin()
+    for said in ("a", "b", None, 5):
+        stage.wrote(encoded(type="system", subtype="init", session_id=said))
+    assert stage.dialogue.session_id == "b"
+
+
 def test_an_answer_to_a_question_of_a_life_that_is_over_is_for_nobody() -> None:
     """The next one would not know what it is about."""
     stage = Stage()

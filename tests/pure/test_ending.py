@@ -14,6 +14,7 @@ from workers.policy.attribution import PROGRAM, Attribution, Kind, Part, Role
 from workers.policy.decide import (
     Event,
     Guard,
+    HostShort,
     IdleChanged,
     LeafExited,
     LeafStarted,
@@ -31,6 +32,7 @@ from workers.policy.decide import (
     watch,
 )
 from workers.policy.ending import TRIES
+from workers.policy.outlook import SUSTAINED, Outlook
 from workers.policy.pressure import MemoryState, Thresholds
 
 MIB = 1 << 20
@@ -272,6 +274,71 @@ def test_nobody_looks_for_nothing() -> None:
     waiting.samples(9, 250)
     assert waiting.looks == 0
     assert waiting.send(IdleChanged(True)) == ["Restart"] and waiting.looks == 1
+
+
+def foreseen(leaf: Leaf) -> None:
+    """Have it that the next level will be reached soon."""
+    leaf.guard = attrs.evolve(leaf.guard, outlook=Outlook(since=leaf.now - SUSTAINED, until=leaf.now))
+
+
+@pytest.mark.parametrize("program", [80, 110])
+def test_for_what_is_merely_foreseen_no_tool_is_ended(program: int) -> None:
+    """Not even within the band below critical: the leaf is restarted for it between two turns, as one without tools."""
+    leaf = Leaf(attrs.evolve(POLICY, prediction_horizon=0.0))
+    leaf.sample(80)
+    foreseen(leaf)
+    kinds = leaf.sample(program, tool(80))
+    assert "EndTools" not in kinds and "Restart" in kinds and leaf.guard.level is MemoryState.WARNING
+    (asked,) = (effect for effect in leaf.effects if isinstance(effect, fx.Restart))
+    assert leaf.looks == 1 and not asked.urgent
+
+
+def test_after_an_end_it_has_to_be_so_anew() -> None:
+    """What was foreseen, and how often it was at critical, was with the tools that are gone; a reason that is not its own stays."""
+    leaf = Leaf(attrs.evolve(POLICY, prediction_horizon=0.0))
+    assert "EndTools" in leaf.sample(80, tool(240))
+    foreseen(leaf)
+    leaf.send(ToolsEnded())
+    assert leaf.guard.due_since is None and leaf.guard.critical_run == 0 and not leaf.guard.outlook.is_foreseen
+    leaf.send(HostShort("the host is short"))
+    due = leaf.guard.due_since
+    assert due is not None and "EndTools" not in leaf.samples(1, 80)
+    other = Leaf()
+    other.send(IdleChanged(False))
+    other.send(HostShort("the host is short"))
+    due = other.guard.due_since
+    assert "EndTools" in other.samples(3, 80, tool(150))
+    other.send(ToolsEnded())
+    assert other.guard.due_since == due is not None
+
+
+def test_a_new_life_has_no_parts_before_its_first_sample() -> None:
+    """Whatever is heard first of it, and of the end of the one before."""
+    leaf = Leaf()
+    assert "Restart" in leaf.sample(310)
+    looks = leaf.looks
+    assert leaf.send(RestartDone(2)) == [] and leaf.send(IdleChanged(True)) == [] and leaf.send(LeafExited(1)) == []
+    assert leaf.looks == looks
+
+
+def test_a_server_waits_for_the_whole_of_its_time() -> None:
+    """Also where fewer samples make a restart due from now on, and up to the very end."""
+    leaf = Leaf()
+    leaf.send(IdleChanged(False))
+    leaf.samples(2, 80, tool(150, kind=Kind.MCP))
+    assert leaf.send(Reconfigured(policy=attrs.evolve(POLICY, critical_samples=2))) == [] and leaf.looks == 0
+    leaf.sample(80, tool(150, kind=Kind.MCP))
+    due = leaf.guard.due_since
+    assert due == leaf.now
+    assert leaf.send(Tick(), after=POLICY.critical_grace - 0.01) == [] and leaf.send(Tick(), after=0.01 + 1e-9) == ["EndTools"]
+
+
+def test_a_reason_says_what_is_ended() -> None:
+    """What the leaf has, its level, and what of that is in which part."""
+    leaf = Leaf()
+    leaf.samples(3, 80, tool(150))
+    (wanted,) = leaf.effects
+    assert isinstance(wanted, fx.EndTools) and wanted.reason == "memory is at 230.0 MiB, critical, 150.0 MiB of it in tool Bash"
 
 
 def test_a_reason_says_what_grew() -> None:

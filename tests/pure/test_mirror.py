@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
@@ -61,10 +61,11 @@ def test_only_what_has_changed_is_told() -> None:
     assert image.ahead[PATH] == 0.5
 
 
-@given(st.lists(st.integers(0, 400_000), min_size=1, max_size=6), st.booleans())
+@settings(max_examples=40)  # of megabytes each
+@given(st.lists(st.integers(0, 2 * MAX_FRAME // 5), min_size=1, max_size=6), st.booleans())
 def test_what_is_too_large_is_told_in_parts_or_abridged(sizes: list[int], exits: bool) -> None:
     """However long ids and exits are: all rows arrive, and at once."""
-    exit = Exit(ExitKind.ABNORMAL, "x" * 3_000_000) if exits else None
+    exit = Exit(ExitKind.ABNORMAL, "x" * (MAX_FRAME + 1)) if exits else None
     rows = [Child(child(f"{number}{'y' * size}"), number, exit=exit) for number, size in enumerate(sizes)]
     image, new = Image(), state(rows)
     parts = [unpack(frame[4:]) for message in news(None, new, 0.0) for frame in frames(message)]

@@ -180,7 +180,7 @@ def serving(words: Sequence[str], servers: Iterable[Server]) -> Server | None:
             continue
         command, *arguments = server.words
         said = [word for word in arguments if not word.startswith("-")]
-        starts = named(line[:1]) == named([command]) or any(named([word]) == named([command]) for word in line[:3])
+        starts = any(named([word]) == named([command]) for word in line[:3])
         exactly = starts and line[len(line) - len(arguments) :] == arguments
         loosely = any(len(word) > 3 for word in said) and all(word in line for word in said) and not _is_shell(line)
         if exactly or loosely:

@@ -130,7 +130,7 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Effect, .
         case _:
             pass
     guard = ending.step(blindness.noted(guard, event, now), event)
-    if guard.attribution is not None and guard.needs_restart and not guard.blind:
+    if guard.attribution is not None and guard.needs_restart and not (guard.blind or guard.pressure.fresh):
         if isinstance(event, Sampled) and event.exact:
             guard = ending.act(guard, now, effects)
         elif _asks(guard, now) or ending.culprits_of(guard, now):

@@ -71,25 +71,27 @@ def step(guard: Guard, event: Event) -> Guard:
 
 
 def culprits_of(guard: Guard, now: float) -> tuple[Part, ...]:
-    """Which parts are ended now, if they hold what was seen last; empty where a restart follows, or nothing."""
-    state, policy, total = guard.ending, guard.policy, guard.pressure.total_bytes
-    if guard.attribution is None or total is None or state.under_way or not guard.alive or not guard.level.reaches(MemoryState.CRITICAL):
+    """Which parts of a leaf that needs a restart are ended in its place, if they hold what was seen last; empty where none is."""
+    state, policy, attribution, total = guard.ending, guard.policy, guard.attribution, guard.pressure.total_bytes
+    assert attribution is not None and total is not None
+    if not policy.end_tools or policy.dry_run or guard.is_under_way or state.under_way or state.tries >= TRIES:
         return ()
-    if guard.is_under_way or not guard.needs_restart or not policy.end_tools or policy.dry_run or state.tries >= TRIES:
-        return ()
+    if not guard.level.reaches(MemoryState.CRITICAL):
+        return ()  # it is merely foreseen
     from .attribution import ENDABLE, Kind, culprits  # here: most leaves have no tools
 
-    waits = not (guard.idle or guard.level is MemoryState.EMERGENCY)
-    waits = waits and guard.due_since is not None and now < guard.due_since + policy.critical_grace
-    left = tuple(part for part in guard.attribution.parts if part.head not in state.tried)
+    waits = not guard.idle and guard.level is not MemoryState.EMERGENCY
+    waits = waits and (guard.due_since is None or now < guard.due_since + policy.critical_grace)
+    left = tuple(part for part in attribution.parts if part.head not in state.tried)
     return culprits(left, total, guard.pressure.thresholds, (Kind.TOOL,) if waits else ENDABLE)
 
 
 def act(guard: Guard, now: float, effects: list[Effect]) -> Guard:
     """End them, now that what each part holds is known; before holding, which is for what no tool is the reason of."""
     chosen, state, total = culprits_of(guard, now), guard.ending, guard.pressure.total_bytes
-    if not chosen or total is None:
+    if not chosen:
         return guard
+    assert total is not None
     urgent = guard.level is MemoryState.EMERGENCY
     effects.append(EndTools(chosen, _reason(chosen, total, guard.level), urgent, guard.level, total))
     tried = (*state.tried, *(part.head for part in chosen))
