@@ -14,6 +14,7 @@ from supervisor import CallError, ChildSpec, ProcessId, RunningCommand, evolve, 
 from ..event_conversation import HooksChanged
 from ..health.grown import looked_at
 from ..policy import decide
+from ..policy.pressure import MemoryState
 from ..state.restore import is_session
 from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
@@ -57,8 +58,17 @@ async def turns(ledger: Ledger, pipe: HookPipe, *, task_status: TaskStatus[None]
             for leaf, adapter in ours:
                 await switched(ledger, leaf, adapter)
         for leaf, adapter in ours:
+            if works_unheard(leaf, adapter):
+                adapter.turn = evolve(adapter.turn, next_look=now + QUIET)
             if adapter.turn.next_look is not None and adapter.turn.next_look <= now:
                 await look(ledger, leaf, adapter)
+
+
+def works_unheard(leaf: Leaf, adapter: ClaudeAdapter) -> bool:
+    """Whether a leaf at rest is to be looked at, because a restart may be near: no hook tells of ``/compact``, but the registry does."""
+    if adapter.turn.is_busy or adapter.turn.next_look is not None or adapter.stream is not None or leaf.level is MemoryState.NORMAL:
+        return False
+    return not adapter.continuation.command.is_plain_node and not adapter.unheard
 
 
 def turns_spec(ledger: Ledger, pipe: HookPipe) -> ChildSpec:
