@@ -39,11 +39,11 @@ DONE = Exit(ExitKind.NORMAL, "exit code 0", code=0)
 class Room:
     """An adapter with a pipe, a mode file, and a project whose settings can be written."""
 
-    def __init__(self, folder: Path, line: str) -> None:
+    def __init__(self, folder: Path, line: str, **more: str) -> None:
         self.stage = Stage(folder)
         self.mode = folder / "claude.mode"
         self.pipe = HookPipe(folder)
-        environ = {"CLAUDE_CONFIG_DIR": str(folder / "config"), "PATH": os.defpath}
+        environ = {"CLAUDE_CONFIG_DIR": str(folder / "config"), "PATH": os.defpath, **more}
         command = recognised(("claude", *line.split()), environ, str(self.stage.project))
         assert command is not None
         continuation = Continuation(command, environ, str(self.stage.project), self.stage.lock, new_id=lambda: OURS)
@@ -171,6 +171,25 @@ async def test_hooks_that_were_off_at_the_start_stay_off(room: Room) -> None:
     room.settings("{}")
     assert not room.hooks.switched() and room.hooks.unheard == said.unheard
     assert room.adapter.next(2)[1].unheard == ""
+
+
+@pytest.mark.parametrize("name", ["CLAUDE_CODE_SAFE_MODE", "CLAUDE_CODE_SIMPLE"])
+async def test_hooks_that_the_environment_turns_off_are_known_from_the_start(name: str, tmp_path: Path) -> None:
+    """By what the program takes for yes, and of builds that know it."""
+    for index, (line, value, is_off) in enumerate(
+        [("claude", " True ", True), ("claude", "1", True), ("claude", "0", False), ("claude", "", False), ("node cli.js", "1", False)]
+    ):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        room = Room(folder, "", **{name: value})
+        try:
+            if line != "claude":
+                room.adapter.continuation.command = evolve(room.adapter.continuation.command, is_plain_node=True)
+            life, said = room.adapter.next(1)
+            assert (name in said.unheard) is is_off and ("--settings" in life.argv) is not is_off
+        finally:
+            room.adapter.close()
+            room.pipe.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sessions as Linux tells them")

@@ -239,6 +239,8 @@ async def test_turns_and_tools_are_kept_account_of(tmp_path: Path) -> None:
         hooks = LeafHooks(continuation, Means(tmp_path / "settings", tmp_path / "pipe", 7))
         adapter = ClaudeAdapter(None, Conversation(continuation), hooks, LifeInput(), is_crash_only=True, parts=parts)
         adapter.generation, run.leaf.adapter = 1, adapter
+        hooks.equip(1)
+        run.leaf.unheard = "hooks"  # a mode was set while nobody knew whether they run
 
         take(run.ledger, Told(7, 1, PROMPTED))
         take(run.ledger, Told(7, 1, USED, tool="Bash"))
@@ -252,6 +254,7 @@ async def test_turns_and_tools_are_kept_account_of(tmp_path: Path) -> None:
         take(run.ledger, Told(7, 1, PROMPTED))
         moved(run.ledger, run.leaf, adapter, Turn())
 
+        assert run.leaf.unheard == ""
         first, second, third = parts.account.turns
         assert dict(first.tools) == {"Bash": 1, "Read": 1} and dict(first.by)[Role(Kind.TOOL, "sh")] >= 30 * MIB
         assert second.tools == third.tools == () and parts.account.began is None

@@ -57,6 +57,20 @@ def test_an_end_without_a_hook_is_seen_twice(over: Seen) -> None:
     assert looked(looked(turn, NOTHING, 14.0), over, 16.0).is_busy
 
 
+def test_what_the_registry_alone_says_is_work_but_no_turn() -> None:
+    """A conversation that is being compacted: it is not cut, and it is over when the registry says so twice, or says nothing any more."""
+    assert looked(Turn(), IDLE, 5.0) == Turn()
+    turn = looked(Turn(), Seen("busy", True), 5.0)
+    assert turn.is_busy and turn.next_look == 5.0 + QUIET and not turn.has_begun and not turn.is_in_turn
+    assert looked(turn, BUSY, 7.0).is_busy
+    for over in (IDLE, NOTHING):
+        assert looked(looked(turn, over, 7.0), over, 9.0) == Turn()
+    for event in (PROMPTED, USED):
+        assert heard(turn, event, 6.0, 1000.0).is_in_turn
+    assert heard(turn, STARTED, 6.0, 1000.0).is_busy and not heard(turn, STARTED, 6.0, 1000.0).is_in_turn
+    assert looked(heard(turn, STOPPED, 6.0, 1000.0), ANSWERED, 7.0) == Turn()
+
+
 @given(st.lists(st.sampled_from([NOTHING, BUSY, Seen("busy", True)]), max_size=8))
 def test_a_turn_lasts_while_nothing_says_otherwise(looks: list[Seen]) -> None:
     """And the registry is trusted more than the transcript."""

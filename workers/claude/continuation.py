@@ -36,6 +36,10 @@ _PREFILLED: Final = ("--prefill", "--prefill-b64")
 """Those with a prompt that is not said yet."""
 
 
+_OFF: Final = ("CLAUDE_CODE_SAFE_MODE", "CLAUDE_CODE_SIMPLE")
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+
+
 class Held(Protocol):
     """A lock that is held."""
 
@@ -207,6 +211,14 @@ class Continuation:
         wanted = self.command.arguments.values("--setting-sources")
         named = wanted[-1].split(",") if wanted else places
         return tuple(place for source, place in places.items() if source in map(str.strip, named))
+
+    @property
+    def hooks_off(self) -> str:
+        """Why its command runs no hooks of settings, in words; empty where it does. Builds on plain Node know no such variable."""
+        if not self.command.arguments.runs_hooks:
+            return "its command turns hooks off"
+        found = next((name for name in _OFF if self._environ.get(name, "").strip().lower() in _TRUE), None)
+        return "" if found is None or self.command.is_plain_node else f"{found} in its environment turns hooks off"
 
     @property
     def config(self) -> Path | None:

@@ -82,9 +82,7 @@ class LeafHooks:
     def equip(self, generation: int) -> tuple[str, ...]:
         """The settings that a new life is given, for its command line; empty for none. Blocks for a few reads and writes."""
         settings: tuple[str, ...] = ()
-        unheard = self._never
-        if not self._continuation.command.arguments.runs_hooks:
-            unheard = "its command turns hooks off"
+        unheard = self._continuation.hooks_off or self._never
         if not unheard:
             try:
                 settings = self._written(generation)

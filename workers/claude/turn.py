@@ -46,6 +46,7 @@ class Turn(Value):
         quiet: How many looks in a row have found no turn.
         up_by: When a life that has said nothing yet is busy no longer; None when it has.
         is_prompted: Whether a prompt was given to that life, so that its turn follows.
+        is_seen: Whether the registry alone says so: it works on what is no turn, as the summary of ``/compact``.
     """
 
     is_busy: bool = False
@@ -56,11 +57,12 @@ class Turn(Value):
     quiet: int = 0
     up_by: float | None = None
     is_prompted: bool = True
+    is_seen: bool = False
 
     @property
     def has_begun(self) -> bool:
         """Whether a turn has begun, or must, and neither it nor what goes on behind it is known to be over."""
-        return self.is_busy and (self.up_by is None or self.is_prompted)
+        return self.is_busy and not self.is_seen and (self.up_by is None or self.is_prompted)
 
     @property
     def is_in_turn(self) -> bool:
@@ -91,7 +93,7 @@ class Seen(Value):
 
 def heard(turn: Turn, event: str, now: float, wall: float) -> Turn:
     """Take what a hook said at `now`; `wall` is the time since the epoch."""
-    if event == PROMPTED or (event == USED and not turn.is_busy):
+    if event == PROMPTED or (event == USED and not (turn.is_busy and not turn.is_seen)):
         return Turn(is_busy=True, began=wall, next_look=now + QUIET)
     if event == STARTED and turn.up_by is not None and not turn.is_prompted:
         return Turn()
@@ -111,6 +113,8 @@ def looked(turn: Turn, seen: Seen, now: float, *, waiting: float = NEXT) -> Turn
     """Take what was found elsewhere at `now`; a prompt that waits begins the next turn within `waiting` seconds."""
     if turn.up_by is not None:
         return Turn() if now >= turn.up_by else evolve(turn, next_look=turn.up_by)
+    if not turn.is_busy and seen.status == "busy":
+        return Turn(is_busy=True, next_look=now + QUIET, is_seen=True)
     if not turn.is_busy or turn.waits_for:
         return evolve(turn, next_look=None)
     if turn.ended_at is not None:
@@ -120,7 +124,7 @@ def looked(turn: Turn, seen: Seen, now: float, *, waiting: float = NEXT) -> Turn
         if since >= (waiting if seen.is_answered else SETTLED):
             return Turn()
         return evolve(turn, next_look=now + SETTLING)
-    over = seen.status == "idle" or (seen.status is None and seen.is_answered and not seen.works_on)
+    over = seen.status == "idle" or (seen.status is None and ((seen.is_answered and not seen.works_on) or turn.is_seen))
     if over and turn.quiet:
         return Turn()  # twice in a row: the registry lags behind
     return evolve(turn, next_look=now + QUIET, quiet=turn.quiet + 1 if over else 0)

@@ -16,6 +16,7 @@ from ..event_conversation import HooksChanged
 from ..health.grown import looked_at
 from ..policy import decide
 from ..policy.ladder import DegradationMode
+from ..policy.pressure import MemoryState
 from ..state.restore import is_session
 from ..state.sessions import session_of
 from .adapter import ClaudeAdapter
@@ -62,8 +63,17 @@ async def turns(ledger: Ledger, pipe: HookPipe, *, task_status: TaskStatus[None]
             for leaf, adapter in ours:
                 await switched(ledger, leaf, adapter)
         for leaf, adapter in ours:
+            if works_unheard(leaf, adapter):
+                adapter.turn = evolve(adapter.turn, next_look=now + QUIET)
             if adapter.turn.next_look is not None and adapter.turn.next_look <= now:
                 await look(ledger, leaf, adapter)
+
+
+def works_unheard(leaf: Leaf, adapter: ClaudeAdapter) -> bool:
+    """Whether a leaf at rest is to be looked at, because a restart may be near: no hook tells of ``/compact``, but the registry does."""
+    if adapter.turn.is_busy or adapter.turn.next_look is not None or adapter.input.stream is not None or leaf.level is MemoryState.NORMAL:
+        return False
+    return not adapter.continuation.command.is_plain_node and not adapter.hooks.unheard
 
 
 def turns_spec(ledger: Ledger, pipe: HookPipe) -> ChildSpec:
@@ -81,6 +91,8 @@ def take(ledger: Ledger, told: Told) -> None:
     for leaf, adapter in adapted(ledger):
         if adapter.hooks.number != told.number or adapter.generation != told.generation:
             continue
+        if adapter.hooks.is_doubted and not adapter.hooks.unheard and leaf.unheard == HOOKS:
+            leaf.unheard = ""  # a mode was not believed to be enforced, and is
         proved(ledger, leaf, adapter, evolve(adapter.hooks.proof, is_heard=True, is_missing=False))
         if told.session_id is not None and is_session(told.session_id):
             adapter.conversation.learned(told.session_id, told.transcript)
