@@ -168,11 +168,11 @@ class Roster:
                 self._say(f"memory-guardian: {leaf.name}: {error}")
         leaf.adapter = self._mode_of(leaf)
         if may_be_claude(leaf.agent.command):
-            from .claude.equipment import CONVERSATIONS, equipped  # here: of other commands there is nothing to know
+            from .claude.equipment import equipped, lock_directory  # here: of other commands there is nothing to know
 
-            if run.config.persist_state and not self._swept_locks:
+            if not self._swept_locks:
                 self._swept_locks = True
-                remove_free(Path(run.state_dir, CONVERSATIONS), LOCK)
+                remove_free(lock_directory(), LOCK)
             leaf.adapter = equipped(self, ledger, leaf, self._directory) or leaf.adapter
 
     def _mode_of(self, leaf: Leaf) -> LeafAdapter | None:

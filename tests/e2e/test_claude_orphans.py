@@ -57,7 +57,7 @@ def test_nothing_is_left_of_what_was_killed(build: str, backend: str, killed: st
         eventually_sync(lambda: not any(map(runs, left)), 20, what="the end of all of them")
         if killed == "guardian":
             assert run.program.wait().returncode == -signal.SIGKILL
-            (lock,) = (tmp_path / "state" / "conversations").iterdir()
+            (lock,) = (tmp_path / "home" / ".local" / "state" / "memory-guardian" / "conversations").iterdir()
             with guarding_claude(tmp_path, backend, api, build, "-p", "hello", streams=False, tag="2") as after:
                 assert after.finish(40).returncode == 0
             assert not lock.exists()

@@ -139,6 +139,23 @@ def test_many_lines_and_the_exit_code(backend: str, tmp_path: Path) -> None:
     assert run.read == [f"say {number}" for number in range(count)] + ["leave 3"]
 
 
+@on_trio
+def test_no_two_guardians_are_in_one_conversation(backend: str, tmp_path: Path) -> None:
+    """Wherever each of them keeps its state: who asks for one that is in use is told so, and may have it when it is over."""
+    with relayed(tmp_path, backend) as run:
+        run.say("say 1")
+        assert run.result() == "1"
+        (begun,) = run.events("conversation_started")
+        program = [str(tmp_path / "claude"), "--resume", begun["data"]["session_id"], *STREAMS]
+        words = [sys.executable, "-m", "supervisor", "--state-dir", f"{tmp_path}/other", "--", *program]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        refused = subprocess.run(words, cwd=tmp_path, env=environ, input=b"", capture_output=True, timeout=60)
+        assert refused.returncode == 2 and b"is in use by another guardian" in refused.stderr
+        run.stdin.close()
+        assert run.process.wait(30) == 0
+    assert subprocess.run(words, cwd=tmp_path, env=environ, input=b"", capture_output=True, timeout=60).returncode == 0
+
+
 @on_asyncio
 def test_an_input_that_ends_at_once(backend: str, tmp_path: Path) -> None:
     """So does the program, without a word."""

@@ -51,7 +51,7 @@ class Stage:
 
     def lock(self, session_id: str) -> Any:
         """As the guardian locks it."""
-        return locked(self.folder / "locks", session_id)
+        return locked((self.folder / "locks",), session_id)
 
     def transcript(self, session_id: str, *records: dict[str, Any]) -> Path:
         """Write the transcript of a conversation."""
@@ -180,6 +180,18 @@ def test_two_are_never_in_one_conversation(stage: Stage) -> None:
     assert life.argv == ("claude", "--resume", ASKED, "--fork-session") and (life.how, life.session_id) == (How.FORKED, None)
     first.learned(NEXT)  # as after /clear
     assert stage.leaf(f"--resume {ASKED}").next().how is How.AS_GIVEN
+
+
+def test_a_lock_is_where_one_can_be(tmp_path: Path) -> None:
+    """In the first directory that takes it; where none does nobody is kept out."""
+    (tmp_path / "file").write_text("")
+    nowhere, here = tmp_path / "file" / "locks", tmp_path / "locks"
+    first = locked((None, nowhere, here, tmp_path / "never"), ASKED)
+    assert first is not None and [path.name for path in here.iterdir()] == [f"{ASKED}.lock"]
+    assert locked((here,), ASKED) is None and not (tmp_path / "never").exists()
+    first.release()
+    for _ in range(2):
+        assert locked((nowhere, None), ASKED) is not None
 
 
 def test_another_command_takes_effect_with_the_next_life(stage: Stage) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..config import ClaudeEvents, LeafRestart
+from ..config.host import default_state_dir
 from ..config.run import MODE_FILE
 from ..event import NotificationFailed
 from ..probe.parts import LeafParts
 from ..state.files import StateWriteFailed, private_directory, project_key
 from ..state.lock import Lock, try_lock
+from ..state.runs import LOCK
 from .adapter import ClaudeAdapter
 from .banner import why
 from .continuation import Continuation
@@ -37,8 +40,7 @@ if TYPE_CHECKING:
     from ..ledger import Ledger
     from ..state.store import StateStore
 
-CONVERSATIONS: Final = "conversations"
-"""The directory of the locks of conversations, in the state directory."""
+_CONVERSATIONS: Final = "conversations"
 
 _numbers = count(1)
 
@@ -70,7 +72,7 @@ def equipped(owner: HasHooks, ledger: Ledger, leaf: Leaf, directory: Path | None
         return None
     # one that was added later is another agent
     resumed = None if run.resumed is None or leaf.configured is None else run.resumed.session_id
-    lock = partial(locked, Path(run.state_dir) / CONVERSATIONS) if run.config.persist_state else partial(locked, directory)
+    lock = partial(locked, (lock_directory(), lock_directory(run.state_dir), directory))
     continuation = Continuation(command, environ, agent.command.working_directory, lock, resumed)
     store = partial(_store, run) if run.config.persist_state else None
     recovery = Recovery(continuation, store, project_key(agent.command.working_directory))
@@ -181,12 +183,19 @@ class _Unlocked:
         """Nothing is held."""
 
 
-def locked(directory: Path | None, session_id: str) -> Lock | _Unlocked | None:
-    """The lock of a conversation; None when somebody else has it. Where no lock can be written nobody is kept out."""
-    if directory is None:
-        return _Unlocked()
-    try:
-        private_directory(directory, directory.parent)
-        return try_lock(directory / f"{session_id}.lock")
-    except StateWriteFailed:
-        return _Unlocked()
+def lock_directory(state_dir: str | None = None) -> Path:
+    """Where the locks of conversations are: in the user's place for state, so that all who might enter one see them, or below another."""
+    return Path(state_dir or default_state_dir(), _CONVERSATIONS)
+
+
+def locked(directories: Iterable[Path | None], session_id: str) -> Lock | _Unlocked | None:
+    """The lock of a conversation, in the first of some directories that can be written to; None when somebody else has it.
+
+    Where no lock can be written nobody is kept out.
+    """
+    for directory in directories:
+        with suppress(StateWriteFailed):
+            if directory is not None:
+                private_directory(directory, directory.parent)
+                return try_lock(directory / f"{session_id}{LOCK}")
+    return _Unlocked()

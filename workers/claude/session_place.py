@@ -6,18 +6,16 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
 from supervisor import CallError, ChildNotFound, ChildSpec, NoProc, Supervisor, SupervisorRef, command, evolve
 
-from ..config.host import default_state_dir
 from .adapter import ClaudeAdapter
 from .continuation import Continuation
 from .conversation import Conversation
-from .equipment import CONVERSATIONS, locked
+from .equipment import lock_directory, locked
 from .leaf_hooks import LeafHooks
 from .life_input import LifeInput
 
@@ -182,8 +180,7 @@ async def between_turns(session: ClaudeSession) -> AsyncIterator[None]:
 def spec_of(session: ClaudeSession, name: str) -> ChildSpec:
     """What a supervisor starts the program of a session by: each life in the conversation of the one before."""
     environ = {key: value for key, value in {**os.environ, **session.env}.items() if value is not None}
-    directory = Path(session.state_dir or default_state_dir()) / CONVERSATIONS
-    continuation = Continuation(session.command, environ, session.directory, partial(locked, directory))
+    continuation = Continuation(session.command, environ, session.directory, partial(locked, (lock_directory(session.state_dir),)))
     hooks, input = LeafHooks(continuation, _UNHEARD), LifeInput(session.stream)
     adapter = session.adapter = ClaudeAdapter(None, Conversation(continuation), hooks, input, is_crash_only=False)
     options: dict[str, Any] = {"env": session.env, "cwd": session.directory, "stderr": session.stderr, "terminal": "never"}
