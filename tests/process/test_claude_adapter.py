@@ -173,6 +173,23 @@ async def test_hooks_that_were_off_at_the_start_stay_off(room: Room) -> None:
     assert room.adapter.next(2)[1].unheard == ""
 
 
+@pytest.mark.parametrize("room", ["--settings own.json"], indirect=True)
+async def test_settings_that_are_gone_are_as_they_were(room: Room) -> None:
+    """A wrapper of the program may have removed its file since; the program itself would not start without. One that never was is the
+    program's to complain about."""
+    life, said = room.adapter.next(1)
+    assert "cannot be read" in said.unheard and life.argv[-2:] == ("--settings", "own.json")
+    file = room.stage.project / "own.json"
+    for model in ("one", "two"):
+        file.write_text(json.dumps({"model": model}))
+        for there in (True, False):
+            if not there:
+                file.unlink()
+            life, said = room.adapter.next(room.adapter.generation + 1)
+            given = json.loads((room.stage.folder / "s.settings").read_text())
+            assert said.unheard == "" and given["model"] == model and "own.json" not in life.argv
+
+
 @pytest.mark.parametrize("name", ["CLAUDE_CODE_SAFE_MODE", "CLAUDE_CODE_SIMPLE"])
 async def test_hooks_that_the_environment_turns_off_are_known_from_the_start(name: str, tmp_path: Path) -> None:
     """By what the program takes for yes, and of builds that know it."""

@@ -16,7 +16,7 @@ from supervisor import Value
 from ..state.files import StateWriteFailed, write_atomic
 from .continuation import Continuation
 from .proof import NOT_RUN, Proof
-from .settings import SettingsUnreadable, managed_files, off_switch, with_hooks
+from .settings import SettingsUnreadable, loaded, managed_files, off_switch, with_hooks
 from .shown import Shown
 from .switches import Switches
 
@@ -62,6 +62,7 @@ class LeafHooks:
         self._never = means if isinstance(means, str) else ""
         self.unheard, self.proof = self._never, Proof()
         self._is_given, self._off, self._switches = False, "", Switches()
+        self._read: tuple[tuple[str, ...], str] | None = None
 
     @property
     def number(self) -> int:
@@ -141,12 +142,23 @@ class LeafHooks:
         told = None if said is None else os.fspath(self._told(means))
         if said is not None:
             write_atomic(self._told(means), said.encode(), durable=False)
-        life, given = f"{means.number} {generation}", continuation.command.settings
-        settings = with_hooks(given, continuation.directory, os.fspath(means.pipe), life, means.mode, told, tools=means.tools)
+        life = f"{means.number} {generation}"
+        settings = with_hooks(self._given(), continuation.directory, os.fspath(means.pipe), life, means.mode, told, tools=means.tools)
         if self.shown is not None:
             settings = self.shown.equipped(settings, continuation)
         write_atomic(means.settings, json.dumps(settings).encode(), durable=False)
         return (os.fspath(means.settings),)
+
+    def _given(self) -> tuple[str, ...]:
+        """What the user gave as settings, as it was read last: a wrapper of the program may have removed its file since."""
+        given = self._continuation.command.settings[-1:]
+        if given and given[0].strip():
+            try:
+                self._read = given, json.dumps(loaded(given[0], self._continuation.directory))
+            except SettingsUnreadable:
+                if self._read is None or self._read[0] != given:
+                    raise
+        return () if self._read is None or self._read[0] != given else (self._read[1],)
 
     @staticmethod
     def _told(means: Means) -> Path:
