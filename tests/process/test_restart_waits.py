@@ -12,7 +12,7 @@ import pytest
 
 from supervisor import RestartDeferred
 from workers.claude.shown import COARSE, QUIET, pressed_within
-from workers.event import RestartCompleted, RestartInitiated
+from workers.event import RestartCompleted, RestartInitiated, RestartRefused
 from workers.ledger import RestartRequest
 from workers.policy import decide
 
@@ -72,6 +72,24 @@ async def test_it_need_not_wait(tmp_path: Path) -> None:
             assert request.error is None and run.leaf.guard.generation == generation
             await run.wait(RestartCompleted, count=generation - 1)
         assert not run.of(RestartDeferred)
+
+
+@pytest.mark.parametrize("missing", ["working directory", "command"])
+async def test_a_life_is_not_ended_when_no_other_could_start(missing: str, tmp_path: Path) -> None:
+    """Neither for whoever asks nor for its memory; it goes on, and says why."""
+    async with inside(tmp_path, "await:go", "grow:80", "stay") as run:
+        whole = run.leaf.agent
+        gone = (
+            {"working_directory": str(tmp_path / "gone")} if missing == "working directory" else {"argv": ("./gone", *whole.command.argv)}
+        )
+        run.leaf.agent = attrs.evolve(whole, command=attrs.evolve(whole.command, **gone))
+        request = await asked(run)
+        await request.done.wait()
+        assert f"the {missing}" in str(request.error) and str(request.error).endswith("is gone")
+        run.touch("go")
+        refused = await run.wait(RestartRefused)
+        assert f"the {missing}" in refused.reason and refused.retry_in is not None
+        assert run.leaf.guard.alive and run.leaf.guard.generation == 1 and not run.of(RestartInitiated)
 
 
 async def test_an_end_while_it_waits_is_an_answer(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import os
+import shutil
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -28,6 +30,10 @@ from .holding import let_end
 
 if TYPE_CHECKING:
     from .turns import Turn
+
+
+AGAIN: Final = 30.0
+"""Seconds after which it is looked again whether another life could start."""
 
 
 async def restart(ledger: Ledger, leaf: Leaf, wanted: effects.Restart, turn: Turn) -> None:
@@ -61,6 +67,8 @@ def admissible(ledger: Ledger, leaf: Leaf, wanted: effects.Restart) -> int | Non
             ledger.tell(leaf, decide.RestartRefused(leaf.not_owned))
         case _ if temporary:
             ledger.tell(leaf, decide.RestartRefused('the configuration says restart = "never"'))
+        case _ if why := unstartable(leaf):
+            ledger.tell(leaf, decide.RestartRefused(why, AGAIN))
         case Refused(reason=reason, until=until):
             ledger.tell(leaf, decide.RestartRefused(reason, None if until is None else until - now))
         case Wait(until=until):
@@ -83,8 +91,8 @@ async def requested(ledger: Ledger, request: RestartRequest) -> None:
     leaf = request.leaf
     request.error = RestartRefused(leaf.path[:-1], leaf.path[-1], "the worker that would do it was restarted meanwhile", None)
     try:
-        if leaf.not_owned:
-            raise RestartRefused(leaf.path[:-1], leaf.path[-1], leaf.not_owned, None)
+        if why := leaf.not_owned or unstartable(leaf):
+            raise RestartRefused(leaf.path[:-1], leaf.path[-1], why, None)
         # what is refused waits for nothing, and is looked at again when its time has come
         if not request.at_once and is_admissible(ledger, leaf):
             await between_turns(ledger, leaf, request.reason)
@@ -137,6 +145,18 @@ def is_admissible(ledger: Ledger, leaf: Leaf) -> bool:
     if above.which_child(id).state != "running":
         raise ChildNotRunning(leaf.path[:-1], id)
     return above.get_childspec(id).restart is not Restart.TEMPORARY and isinstance(above.cycle_verdict(id), Admitted)
+
+
+def unstartable(leaf: Leaf) -> str:
+    """What keeps another life from starting, so that the one that works is not ended; empty for nothing. Blocks for a few calls."""
+    wanted = leaf.agent.command
+    directory, program = wanted.working_directory, wanted.argv[0]
+    if not os.path.isdir(directory):
+        return f"no other life could start: the working directory {directory!r} is gone"
+    search = wanted.env.get("PATH", os.environ.get("PATH"))
+    if shutil.which(os.path.join(directory, program) if os.path.dirname(program) else program, path=search) is None:
+        return f"no other life could start: the command {program!r} is gone"
+    return ""
 
 
 def attempt_of(leaf: Leaf, left: int) -> int:
