@@ -312,6 +312,31 @@ def test_after_an_end_it_has_to_be_so_anew() -> None:
     assert other.guard.due_since == due is not None
 
 
+def test_not_without_end_at_critical_either() -> None:
+    """What was tried is forgotten below critical, and not before."""
+    leaf = Leaf()
+    for number in range(TRIES):
+        assert "EndTools" in leaf.samples(3, 80, tool(150, pid=30 + number)), number
+        leaf.send(ToolsEnded())
+    assert "Restart" in leaf.samples(3, 80, tool(150, pid=99))
+
+
+def test_news_of_other_lives_and_of_no_end_change_nothing() -> None:
+    """What is remembered is of the present life; tools that nobody was ending have not ended."""
+    leaf = Leaf()
+    leaf.samples(2, 250)
+    before = leaf.guard
+    assert leaf.send(ToolsEnded()) == [] and leaf.guard.critical_run == 2
+    assert leaf.send(seen(80, tool(150), generation=9)) == [] and leaf.guard.attribution is before.attribution
+    assert "EndTools" in leaf.sample(80, tool(240))
+    for news in (LeafStarted(1), LeafExited(0)):
+        leaf.send(news)
+        assert leaf.guard.ending.under_way and leaf.guard.attribution is not None
+    leaf.send(Sampled(320 * MIB, 1))
+    leaf.send(LeafExited(1))
+    assert not leaf.guard.ending.under_way and leaf.guard.ending.tried == ()
+
+
 def test_a_new_life_has_no_parts_before_its_first_sample() -> None:
     """Whatever is heard first of it, and of the end of the one before."""
     leaf = Leaf()
