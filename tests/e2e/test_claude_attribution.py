@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..claude_code import Api, remove_tool_files, scripted_api
+from ..claude_code import Api
 from ..support import ROOT, run_supervisor
 from .claude_run import LEAF, ClaudeRun, guarding_claude
 from .guarded import Tables
@@ -28,13 +27,6 @@ PATIENT: Tables = {**LEAKING, "monitoring": {**LEAKING["monitoring"], "critical_
 """Four seconds of it: until then a call of the server's is over."""
 
 LEAK = "import time\nheld = bytearray(b'x') * (500 << 20)\ntime.sleep(60)"
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
 
 
 def status(run: ClaudeRun) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 from workers.state.store import StateStore
 
-from ..claude_code import BUILDS, Api, claude_code, remove_tool_files, scripted_api, surroundings, wrapper
+from ..claude_code import BUILDS, Api, claude_code, surroundings, wrapper
 from ..support import eventually_sync, run_supervisor, running, supervising
 from .claude_run import LEAF, guarding_claude, transcripts, wait_request
 from .guarded import Tables
@@ -28,13 +27,6 @@ DUE: Tables = {
     "monitoring": {"warning_interval": 0.2, "critical_interval": 0.2, "normal_interval": 0.2, "critical_samples": 40},
 }
 """Its memory is critical from the start on, and a restart is due after eight seconds: by then the program has begun its first turn."""
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
 
 
 @pytest.mark.parametrize("build", BUILDS)

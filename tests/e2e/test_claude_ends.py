@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ..claude_code import Api, claude_code, remove_tool_files, scripted_api, wrapper
+from ..claude_code import Api, claude_code, wrapper
 from .claude_run import LEAF, guarding_claude, wait_request
 from .guarded import Tables
 
 FAILURE: Tables = {"command": {"restart": "failure"}}
 MANY: Tables = {"restart": {"max_attempts": 10, "circuit_failures": 10}}
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,7 @@ import pytest
 
 from workers import AssistantMessage, ClaudeSession, InitMessage
 
-from ..claude_code import Api, claude_code, remove_tool_files, scripted_api, surroundings
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
+from ..claude_code import Api, claude_code, surroundings
 
 
 @pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..claude_code import Api, remove_tool_files, scripted_api
+from ..claude_code import Api
 from ..support import eventually_sync, run_supervisor
 from .claude_run import ClaudeRun, guarding_claude
 
 KEEPER = Path(__file__).parent / "agents" / "keeper.py"
 both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
 
 
 def scripted(*steps: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ..claude_code import Api, remove_tool_files, scripted_api, wrapper
+from ..claude_code import Api, wrapper
 from ..support import ROOT, eventually_sync, run_supervisor
 from .claude_run import LEAF, ClaudeRun, guarding_claude
 from .guarded import runs, sentry_of
@@ -22,13 +22,6 @@ both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node
 
 TASKS = "setsid sh -c 'echo $$ >> {file}; sleep 61' & (setsid sh -c 'trap \"\" TERM; echo $$ >> {file}; sleep 62; sleep 63' &); sleep 64"
 """A task in the background: itself, one in a session of its own, and one whose parent has gone and that ignores SIGTERM."""
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
 
 
 @contextmanager

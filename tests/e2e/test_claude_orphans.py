@@ -6,25 +6,17 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ..claude_code import Api, remove_tool_files, scripted_api, wrapper
+from ..claude_code import Api, wrapper
 from ..support import eventually_sync
 from .claude_run import LEAF, guarding_claude
 from .guarded import runs
 from .test_claude_guards import KEEPER, scripted
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes as Linux has them")
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,12 @@ import pytest
 
 from workers.claude.continuation import GO_ON
 
-from ..claude_code import Api, claude_code, remove_tool_files, scripted_api, surroundings
+from ..claude_code import Api, claude_code, surroundings
 from ..support import ROOT, eventually_sync
 from .claude_run import LEAF, STREAMS, ClaudeRun, guarding_claude, restart, wait_request
 
 both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
 """Both builds, and both event loops: what is passed on is no question of the loop."""
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
 
 
 def answer(text: str, **more: Any) -> str:

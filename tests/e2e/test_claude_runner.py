@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ..claude_code import Api, claude_code, remove_tool_files, scripted_api, surroundings
+from ..claude_code import Api, claude_code, surroundings
 from ..support import running
 
 SCRIPT = """
@@ -18,13 +17,6 @@ policy = RestartPolicy(continue_prompt='FAKE: [{"text": "the rest"}]')
 config = MemoryGuardianConfig(state_dir="state", restart_policy=policy)
 sys.exit(anyio.run(MemoryAwareRunner(config).run, *sys.argv[2:], backend=sys.argv[1]))
 """
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
 
 
 @pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +28,10 @@ from workers import (
     UserMessage,
 )
 
-from ..claude_code import Api, claude_code, remove_tool_files, scripted_api, surroundings
+from ..claude_code import Api, claude_code, surroundings
 from ..support import eventually
 
 both = pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
 
 
 def steps(*steps: dict[str, Any]) -> str:

@@ -7,22 +7,14 @@ import os
 import shutil
 import signal
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ..claude_code import Api, claude_code, remove_tool_files, said, scripted_api, surroundings
+from ..claude_code import Api, claude_code, said, surroundings
 from ..support import run_supervisor, running
 from .claude_run import LEAF, ClaudeRun, guarding_claude, transcripts
 from .guarded import Tables
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
 
 
 def stop_short(run: ClaudeRun) -> int:

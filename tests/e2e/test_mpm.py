@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import pytest
 
-from ..claude_code import Api, claude_code, remove_tool_files, scripted_api, surroundings
+from ..claude_code import Api, claude_code, surroundings
 from ..support import Finished, run_supervisor
 from .claude_run import guarding_claude
 
@@ -55,13 +55,6 @@ def monitor() -> Iterator[Monitor]:
         yield told
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with scripted_api(tmp_path) as api:
-        yield api
-    remove_tool_files(tmp_path)
 
 
 @pytest.mark.parametrize(("build", "backend"), [("native", "trio"), ("node", "asyncio")])
