@@ -62,6 +62,11 @@ def asked(api: Api) -> Counter[str]:
     return Counter(text for text in texts if "message " in text)
 
 
+def transcripts(folder: Path) -> list[Path]:
+    """Those of the program's conversations."""
+    return list((folder / "config" / "projects").glob("*/*.jsonl"))
+
+
 @pytest.mark.deadline(LIFETIME)
 def test_over_many_restarts_nothing_is_lost(api: Api, tmp_path: Path) -> None:
     """Each prompt reaches the API once, in order; every fifth end is a kill in the middle of an answer, which is told as cut."""
@@ -76,6 +81,10 @@ def test_over_many_restarts_nothing_is_lost(api: Api, tmp_path: Path) -> None:
                 restart(run)
             else:
                 wait_request(api, said[-1])
+                # the program writes a prompt down a moment after it has asked for the answer
+                eventually_sync(
+                    lambda: any(f"message {len(said)} " in file.read_text() for file in transcripts(tmp_path)), 20, what="the prompt"
+                )
                 cut.append(number + 1)
                 os.kill(run.wait_for("child_started", number, path=LEAF)["data"]["pid"], signal.SIGKILL)
                 assert "ended in the middle of this turn" in run.wait_results(number)[-1]
