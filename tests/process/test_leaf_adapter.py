@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from supervisor import ProcessId, identify
 from workers.config.run import MODE_FILE
-from workers.degradation.adapter import AdapterFailed, FileAdapter, LeafAdapter, handles, mode_file, notify, signal_number
+from workers.degradation.adapter import WHY, AdapterFailed, FileAdapter, LeafAdapter, handles, mode_file, notify, signal_number
 from workers.policy.ladder import DegradationMode
 from workers.state.files import StateWriteFailed
 from workers.state.scratch import places, run_directory
@@ -55,9 +56,10 @@ async def test_the_mode_is_one_word_in_a_private_file(tmp_path: Path) -> None:
         await adapter.degrade(mode, "why")
         assert file.read_text() == f"{mode.value}\n"
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert os.listdir(tmp_path) == [file.name]
+    assert sorted(os.listdir(tmp_path)) == [file.name, f"{file.name}{WHY}"]
     adapter.close()
     adapter.close()
+    assert os.listdir(tmp_path) == []
     assert os.listdir(tmp_path) == []
 
 
@@ -77,8 +79,7 @@ async def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     adapter = FileAdapter(place / "m", nobody)
-    (place / "m").unlink()
-    place.rmdir()
+    shutil.rmtree(place)
     with pytest.raises(AdapterFailed, match="cannot write") as failed:
         await adapter.degrade(DegradationMode.WARNING, "why")
     assert failed.value.channel == "mode_file"
