@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import sys
+import termios  # noqa: F401  where the interpreter is root's own, nobody cannot import it later
 from pathlib import Path
 
 import anyio
